@@ -1,0 +1,182 @@
+"""The interface of a strategy: read this file first.
+
+A strategy answers one question at every new task: how far may each part of the network move?
+It is a frozen dataclass whose fields are its hyper-parameters and whose methods are pure
+functions *of one learner*. The engine runs them for one seed or maps them over many with
+``torch.func.vmap``, so inside a method there is no ``if tensor``, no ``.item()``, no boolean
+indexing, no in-place change of an argument and no random number of one's own making.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.func import grad
+from torch.nn import functional as F
+
+Parameters = dict[str, Tensor]
+"""Parameter name -> tensor, of one learner."""
+
+Memory = dict[str, Any]
+"""What a strategy carries from task to task: a (nested) dict of tensors, ``{}`` at the start."""
+
+EXAMPLES_AT_ONCE = 500
+"""How many examples a full pass over a task's data treats at once; bounds its memory."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A named part of a network: the names of its parameters."""
+
+    name: str
+    parameters: tuple[str, ...]
+
+
+class Network(Protocol):
+    """An ordered list of blocks, from the input to the head, and a pure forward function."""
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks in order; the last one is the head, one row of each parameter per class."""
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """The layers, for strategies that need to know their kinds; its own weights are unused."""
+
+    def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
+        """Return logits, shape (n, head units), for float images, shape (n, channels, h, w)."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled images of one learner."""
+
+    images: Tensor  # float, (n, channels, height, width)
+    labels: Tensor  # int64, (n,): the right unit of the head
+    allowed: Tensor  # bool, (n, head units): the units an answer is chosen from
+
+    def slices(self, size: int) -> "Iterator[Examples]":
+        """Yield the examples in consecutive parts of at most ``size``."""
+        for start in range(0, self.labels.shape[0], size):
+            part = slice(start, start + size)
+            yield Examples(self.images[part], self.labels[part], self.allowed[part])
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a strategy may see when a task begins: that task's training data, nothing else."""
+
+    index: int  # 0 for the first task
+    network: Network
+    examples: Examples  # the task's training data
+    classes: Tensor  # bool, (head units,): the units that belong to this task
+    initial: Parameters  # the seeded initialisation, the same for every strategy
+    noise: Tensor  # float in [0, 1), (n,): one uniform number per example, the strategy's own
+
+    def logits(self, parameters: Parameters, examples: Examples) -> Tensor:
+        """Return logits, shape (n, head units); units that are not allowed are far below all."""
+        logits = self.network.logits(parameters, examples.images)
+        return logits.masked_fill(~examples.allowed, torch.finfo(logits.dtype).min / 2)
+
+    def loss(self, parameters: Parameters, examples: Examples) -> Tensor:
+        """Return the mean cross-entropy over ``examples``, a scalar, over the allowed units."""
+        return F.cross_entropy(self.logits(parameters, examples), examples.labels)
+
+    def gradient(self, parameters: Parameters) -> Parameters:
+        """Return the gradient of the mean loss over all of the task's training data."""
+        total = {name: torch.zeros_like(value) for name, value in parameters.items()}
+        count = self.examples.labels.shape[0]
+        for part in self.examples.slices(EXAMPLES_AT_ONCE):
+            weight = part.labels.shape[0] / count
+            for name, value in grad(self.loss)(parameters, part).items():
+                total[name] = total[name] + weight * value
+        return total
+
+    @property
+    def block_count(self) -> int:
+        """The number of blocks of the network, the head included."""
+        return len(self.network.blocks)
+
+    def everything(self) -> "UpdatePlan":
+        """Return the plan that trains every block fully and restarts nothing."""
+        share = torch.ones(self.block_count, device=self.classes.device)
+        return UpdatePlan(share, torch.zeros_like(share, dtype=torch.bool))
+
+    def last_blocks(self, count: int | Tensor) -> Tensor:
+        """Return a bool tensor, shape (blocks,), true for the last ``count`` blocks.
+
+        ``count`` may be a tensor, so that it can depend on the learner.
+        """
+        position = torch.arange(self.block_count, device=self.classes.device)
+        return position >= self.block_count - count
+
+
+@dataclass(frozen=True)
+class UpdatePlan:
+    """How far each block may move on the task that begins."""
+
+    share: Tensor  # float in [0, 1], (blocks,): the block's share of every step; 0 is frozen
+    restart: Tensor  # bool, (blocks,): begin at the seeded initialisation; of the head only the
+    # units of the task's own classes restart, so that other tasks' units are not wiped
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """Base of all strategies: trains everything, restarts nothing, remembers nothing.
+
+    Subclass it as a frozen dataclass and override what differs. Fields must be bool, int, float
+    or str with a default. The methods are called in the order in which they stand here:
+    ``begin`` once per task, then for every step ``loss``, ``correct`` and ``constrain``, and
+    ``finish`` once when the task's training ends.
+    """
+
+    name: ClassVar[str] = ""
+    """Identifier on the board: lower-case letters, digits, dots, hyphens, underscores."""
+
+    summary: ClassVar[str] = ""
+    """One sentence: what it does from the second task on."""
+
+    literature: ClassVar[str] = ""
+    """Where it comes from."""
+
+    role: ClassVar[Literal["ranked", "bound"]] = "ranked"
+    """Bounds are shown as reference rows and not ranked."""
+
+    trains_on_all_tasks: ClassVar[bool] = False
+    """Only for the bound ``joint``: its training data are those of all tasks so far."""
+
+    def begin(
+        self, task: Task, parameters: Parameters, memory: Memory
+    ) -> tuple[UpdatePlan, Memory]:
+        """Return the update plan of the task that begins, and the memory."""
+        return task.everything(), memory
+
+    def loss(
+        self, task: Task, examples: Examples, parameters: Parameters, memory: Memory
+    ) -> Tensor:
+        """Return the scalar loss on a batch of the task's examples."""
+        return task.loss(parameters, examples)
+
+    def correct(
+        self, task: Task, gradient: Parameters, parameters: Parameters, memory: Memory
+    ) -> Parameters:
+        """Return the corrected gradient; it holds the parameters of unfrozen blocks only."""
+        return gradient
+
+    def constrain(self, task: Task, parameters: Parameters, memory: Memory) -> Parameters:
+        """Return the parameters after a step, moved back into whatever set they must stay in."""
+        return parameters
+
+    def finish(
+        self, task: Task, parameters: Parameters, memory: Memory
+    ) -> tuple[Parameters, Memory]:
+        """Return the solution of the task that ends, and what to remember of it."""
+        return parameters, memory
+
+
+def overrides(strategy: Strategy, hook: str) -> bool:
+    """Tell whether a strategy's class replaces the named hook; the engine skips those it keeps."""
+    inherited: Callable[..., Any] = getattr(Strategy, hook)
+    return getattr(type(strategy), hook) is not inherited

@@ -1,0 +1,1 @@
+"""The suite: sequences, data, networks, protocol, engine, records and the command line."""

@@ -1,0 +1,48 @@
+"""Metrics of continual learning, as pure functions of the accuracy matrix.
+
+``accuracy[t, k]`` is the test accuracy on task k after training task t, shape (tasks, tasks),
+each entry in [0, 1]. Definitions: arXiv 2602.20796 for Avg.Acc, Task.Acc and forgetting;
+Lopez-Paz and Ranzato 2017 (arXiv 1706.08840, equations 3 and 4) for the transfers.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+
+def accuracy_matrix(correct: object, test_sizes: object) -> Matrix:
+    """Return accuracies, shape (tasks, tasks), from counts of correct answers and test sizes."""
+    return np.asarray(correct, dtype=np.float64) / np.asarray(test_sizes, dtype=np.float64)
+
+
+def average_accuracy(accuracy: Matrix) -> float:
+    """Return Avg.Acc, the mean accuracy over all tasks after the last one."""
+    return float(accuracy[-1].mean())
+
+
+def task_accuracy(accuracy: Matrix) -> float:
+    """Return Task.Acc, the mean accuracy on each task right after training it."""
+    return float(np.diagonal(accuracy).mean())
+
+
+def forgetting(accuracy: Matrix) -> float:
+    """Return forgetting: accuracy right after a task minus accuracy at the end.
+
+    The mean over all tasks but the last, in [-1, 1]; negative where later tasks helped.
+    """
+    return float((np.diagonal(accuracy)[:-1] - accuracy[-1, :-1]).mean())
+
+
+def backward_transfer(accuracy: Matrix) -> float:
+    """Return backward transfer, with these definitions the negative of forgetting."""
+    return -forgetting(accuracy)
+
+
+def forward_transfer(accuracy: Matrix, untrained: NDArray[np.float64]) -> float:
+    """Return forward transfer: accuracy on a task just before training it minus ``untrained``.
+
+    ``untrained``, shape (tasks,), holds the accuracies of the seeded initialisation. The mean
+    is over all tasks but the first.
+    """
+    return float((np.diagonal(accuracy, offset=1) - untrained[1:]).mean())

@@ -1,0 +1,207 @@
+"""Records: one JSON file per (sequence, strategy, seed), the only truth behind a leaderboard.
+
+Everything on a board is recomputed from the integer counts of correct answers kept here.
+Reading a record imports no torch.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from driftboard.suite.errors import RecordError
+
+SCHEMA_VERSION = 1
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Text = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]*\Z")]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+NonNegative = Annotated[float, Meta(ge=0.0)]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+class _Strict(Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class ProtocolStamp(_Strict, frozen=True):
+    """Which protocol produced a record."""
+
+    name: Name
+    version: Positive
+    hash: Digest
+
+
+class SequenceStamp(_Strict, frozen=True):
+    """Which sequence, and which data, a record was measured on."""
+
+    name: Name
+    hash: Digest
+    tier: Name
+    data: Text  # e.g. "CIFAR-10 (JPEG)": the variant of the data that was read
+    data_hash: Digest
+    blocks: tuple[Text, ...]  # from the input to the head
+
+
+class StrategyStamp(_Strict, frozen=True):
+    """Which strategy, with which parameters, from which source."""
+
+    name: Name
+    role: Literal["ranked", "bound"]
+    parameters: dict[str, bool | int | float | str]
+    source_hash: Digest
+
+
+class PlanStamp(_Strict, frozen=True):
+    """The update plan of one task: per block its share of the step and whether it restarted."""
+
+    share: tuple[Share, ...]
+    restart: tuple[bool, ...]
+
+
+class Cost(_Strict, frozen=True):
+    """What a cell cost; the only part of a record that differs between two equal runs."""
+
+    seconds: tuple[NonNegative, ...]  # training per task, the cohort's time / seeds in the cohort
+    evaluation_seconds: NonNegative
+    peak_memory_bytes: Count  # of the worker process (CPU) or of the device's allocator (CUDA)
+
+
+class Environment(_Strict, frozen=True):
+    """Versions and device."""
+
+    driftboard: Text
+    python: Text
+    torch: Text
+    device: Text
+    lane: Literal["solo", "stacked"]
+    cohort: tuple[int, ...]  # the seeds that were trained together
+
+
+class Record(_Strict, frozen=True):
+    """One cell of the benchmark.
+
+    ``correct[t][k]`` counts the right answers on the test set of task k after training task t;
+    ``correct_untrained[k]`` those of the seeded initialisation. ``update_norms[t][b]`` is the
+    Euclidean norm of block b's change over task t, ``solution_norms[t][b]`` the norm of block b
+    after it. From the task ``diverged_at`` on, counts are those of chance.
+    """
+
+    schema: Literal[1]
+    protocol: ProtocolStamp
+    sequence: SequenceStamp
+    strategy: StrategyStamp
+    seed: Count
+    split: Literal["test", "validation"]
+    correct: tuple[tuple[Count, ...], ...]
+    correct_untrained: tuple[Count, ...]
+    test_sizes: tuple[Positive, ...]
+    classes: tuple[Positive, ...]  # number of classes a task's answer is chosen from
+    update_norms: tuple[tuple[NonNegative, ...], ...]
+    solution_norms: tuple[tuple[NonNegative, ...], ...]
+    plans: tuple[PlanStamp, ...]
+    memory_bytes: tuple[Count, ...]  # what the strategy carries over after each task
+    status: Literal["finished", "diverged"]
+    diverged_at: Count | None
+    cost: Cost
+    environment: Environment
+
+    def __post_init__(self) -> None:
+        """Check what the field types cannot: that all parts tell of the same tasks.
+
+        Raises:
+            ValueError: with the first inconsistency found.
+        """
+        tasks = len(self.test_sizes)
+        blocks = len(self.sequence.blocks)
+        per_task = (self.correct, self.classes, self.update_norms, self.solution_norms,
+                    self.plans, self.memory_bytes, self.cost.seconds, self.correct_untrained)
+        if tasks < 2:
+            raise ValueError("a record needs at least two tasks")
+        if any(len(part) != tasks for part in per_task):
+            raise ValueError(f"not every part of the record has {tasks} tasks")
+        for row in (*self.correct, self.correct_untrained):
+            if len(row) != tasks:
+                raise ValueError(f"a row of counts does not have {tasks} tasks")
+            if any(count > size for count, size in zip(row, self.test_sizes, strict=True)):
+                raise ValueError("more correct answers than test images")
+        for row in (*self.update_norms, *self.solution_norms):
+            if len(row) != blocks:
+                raise ValueError(f"a row of norms does not have {blocks} blocks")
+        for plan in self.plans:
+            if len(plan.share) != blocks or len(plan.restart) != blocks:
+                raise ValueError(f"a plan does not have {blocks} blocks")
+        if (self.status == "diverged") != (self.diverged_at is not None):
+            raise ValueError("status and diverged_at contradict each other")
+        if self.diverged_at is not None and self.diverged_at >= tasks:
+            raise ValueError(f"diverged_at is not one of the {tasks} tasks")
+
+
+def cell_path(results: Path, sequence: str, strategy: str, seed: int) -> Path:
+    """Return where the record of one cell lies below the results folder."""
+    return results / "records" / sequence / strategy / f"seed-{seed:04d}.json"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` so that a reader sees all of it or nothing.
+
+    A full disk or a kill leaves no half file under ``path``. Two processes that write the same
+    path do no harm: the later one replaces the earlier whole.
+
+    Raises:
+        RecordError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise RecordError(
+            f"cannot write {path}: {error.strerror or error}; "
+            "free some space or choose another folder, then run the same command again"
+        ) from error
+
+
+def write_record(results: Path, record: Record) -> Path:
+    """Write one record to its place below ``results`` and return its path."""
+    path = cell_path(results, record.sequence.name, record.strategy.name, record.seed)
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+    return path
+
+
+def read_record(path: Path) -> Record:
+    """Read and check one record.
+
+    Raises:
+        RecordError: the file is unreadable, truncated, of another schema or inconsistent.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        return msgspec.json.decode(content, type=Record)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RecordError(
+            f"{path} is not a driftboard record of schema {SCHEMA_VERSION}: {error}; "
+            "delete the file and run again to make it anew"
+        ) from error
+
+
+def record_paths(results: Path) -> Iterator[Path]:
+    """Yield the paths of all records below ``results`` in sorted order."""
+    yield from sorted((results / "records").glob("*/*/seed-*.json"))

@@ -1,0 +1,268 @@
+"""From results folders to one row of metrics per cell (sequence, strategy, seed).
+
+Whatever must not stand in one table is refused here, with one line that names it: nothing is
+mixed, guessed or dropped in silence.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+
+from driftboard.suite import metrics
+from driftboard.suite.errors import RecordError
+from driftboard.suite.records import (
+    ProtocolStamp,
+    Record,
+    SequenceStamp,
+    cell_path,
+    read_record,
+    record_paths,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OVERALL = "overall"  # what the tables call the mean over all sequences
+
+SHOWN_HASH = 12  # leading digits of a hash that are shown to people
+
+_HASH = re.compile(r"\b[0-9a-f]{64}\b")
+_SHOWN_VARIANTS = 4
+_NOT_CONTENT = {"cost", "environment"}  # may differ between two equal runs
+
+Located = tuple[Path, Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The metrics of one record.
+
+    Accuracies are in [0, 1]; forgetting and the transfers in [-1, 1]; see ``suite/metrics.py``.
+    ``memory_bytes`` is the most that the strategy carried over between tasks, ``seconds`` the
+    training time of all tasks together, ``drift`` what the function ``drift`` says.
+    """
+
+    sequence: str
+    tier: str
+    strategy: str
+    role: Literal["ranked", "bound"]
+    seed: int
+    status: Literal["finished", "diverged"]
+    avg_acc: float
+    task_acc: float
+    forgetting: float
+    backward_transfer: float
+    forward_transfer: float
+    drift: float
+    memory_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """All cells of one protocol and split, sorted by sequence, strategy and seed."""
+
+    cells: tuple[Cell, ...]
+    protocol: ProtocolStamp
+    split: Literal["test", "validation"]
+    sequences: Mapping[str, SequenceStamp]
+    versions: Mapping[str, tuple[str, ...]]  # e.g. "torch": every version behind the records
+    skipped: tuple[str, ...]  # why, for each broken record that was left out
+
+
+def collect(results: Sequence[Path], skip_broken: bool = False) -> Collection:
+    """Read every record below the results folders; their order makes no difference.
+
+    A cell that occurs several times with equal content (cost and environment apart) counts
+    once. With ``skip_broken`` an unreadable record is left out and counted.
+
+    Raises:
+        RecordError: a folder without records; a broken record; a file that lies in the wrong
+            place; one cell with two contents; records of several protocols, splits, or variants
+            of one sequence or strategy.
+    """
+    located: list[Located] = []
+    skipped: list[str] = []
+    for folder in results:
+        found, broken = _read_folder(folder, skip_broken)
+        located += found
+        skipped += broken
+    if not located:
+        raise RecordError("no results folder was given; name at least one")
+    _refuse_mixtures(located)
+    records = _one_record_per_cell(located)
+    return Collection(
+        cells=tuple(cell_of(record) for record in records),
+        protocol=records[0].protocol,
+        split=records[0].split,
+        sequences={record.sequence.name: record.sequence for record in records},
+        versions=_versions(records),
+        skipped=tuple(sorted(set(skipped))),
+    )
+
+
+def as_frame(cells: Iterable[Cell]) -> "pd.DataFrame":
+    """Return the cells as a tidy table: one row per cell, one column per field of ``Cell``."""
+    import pandas as pd
+
+    names = [field.name for field in fields(Cell)]
+    rows = [[getattr(cell, name) for name in names] for cell in cells]
+    return pd.DataFrame(rows, columns=names)
+
+
+def cell_of(record: Record) -> Cell:
+    """Recompute every metric of one record from its counts of correct answers."""
+    accuracy = metrics.accuracy_matrix(record.correct, record.test_sizes)
+    untrained = np.divide(record.correct_untrained, record.test_sizes)
+    return Cell(
+        sequence=record.sequence.name,
+        tier=record.sequence.tier,
+        strategy=record.strategy.name,
+        role=record.strategy.role,
+        seed=record.seed,
+        status=record.status,
+        avg_acc=metrics.average_accuracy(accuracy),
+        task_acc=metrics.task_accuracy(accuracy),
+        forgetting=metrics.forgetting(accuracy),
+        backward_transfer=metrics.backward_transfer(accuracy),
+        forward_transfer=metrics.forward_transfer(accuracy, untrained),
+        drift=drift(record.update_norms, record.solution_norms),
+        memory_bytes=max(record.memory_bytes),
+        seconds=math.fsum(record.cost.seconds),
+    )
+
+
+def drift(
+    update_norms: Sequence[Sequence[float]], solution_norms: Sequence[Sequence[float]]
+) -> float:
+    """Return how far the parameters before the head move on a new task, relative to their size.
+
+    Both arguments hold a norm per task and block, the head last. The norm of the update of all
+    other blocks together is divided by that of the solution reached; the mean over all tasks
+    but the first, at least 0. NaN where a solution is zero or has no block but the head.
+    """
+    ratios = []
+    for update, solution in zip(update_norms[1:], solution_norms[1:], strict=True):
+        size = math.hypot(*solution[:-1])
+        ratios.append(math.hypot(*update[:-1]) / size if size else math.nan)
+    return sum(ratios) / len(ratios)
+
+
+def _read_folder(folder: Path, skip_broken: bool) -> tuple[list[Located], list[str]]:
+    located: list[Located] = []
+    broken: list[str] = []
+    for path in record_paths(folder):
+        try:
+            record = read_record(path)
+        except RecordError as error:
+            if not skip_broken:
+                raise RecordError(f"{error}, or leave it out with --skip-broken") from error
+            broken.append(str(error))
+            continue
+        _check_place(folder, path, record)
+        located.append((path, record))
+    if not located:
+        state = f"only {len(broken)} broken records" if broken else "no records"
+        raise RecordError(
+            f"{state} in {folder}; name a results folder that 'driftboard run' has filled"
+        )
+    return located, broken
+
+
+def _check_place(folder: Path, path: Path, record: Record) -> None:
+    if record.sequence.name == OVERALL:
+        raise RecordError(f"{path}: '{OVERALL}' is no name for a sequence, the tables use it")
+    place = cell_path(folder, record.sequence.name, record.strategy.name, record.seed)
+    if path != place:
+        raise RecordError(
+            f"{path} holds the record of {place.relative_to(folder)}; "
+            "move the file there or delete it"
+        )
+
+
+def _refuse_mixtures(located: Sequence[Located]) -> None:
+    """Check that whatever shares a name, and the whole, is of one kind."""
+    kinds: dict[str, dict[str, Path]] = {}
+    for path, record in located:
+        for subject, kind in _kinds(record):
+            kinds.setdefault(subject, {}).setdefault(kind, path)
+    for subject, variants in kinds.items():
+        if len(variants) > 1:
+            raise RecordError(_mixture_message(subject, variants))
+
+
+def _kinds(record: Record) -> Iterable[tuple[str, str]]:
+    """Yield what must agree between records: a subject and, in words, its kind."""
+    protocol, sequence, strategy = record.protocol, record.sequence, record.strategy
+    yield "the protocol", f"{protocol.name} version {protocol.version} {protocol.hash}"
+    yield "the split", record.split
+    yield (
+        f"sequence {sequence.name}",
+        f"{sequence.hash} of tier {sequence.tier} on data {sequence.data_hash} {sequence.data!r}",
+    )
+    parameters = dict(sorted(strategy.parameters.items()))
+    yield (
+        f"strategy {strategy.name}",
+        f"{strategy.role} from source {strategy.source_hash} with {parameters!r}",
+    )
+
+
+def _mixture_message(subject: str, variants: Mapping[str, Path]) -> str:
+    shown = [
+        f"{_HASH.sub(lambda match: match[0][:SHOWN_HASH], kind)} in {variants[kind]}"
+        for kind in sorted(variants)[:_SHOWN_VARIANTS]
+    ]
+    if len(variants) > len(shown):
+        shown.append("and more")
+    return (
+        f"{subject} is not the same in all records: {'; '.join(shown)}; "
+        "keep each kind in a results folder of its own and build a board from one of them"
+    )
+
+
+def _one_record_per_cell(located: Sequence[Located]) -> list[Record]:
+    """Return the records sorted by cell, equal ones once."""
+    kept: dict[tuple[str, str, int], Located] = {}
+    for path, record in located:
+        cell = (record.sequence.name, record.strategy.name, record.seed)
+        if cell not in kept:
+            kept[cell] = (path, record)
+            continue
+        other_path, other = kept[cell]
+        if not _same_content(record, other):
+            raise RecordError(
+                f"{path} and {other_path} are records of one cell with different content; "
+                "find out which one is right and leave the other out"
+            )
+        # Any rule will do that does not depend on the order of the folders.
+        kept[cell] = min((path, record), (other_path, other), key=_cost_and_environment)
+    return [kept[cell][1] for cell in sorted(kept)]
+
+
+def _same_content(a: Record, b: Record) -> bool:
+    return all(
+        getattr(a, name) == getattr(b, name)
+        for name in a.__struct_fields__
+        if name not in _NOT_CONTENT
+    )
+
+
+def _cost_and_environment(located: Located) -> bytes:
+    return msgspec.json.encode((located[1].cost, located[1].environment))
+
+
+def _versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+    environments = [record.environment for record in records]
+    return {
+        "driftboard": tuple(sorted({environment.driftboard for environment in environments})),
+        "Python": tuple(sorted({environment.python for environment in environments})),
+        "torch": tuple(sorted({environment.torch for environment in environments})),
+        "device": tuple(sorted({environment.device for environment in environments})),
+        "lane": tuple(sorted({environment.lane for environment in environments})),
+    }

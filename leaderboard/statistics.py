@@ -1,0 +1,186 @@
+"""The statistics of the leaderboard, as pure functions of plain numbers.
+
+Every interval is over seeds: it says what to expect of new seeds on the same sequences. Only
+``scipy.special`` is used, because ``scipy.stats`` takes more than twice as long to import.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy.special import betaincinv, stdtr, stdtrit
+
+# Accuracies are sums of ratios of counts, so equal ones may differ by a few units in the last
+# place. A real difference is at least 1 / (tasks x test images), many orders above this.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean of ``n`` values with its confidence interval; NaN where it is not defined."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """The mean of ``a - b`` over ``n`` common seeds; NaN where a part is not defined.
+
+    ``p`` is the two-sided p-value of a mean of zero, ``correlation`` Pearson's between a and b.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    correlation: float
+    n: int
+
+
+def mean_interval(
+    values: Sequence[float], low: float, high: float, confidence: float = 0.95
+) -> Interval:
+    """Return the mean with its Student t interval, clipped to the possible range [low, high].
+
+    No value gives NaN throughout, a single one NaN bounds, values without variance an interval
+    of width zero.
+
+    Raises:
+        ValueError: a value lies outside [low, high] or is NaN.
+    """
+    if not all(low - ROUNDING <= value <= high + ROUNDING for value in values):
+        raise ValueError(f"a value lies outside [{low}, {high}]")
+    n = len(values)
+    if n == 0:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    mean = min(max(_mean(values), low), high)
+    half = _half_width(values, confidence)
+    # max() and min() would swallow a NaN half width
+    if math.isnan(half):
+        return Interval(mean, math.nan, math.nan, n)
+    return Interval(mean, max(mean - half, low), min(mean + half, high), n)
+
+
+def paired_difference(
+    a: Mapping[int, float], b: Mapping[int, float], confidence: float = 0.95
+) -> PairedDifference:
+    """Compare two strategies, each given as value per seed, on the seeds they share (paired t).
+
+    No common seed gives NaN throughout, a single one only the difference. Differences without
+    variance are no matter of chance: p is 1 if they are zero and 0 otherwise.
+    """
+    seeds = sorted(a.keys() & b.keys())
+    if not seeds:
+        return PairedDifference(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
+    first, second = [a[seed] for seed in seeds], [b[seed] for seed in seeds]
+    differences = [x - y for x, y in zip(first, second, strict=True)]
+    mean = _mean(differences)
+    half = _half_width(differences, confidence)
+    return PairedDifference(
+        mean=mean,
+        low=mean - half,
+        high=mean + half,
+        p=_p_of_zero_mean(differences),
+        correlation=_correlation(first, second),
+        n=len(seeds),
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's step-down adjustment of a family of p-values, in the order given.
+
+    ``adjusted(i) = max over j <= i of min(1, (m - j + 1) p(j))`` over the sorted p-values (Holm
+    1979, Scandinavian Journal of Statistics 6). A NaN stays NaN and is not part of the family.
+
+    Raises:
+        ValueError: a p-value lies outside [0, 1].
+    """
+    adjusted = [math.nan] * len(p_values)
+    family = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
+    if any(not 0.0 <= p <= 1.0 for p, _ in family):
+        raise ValueError("a p-value lies outside [0, 1]")
+    largest = 0.0
+    for step, (p, index) in enumerate(family):
+        largest = max(largest, min(1.0, (len(family) - step) * p))
+        adjusted[index] = largest
+    return adjusted
+
+
+def seed_averages(per_sequence: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Average each seed over the sequences, given as one mapping from seed to value for each.
+
+    Seeds are shared by the sequences, so the seed is the unit: take the interval over what this
+    returns, with n - 1 degrees of freedom. A seed that misses a sequence is left out.
+    """
+    if not per_sequence:
+        return {}
+    seeds = set.intersection(*(set(values) for values in per_sequence))
+    return {seed: _mean([values[seed] for values in per_sequence]) for seed in sorted(seeds)}
+
+
+def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> Interval:
+    """Return the share of failures with its exact binomial interval (Clopper and Pearson 1934).
+
+    No trial gives the share NaN and the interval [0, 1].
+
+    Raises:
+        ValueError: ``failures`` is not in 0..trials.
+    """
+    if not 0 <= failures <= trials:
+        raise ValueError(f"{failures} failures in {trials} trials")
+    tail = (1.0 - confidence) / 2.0
+    low, high = 0.0, 1.0
+    if failures > 0:
+        low = float(betaincinv(failures, trials - failures + 1, tail))
+    if failures < trials:
+        high = float(betaincinv(failures + 1, trials - failures, 1.0 - tail))
+    return Interval(failures / trials if trials else math.nan, low, high, trials)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _is_constant(values: Sequence[float]) -> bool:
+    return max(values) - min(values) <= ROUNDING
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    mean = _mean(values)
+    n = len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+
+
+def _half_width(values: Sequence[float], confidence: float) -> float:
+    """Return half the width of the t interval, NaN for a single value."""
+    if len(values) < 2:
+        return math.nan
+    if _is_constant(values):
+        return 0.0
+    critical = float(stdtrit(len(values) - 1, (1.0 + confidence) / 2.0))
+    return critical * _standard_error(values)
+
+
+def _p_of_zero_mean(differences: Sequence[float]) -> float:
+    """Return the two-sided p-value of the one-sample t test against zero, NaN for one value."""
+    if len(differences) < 2:
+        return math.nan
+    mean = _mean(differences)
+    if _is_constant(differences):
+        return 1.0 if abs(mean) <= ROUNDING else 0.0
+    return float(2.0 * stdtr(len(differences) - 1, -abs(mean) / _standard_error(differences)))
+
+
+def _correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return Pearson's correlation, NaN where one side does not vary."""
+    if _is_constant(a) or _is_constant(b):
+        return math.nan
+    mean_a, mean_b = _mean(a), _mean(b)
+    covariance = math.fsum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))
+    scale = math.sqrt(
+        math.fsum((x - mean_a) ** 2 for x in a) * math.fsum((y - mean_b) ** 2 for y in b)
+    )
+    return min(max(covariance / scale, -1.0), 1.0)

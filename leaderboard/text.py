@@ -1,0 +1,54 @@
+"""Text that others wrote, made harmless for the format it is put into.
+
+Identifiers are held to a narrow alphabet by the record schema, but titles of data, versions and
+command lines are not. Both functions accept every string and never fail.
+"""
+
+import re
+import unicodedata
+
+# What nobody can see but what moves text about: control, format (among them the bidirectional
+# ones), lone surrogates, and the two separators that some readers take for a new line.
+_HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_REPLACEMENT = "\ufffd"
+_NOT_PLAIN_IN_MARKDOWN = re.compile(r"[^A-Za-z0-9 .,()/+%=;'\-\u0080-\U0010ffff]|(?<=www)\.", re.I)
+
+
+def markdown_cell(text: str) -> str:
+    """Return ``text`` for a cell of a Markdown table or for running text on one line.
+
+    Everything ASCII with a meaning in Markdown or HTML becomes a numeric entity, also the colon
+    and the dot that would turn an address into a link. Line breaks and tabs become spaces,
+    hidden characters the replacement character.
+    """
+    one_line = _visible(re.sub(r"[\t\r\n]+", " ", text), keep="")
+    return _NOT_PLAIN_IN_MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", one_line.strip())
+
+
+def csv_cell(value: str | int | float | None) -> str | int | float:
+    """Return ``value`` for a cell of a CSV file that a spreadsheet will not run as a formula.
+
+    Text that starts with ``= + - @``, tab, CR or LF, also after spaces and in full-width forms,
+    is prefixed with an apostrophe; hidden characters become the replacement character. Numbers
+    stay numbers; None and NaN become the empty cell.
+    """
+    if value is None or value != value:
+        return ""
+    if not isinstance(value, str):
+        return value
+    shown = _visible(value, keep="\t\r\n")
+    body = shown.lstrip()
+    indent = shown[: len(shown) - len(body)]
+    # NFKC maps the full-width and the small forms to the plain characters
+    first = unicodedata.normalize("NFKC", body[:1]).lstrip()[:1]
+    is_formula = first in ("=", "+", "-", "@")
+    return f"'{shown}" if is_formula or any(mark in indent for mark in "\t\r\n") else shown
+
+
+def _visible(text: str, keep: str) -> str:
+    return "".join(
+        _REPLACEMENT
+        if unicodedata.category(character) in _HIDDEN_CATEGORIES and character not in keep
+        else character
+        for character in text
+    )

@@ -1,0 +1,26 @@
+"""The strategies that the project brings along."""
+
+from driftboard.strategies.base import Strategy
+from driftboard.strategies.bounds import FrozenReset, Joint, Noop, Scratch
+from driftboard.strategies.constrained import Constrained
+from driftboard.strategies.ewc import Ewc
+from driftboard.strategies.frozen import Frozen
+from driftboard.strategies.hybrid import Hybrid
+from driftboard.strategies.initialized import Initialized
+from driftboard.strategies.sgd import Sgd
+
+BUILTIN: dict[str, Strategy] = {
+    "sgd": Sgd(),
+    "ewc": Ewc(),
+    "frozen": Frozen(),
+    "initialized": Initialized(),
+    "hybrid": Hybrid(),
+    "constrained-0.1": Constrained(share=0.1),
+    "constrained-0.3": Constrained(share=0.3),
+    "constrained-first-0.1": Constrained(first_block=0.1),
+    "noop": Noop(),
+    "scratch": Scratch(),
+    "frozen-reset": FrozenReset(),
+    "joint": Joint(),
+}
+"""Name on the board -> strategy with its settings, in the board's order."""

@@ -1,0 +1,152 @@
+"""``driftboard data``: look at the data folder and bring data sets into it."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from driftboard.suite.data_folder import SourceStatus
+
+app = typer.Typer(
+    help="See which data sets are there, download them, or import them from files you have. "
+    "Without a command: list.",
+    rich_markup_mode=None,
+)
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="The data folder. Without it: the folder named by DRIFTBOARD_DATA, else your own "
+        "data folder.",
+        show_default=False,
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def data(context: typer.Context) -> None:
+    """List the data sets unless a command is given."""
+    if context.invoked_subcommand is None:
+        list_sources()
+
+
+@app.command("list")
+def list_sources(
+    data: DataOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON for programs instead of a table.")
+    ] = False,
+) -> None:
+    """List the data sets: present, missing or broken, how many images, and where.
+
+    Looks at names and sizes of files only. Use the names in the first column for fetch and
+    import, and wherever Driftboard asks for a data set.
+    """
+    from driftboard.suite.data_folder import status
+
+    folder = _folder(data)
+    statuses = status(folder)
+    if as_json:
+        content = {
+            "folder": str(folder),
+            "sources": [dataclasses.asdict(entry) for entry in statuses],
+        }
+        typer.echo(json.dumps(content, indent=1))
+    else:
+        _print_table(folder, statuses)
+
+
+@app.command("fetch")
+def fetch_source(
+    name: Annotated[str, typer.Argument(help="The data set, such as fashion-mnist.")],
+    data: DataOption = None,
+) -> None:
+    """Download a data set into the data folder, unless it is there already."""
+    from driftboard.suite.data_folder import fetch
+
+    _print_status(fetch(name, _folder(data)))
+
+
+@app.command("import")
+def import_source(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A data set from the list, or a new name for images of your own: a-z, 0-9, "
+            "'.', '_' and '-'."
+        ),
+    ],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder with the original files of the data set; or a folder or archive "
+            "(.tar, .tar.gz, .tgz, .zip) with images in train/<class>/ and test/<class>/."
+        ),
+    ],
+    data: DataOption = None,
+) -> None:
+    """Bring a data set into the data folder from files you have.
+
+    The original files of a known data set are checked and copied. Image folders, of cifar10 or
+    of your own, become one file NAME.npz; images of your own are then called folder:NAME. All
+    images must have the same size, and train and test the same classes.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from driftboard.suite.data_folder import import_images
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    # On stderr, so that stdout holds the result alone.
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading images", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        entry = import_images(name, path, _folder(data), show)
+    _print_status(entry)
+
+
+def _folder(data: Path | None) -> Path:
+    from driftboard.suite.data_folder import default_data_folder
+
+    return default_data_folder() if data is None else data
+
+
+def _print_status(entry: "SourceStatus") -> None:
+    counts = f"{entry.train_count} training and {entry.test_count} test images"
+    place = f" in {entry.path}" if entry.path else ""
+    typer.echo(f"{entry.name}: {entry.title}, {counts}{place}")
+
+
+def _print_table(folder: Path, statuses: "list[SourceStatus]") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE, title=Text(f"data folder: {folder}"), title_justify="left")
+    table.add_column("name", no_wrap=True)
+    table.add_column("data")
+    table.add_column("state", no_wrap=True)
+    table.add_column("train", justify="right", no_wrap=True)
+    table.add_column("test", justify="right", no_wrap=True)
+    table.add_column("where, or what to do")
+    styles = {"present": "green", "missing": "dim", "broken": "red"}
+    for entry in statuses:
+        # Text, because names of files may hold what rich would take for markup.
+        table.add_row(
+            Text(entry.name),
+            Text(entry.title),
+            Text(entry.state, style=styles[entry.state]),
+            "?" if entry.train_count is None else f"{entry.train_count:,}",
+            "?" if entry.test_count is None else f"{entry.test_count:,}",
+            Text(entry.reason or entry.path or "comes with Driftboard"),
+        )
+    Console().print(table)

@@ -1,0 +1,336 @@
+"""The data folder: what is in it, and how data sets come into it.
+
+Nothing appears in the folder before it is complete and checked, and archives are read as
+streams: no member of theirs is ever unpacked to disk.
+"""
+
+import stat
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from driftboard.suite.errors import DataError
+from driftboard.suite.sources import (
+    FOLDER_PREFIX,
+    NAME_PATTERN,
+    SOURCES,
+    Source,
+    check_own_name,
+    default_data_folder,
+    find_source,
+    folder_image_paths,
+    is_image_name,
+    one_line,
+    present_file,
+    read_image_tree,
+    read_npz_summary,
+    read_unpacked,
+    staging,
+    write_npz,
+)
+
+__all__ = ["Progress", "SourceStatus", "default_data_folder", "fetch", "import_images", "status"]
+
+Progress = Callable[[int, int], None]  # called with how many of how many files are read
+
+ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
+MAX_IMAGE_BYTES = 64 * 1024 * 1024  # of one packed image file; more is a mistake or an attack
+
+
+@dataclass(frozen=True)
+class SourceStatus:
+    """What the data folder has of one data set.
+
+    ``name`` is what :func:`driftboard.suite.sources.load_pool` takes. ``train_count`` and
+    ``test_count`` are numbers of images, None where only reading everything would tell.
+    """
+
+    name: str
+    title: str
+    state: Literal["present", "missing", "broken"]
+    reason: str  # empty if present
+    train_count: int | None
+    test_count: int | None
+    path: str  # where it lies or belongs; empty if it comes with a dependency
+
+
+def status(folder: Path) -> list[SourceStatus]:
+    """Tell what ``folder`` has of every known data set, then of the user's own images.
+
+    Looks at names and sizes of files only; a file that is damaged inside is found when it is
+    loaded.
+    """
+    known = [_source_status(source, folder) for source in SOURCES.values()]
+    return known + [_own_status(name, folder) for name in _own_names(folder)]
+
+
+def _source_status(source: Source, folder: Path) -> SourceStatus:
+    npz = source.npz_in_use(folder)
+    if npz is not None:
+        return _npz_status(source.name, npz, source)
+    holder = folder / source.subfolder
+    missing = source.missing_files(holder)
+    state: Literal["present", "missing", "broken"] = "present"
+    reason = ""
+    if missing:
+        state = "missing" if len(missing) == len(source.files) else "broken"
+        reason = f"{missing[0]} is missing; {source.remedy}"
+    else:
+        reason = _first_short_file(source, holder)
+        state = "broken" if reason else "present"
+    return SourceStatus(
+        source.name,
+        source.title,
+        state,
+        reason,
+        source.train_count,
+        source.test_count,
+        str(holder) if source.files else "",
+    )
+
+
+def _first_short_file(source: Source, holder: Path) -> str:
+    """Return what is wrong with the first file that is too small, or an empty string."""
+    for file in source.files:
+        path = present_file(holder / file.name)
+        if path is None:
+            return f"{file.name} is missing; {source.remedy}"
+        # How much a packed file holds is not known before it is unpacked.
+        least = source.least_bytes(file) if path.suffix != ".gz" else 1
+        size = path.stat().st_size
+        if size < least:
+            return f"{path.name} is truncated: {size} of at least {least} bytes; {source.remedy}"
+    return ""
+
+
+def _npz_status(name: str, npz: Path, source: Source | None) -> SourceStatus:
+    remedy = source.remedy if source is not None else "run 'driftboard data import' again"
+    title = source.title if source is not None else name
+    try:
+        title, train, test = read_npz_summary(npz, remedy)
+    except DataError as error:
+        return SourceStatus(name, title, "broken", str(error), None, None, str(npz))
+    if source is not None and (train, test) != (source.train_count, source.test_count):
+        reason = f"{train} + {test} images instead of {source.train_count} + {source.test_count}"
+        return SourceStatus(name, title, "broken", reason, train, test, str(npz))
+    return SourceStatus(name, title, "present", "", train, test, str(npz))
+
+
+def _own_names(folder: Path) -> list[str]:
+    reserved = {source.npz for source in SOURCES.values()}
+    packed = {path.stem for path in folder.glob("*.npz") if path.name not in reserved}
+    trees = {path.parent.name for path in folder.glob("*/train") if (path.parent / "test").is_dir()}
+    return sorted(name for name in packed | trees if NAME_PATTERN.fullmatch(name))
+
+
+def _own_status(name: str, folder: Path) -> SourceStatus:
+    npz = folder / f"{name}.npz"
+    full_name = FOLDER_PREFIX + name
+    if npz.is_file():
+        return _npz_status(full_name, npz, None)
+    return SourceStatus(full_name, name, "present", "", None, None, str(folder / name))
+
+
+def fetch(name: str, folder: Path) -> SourceStatus:
+    """Download a known data set into ``folder``, unless it is there, and tell what is there now.
+
+    Raises:
+        DataError: the data set is unknown or cannot be fetched, the network or the server
+            fails, what came is not complete, or ``folder`` cannot be written.
+    """
+    source = find_source(name)
+    holder = folder / source.subfolder
+    if not source.missing_files(holder) and not _first_short_file(source, holder):
+        return _source_status(source, folder)
+    if source.fetch is None:
+        raise DataError(
+            f"{source.title} cannot be downloaded by Driftboard; get it from its authors "
+            f"({source.origin}) and {source.remedy}"
+        )
+    with staging(folder) as stage:
+        try:
+            # stdout is for results; torchvision reports its failed attempts there.
+            with redirect_stdout(sys.stderr):
+                source.fetch(stage)
+        except (OSError, RuntimeError) as error:  # URLError is an OSError
+            raise DataError(
+                f"cannot download {source.title}: {one_line(error)}; put "
+                f"{', '.join(file.name for file in source.files)} into {holder} by hand, or "
+                f"{source.remedy.rpartition(', or ')[2]}"
+            ) from error
+        _install_files(source, stage / source.subfolder, folder, stage)
+    return _source_status(source, folder)
+
+
+def import_images(
+    name: str, source_path: Path, folder: Path, progress: Progress | None = None
+) -> SourceStatus:
+    """Bring a data set from ``source_path`` into the data folder and tell what is there now.
+
+    A known data set comes from a folder with its original files. ``cifar10`` and any new name
+    come from a folder or an archive (.tar, .tar.gz, .tgz, .zip) with images in train/<class>/
+    and test/<class>/, perhaps inside one more folder, and are kept in <folder>/<name>.npz; a
+    new name is then loaded as ``folder:<name>``.
+
+    Raises:
+        DataError: the name is not importable, ``source_path`` is missing, damaged or laid out
+            otherwise, counts or classes are not those of the data set, or ``folder`` cannot be
+            written. The data folder is then as it was before.
+    """
+    name = name.removeprefix(FOLDER_PREFIX)
+    source = SOURCES.get(name)
+    if source is None:
+        check_own_name(name)
+        _check_not_reserved(name)
+    elif not source.files:
+        raise DataError(f"{source.title} needs no import: {source.layout}")
+    if not source_path.exists():
+        raise DataError(f"{source_path} does not exist; name a folder or an archive with images")
+    if source is not None:
+        for holder in (source_path / source.subfolder, source_path):
+            if not source.missing_files(holder):
+                _import_files(source, holder, folder)
+                return _source_status(source, folder)
+        if not source.image_folder:
+            raise DataError(
+                f"{source_path} is not a folder with the files of {source.title}; expected: "
+                f"{source.layout}"
+            )
+    return _import_tree(name, source, source_path, folder, progress)
+
+
+def _check_not_reserved(name: str) -> None:
+    if any(source.npz == f"{name}.npz" for source in SOURCES.values()):
+        raise DataError(f"{name!r} is kept for a known data set; choose another name")
+
+
+def _import_files(source: Source, holder: Path, folder: Path) -> None:
+    if source.npz is not None and source.npz_is_cache:
+        # The cache is all that is ever read; the photographs stay where they are.
+        write_npz(folder / source.npz, source.load_files(holder))
+    else:
+        with staging(folder) as stage:
+            _install_files(source, holder, folder, stage)
+
+
+def _import_tree(
+    name: str, source: Source | None, source_path: Path, folder: Path, progress: Progress | None
+) -> SourceStatus:
+    npz = folder / f"{name}.npz"
+    title = source.title if source is not None else name
+    class_names = source.class_names if source is not None else ()
+    images = _images_at(source_path, progress)
+    pool = read_image_tree(images, title, source_path, class_names)
+    if source is not None:
+        source.check(pool, source_path)
+    write_npz(npz, pool)
+    return _npz_status(name if source is not None else FOLDER_PREFIX + name, npz, source)
+
+
+def _install_files(source: Source, holder: Path, folder: Path, stage: Path) -> None:
+    """Check the files in ``holder``, copy them to ``stage``, then move all of them into place."""
+    source.load_files(holder)
+    copies = []
+    for file in source.files:
+        path = present_file(holder / file.name)
+        if path is not None:
+            copy = stage / f"copy-{file.name}"
+            copy.write_bytes(read_unpacked(path))
+            copies.append((copy, folder / source.subfolder / file.name))
+    for copy, place in copies:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        copy.replace(place)
+
+
+# Image folders and archives, as pairs of name and content.
+
+
+def _images_at(path: Path, progress: Progress | None) -> Iterator[tuple[str, bytes]]:
+    if path.is_dir():
+        return _folder_members(path, progress)
+    if not path.name.lower().endswith(ARCHIVE_SUFFIXES):
+        raise DataError(
+            f"{path} is neither a folder nor an archive; expected {', '.join(ARCHIVE_SUFFIXES)}"
+        )
+    if path.suffix.lower() == ".zip":
+        return _readable(path, _zip_members(path, progress))
+    return _readable(path, _tar_members(path, progress))
+
+
+def _readable(path: Path, members: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """Yield from ``members``, with every error of the archive turned into a DataError."""
+    try:
+        yield from members
+    # RuntimeError: an encrypted member, or a compression that this Python does not know.
+    except (
+        OSError, EOFError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
+        raise DataError(
+            f"cannot read the archive {path}: {one_line(error)}; replace it with a complete copy"
+        ) from error
+
+
+def _folder_members(root: Path, progress: Progress | None) -> Iterator[tuple[str, bytes]]:
+    paths = folder_image_paths(root)
+    for done, (name, path) in enumerate(paths.items(), start=1):
+        _check_size(name, path.stat().st_size, root)
+        yield name, read_unpacked(path)
+        _report(progress, done, len(paths))
+
+
+def _tar_members(path: Path, progress: Progress | None) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(path, "r:*") as archive:
+        members = [
+            member
+            for member in archive.getmembers()
+            if is_image_name(member.name) and not member.isdir()
+        ]
+        # In the order of the archive: going back in a packed one means unpacking it anew.
+        for done, member in enumerate(members, start=1):
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is None:
+                raise _not_regular(member.name, path)
+            _check_size(member.name, member.size, path)
+            yield member.name, content.read()
+            _report(progress, done, len(members))
+
+
+def _zip_members(path: Path, progress: Progress | None) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        members = [
+            member
+            for member in archive.infolist()
+            if is_image_name(member.filename) and not member.is_dir()
+        ]
+        for done, member in enumerate(members, start=1):
+            kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where made without Unix modes
+            if kind not in (0, stat.S_IFREG):
+                raise _not_regular(member.filename, path)
+            _check_size(member.filename, member.file_size, path)
+            yield member.filename, archive.read(member)
+            _report(progress, done, len(members))
+
+
+def _not_regular(name: str, path: Path) -> DataError:
+    return DataError(
+        f"{path} has {name!r} as a link or special file instead of an image; pack it again with "
+        "the files themselves"
+    )
+
+
+def _check_size(name: str, size: int, origin: Path) -> None:
+    if size > MAX_IMAGE_BYTES:
+        raise DataError(
+            f"{origin} has {name!r} of {size} bytes; an image file may have {MAX_IMAGE_BYTES}"
+        )
+
+
+def _report(progress: Progress | None, done: int, total: int) -> None:
+    if progress is not None:
+        progress(done, total)

@@ -1,0 +1,202 @@
+"""Loading strategies and sequences by name or from a user's Python file."""
+
+import dataclasses
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from driftboard.strategies.base import Strategy
+from driftboard.strategies.catalogue import BUILTIN
+from driftboard.suite.errors import DriftboardError, StrategyError
+from driftboard.suite.networks import is_network_name
+from driftboard.suite.records import StrategyStamp
+from driftboard.suite.registry import registered
+from driftboard.suite.sequences import Sequence
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class LoadedStrategy:
+    """A strategy ready to run, and the text from which another process loads the same."""
+
+    specification: str
+    strategy: Strategy
+    stamp: StrategyStamp
+
+
+def load_strategy(specification: str) -> LoadedStrategy:
+    """Return the strategy that a specification names.
+
+    Args:
+        specification: ``NAME`` of a built-in one, ``FILE.py`` with one strategy class, or
+            ``FILE.py:CLASS``; each may be followed by ``,parameter=value`` any number of times,
+            which also becomes part of the name on the board.
+
+    Raises:
+        StrategyError: with one line that says what is wrong and what to do.
+    """
+    base, *settings = specification.split(",")
+    name, strategy = _from_file(base) if ".py" in base else _built_in(base)
+    if settings:
+        strategy, suffix = _with_parameters(strategy, settings, name)
+        name = f"{name}-{suffix}"
+    if not NAME.fullmatch(name):
+        raise StrategyError(
+            f"'{name}' cannot be a strategy's name; use up to 64 lower-case letters, digits, "
+            "dots, hyphens and underscores"
+        )
+    source = Path(inspect.getfile(type(strategy))).read_bytes()
+    stamp = StrategyStamp(
+        name, strategy.role, dataclasses.asdict(strategy), hashlib.sha256(source).hexdigest()
+    )
+    return LoadedStrategy(specification, strategy, stamp)
+
+
+def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, Sequence]:
+    """Return the registry, and the sequences that the given Python files define.
+
+    Raises:
+        DriftboardError: a file does not import, defines no sequence, or one that is not sound.
+    """
+    sequences = registered()
+    for path in files:
+        module = _import_file(path, DriftboardError)
+        found = [value for value in vars(module).values() if isinstance(value, Sequence)]
+        if not found:
+            raise DriftboardError(
+                f"{path} defines no sequence; assign a driftboard.suite.sequences.Sequence "
+                "to a name of the module"
+            )
+        for sequence in found:
+            _check_sequence(sequence, sequences, path)
+            sequences[sequence.name] = sequence
+    return sequences
+
+
+def _check_sequence(sequence: Sequence, known: dict[str, Sequence], path: Path) -> None:
+    problem = None
+    if not NAME.fullmatch(sequence.name):
+        problem = "its name may hold lower-case letters, digits, dots, hyphens and underscores"
+    elif sequence.name in known:
+        problem = "a sequence of that name exists already"
+    elif sequence.tier != "own":
+        problem = "its tier must be 'own'; the others belong to the benchmark"
+    elif sequence.scenario.tasks < 2:
+        problem = "it has fewer than two tasks, so there is nothing to forget"
+    elif not is_network_name(sequence.network):
+        problem = f"there is no network '{sequence.network}'"
+    if problem:
+        raise DriftboardError(f"sequence '{sequence.name}' of {path}: {problem}")
+
+
+def _built_in(name: str) -> tuple[str, Strategy]:
+    if name in BUILTIN:
+        return name, BUILTIN[name]
+    near = difflib.get_close_matches(name, BUILTIN, n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(near)}?" if near else "see `driftboard strategies`"
+    raise StrategyError(f"there is no strategy '{name}'; {hint}")
+
+
+def _from_file(text: str) -> tuple[str, Strategy]:
+    file, _, class_name = text.partition(":")
+    module = _import_file(Path(file), StrategyError)
+    classes = {
+        value.__name__: value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Strategy)
+        and value.__module__ == module.__name__
+    }
+    if not classes:
+        raise StrategyError(
+            f"{file} defines no strategy; write a class that derives from "
+            "driftboard.strategies.Strategy"
+        )
+    if class_name and class_name not in classes:
+        raise StrategyError(f"{file} has no strategy '{class_name}'; it has {', '.join(classes)}")
+    if not class_name and len(classes) > 1:
+        raise StrategyError(
+            f"{file} defines several strategies; choose one: "
+            + " or ".join(f"{file}:{name}" for name in classes)
+        )
+    chosen = classes[class_name] if class_name else next(iter(classes.values()))
+    if chosen.name in BUILTIN or not chosen.name:
+        raise StrategyError(
+            f"{file}: give {chosen.__name__} a name of its own, "
+            f"'{chosen.name}' is {'taken' if chosen.name else 'empty'}"
+        )
+    return chosen.name, _instance(chosen, file)
+
+
+def _instance(chosen: type[Strategy], file: str) -> Strategy:
+    try:
+        strategy = chosen()
+    except TypeError as error:
+        raise StrategyError(
+            f"{file}: {chosen.__name__}() fails: {error}; give every field a default"
+        ) from error
+    for field in dataclasses.fields(strategy):
+        if not isinstance(getattr(strategy, field.name), bool | int | float | str):
+            raise StrategyError(
+                f"{file}: field '{field.name}' of {chosen.__name__} must be bool, int, float or str"
+            )
+    return strategy
+
+
+def _with_parameters(strategy: Strategy, settings: list[str], name: str) -> tuple[Strategy, str]:
+    known = {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)}
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or key not in known:
+            names = ", ".join(known) or "none"
+            raise StrategyError(f"'{setting}' does not set a parameter of {name}; it has: {names}")
+        changes[key] = _parse(text, known[key], setting)
+    try:
+        changed = dataclasses.replace(strategy, **changes)
+    except ValueError as error:
+        raise StrategyError(f"{name}: {error}") from error
+    suffix = "-".join(f"{key}-{value}" for key, value in changes.items()).lower()
+    return changed, suffix.replace("_", "-").replace("+", "")
+
+
+def _parse(text: str, model: bool | int | float | str, setting: str) -> bool | int | float | str:
+    """Read ``text`` as the type that the parameter has."""
+    if isinstance(model, bool):
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise StrategyError(f"'{setting}': use true or false")
+    try:
+        return type(model)(text)
+    except ValueError as error:
+        raise StrategyError(f"'{setting}': expected {type(model).__name__}") from error
+
+
+def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
+    """Run a user's Python file as a module of its own.
+
+    Anything may be raised by somebody else's code, so everything is caught but exits by signal.
+    """
+    if not path.is_file():
+        raise kind(f"there is no file {path}")
+    name = f"driftboard_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    if specification is None or specification.loader is None:
+        raise kind(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        specification.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        cause = (str(error).strip() or "no message").splitlines()[0]
+        raise kind(f"{path} does not import: {type(error).__name__}: {cause}") from error
+    return module

@@ -1,0 +1,167 @@
+"""Networks: layers grouped into ordered blocks, and a pure forward function.
+
+Names: ``mlp-WIDTHxDEPTH`` (one block per hidden layer), ``resnet9-wWIDTH`` (the 9 convolution
+blocks of arXiv 2602.20796, whose widths are ours), ``timm:MODEL`` (any timm classifier, one
+block per stage). The last block is always the head, one row per class.
+"""
+
+import math
+import re
+from collections import OrderedDict
+from collections.abc import Sequence as Several
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from driftboard.strategies.base import Block, Parameters
+from driftboard.suite.errors import DriftboardError
+
+
+@dataclass(frozen=True)
+class ModuleNetwork:
+    """A network made of a torch module; implements ``driftboard.strategies.Network``."""
+
+    module: nn.Module
+    blocks: tuple[Block, ...]
+    stacks_on_cpu: bool
+    """Whether mapping over seeds pays on a CPU: it does for matrix products, and costs a factor
+    of about three for convolutions."""
+
+    def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
+        """Return logits, shape (n, head units), for float images, shape (n, channels, h, w)."""
+        result: Tensor = functional_call(self.module, parameters, (images,))
+        return result
+
+    @property
+    def head(self) -> Block:
+        """The last block; the first dimension of its parameters runs over the head's units."""
+        return self.blocks[-1]
+
+
+def is_network_name(name: str) -> bool:
+    """Tell whether a name has one of the forms that ``build_network`` knows."""
+    return bool(re.fullmatch(r"mlp-\d+x\d+|resnet9-w\d+|timm:[\w.\-/]+", name))
+
+
+def build_network(name: str, image_shape: Several[int], units: int) -> ModuleNetwork:
+    """Build a network by name for images of shape (channels, height, width) and a head's units.
+
+    Its initial weights come from torch's global generator; see ``initial_parameters``.
+
+    Raises:
+        DriftboardError: the name has none of the known forms, or timm has no such model.
+    """
+    if match := re.fullmatch(r"mlp-(\d+)x(\d+)", name):
+        return _mlp(math.prod(image_shape), int(match[1]), int(match[2]), units)
+    if match := re.fullmatch(r"resnet9-w(\d+)", name):
+        return _resnet9(image_shape[0], int(match[1]), units)
+    if name.startswith("timm:"):
+        return _timm_model(name.removeprefix("timm:"), image_shape, units)
+    raise DriftboardError(
+        f"there is no network '{name}'; use mlp-WIDTHxDEPTH, resnet9-wWIDTH or timm:MODEL"
+    )
+
+
+def initial_parameters(
+    name: str, image_shape: Several[int], units: int, seed: int
+) -> tuple[ModuleNetwork, Parameters]:
+    """Build a network and the initial parameters of one seed, on the CPU, as float32.
+
+    Every layer is initialised by its own rule from torch's CPU generator, whose state outside
+    this call stays as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(name, image_shape, units)
+    return network, {k: v.detach().clone() for k, v in network.module.named_parameters()}
+
+
+def _mlp(inputs: int, width: int, depth: int, units: int) -> ModuleNetwork:
+    layers: list[tuple[str, nn.Module]] = [("flatten", nn.Flatten())]
+    for index in range(depth):
+        layers.append((f"hidden{index + 1}", nn.Linear(inputs if index == 0 else width, width)))
+        layers.append((f"relu{index + 1}", nn.ReLU()))
+    layers.append(("head", nn.Linear(width, units)))
+    module = nn.Sequential(OrderedDict(layers))
+    names = [f"hidden{index + 1}" for index in range(depth)] + ["head"]
+    return ModuleNetwork(module.eval(), _blocks_by_prefix(module, names), stacks_on_cpu=True)
+
+
+def _resnet9(channels: int, width: int, units: int) -> ModuleNetwork:
+    """Build a convolution, eight residual blocks at widths w w w 2w 2w 2w 4w 4w, and a head."""
+    from timm.layers import ConvNormAct, SelectAdaptivePool2d
+    from timm.models.resnet import BasicBlock
+
+    layers: list[tuple[str, nn.Module]] = [
+        ("block1", ConvNormAct(channels, width, 3, norm_layer=_group_norm))
+    ]
+    current = width
+    for index, factor in enumerate((1, 1, 1, 2, 2, 2, 4, 4), start=2):
+        stride = 2 if index in (2, 5, 8) else 1
+        change = (
+            nn.Conv2d(current, factor * width, 1, stride, bias=False) if stride == 2 else None
+        )
+        block = BasicBlock(current, factor * width, stride, change, norm_layer=_group_norm)
+        layers.append((f"block{index}", block))
+        current = factor * width
+    layers.append(("pool", SelectAdaptivePool2d(pool_type="avg", flatten=True)))
+    layers.append(("head", nn.Linear(current, units)))
+    module = nn.Sequential(OrderedDict(layers))
+    names = [f"block{index}" for index in range(1, 10)] + ["head"]
+    return ModuleNetwork(module.eval(), _blocks_by_prefix(module, names), stacks_on_cpu=False)
+
+
+def _timm_model(name: str, image_shape: Several[int], units: int) -> ModuleNetwork:
+    import timm
+    from timm.models import group_parameters
+
+    channels, height, width = image_shape
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name[:6]}*")[:3]
+        raise DriftboardError(
+            f"timm has no model '{name}'" + (f"; did you mean {', '.join(near)}?" if near else "")
+        )
+    options = {"num_classes": units, "in_chans": channels}
+    try:
+        module = timm.create_model(name, **options, img_size=(height, width))
+    except TypeError:  # convolutional models take images of any size and no img_size
+        module = timm.create_model(name, **options)
+    _without_running_statistics(module)
+    head = {id(value) for value in module.get_classifier().parameters()}
+    stages = group_parameters(module, module.group_matcher(coarse=True))
+    named = dict(module.named_parameters())
+    blocks = [
+        Block(f"stage{index}", tuple(n for n in names if id(named[n]) not in head))
+        for index, names in enumerate(stages.values())
+    ]
+    last = Block("head", tuple(n for n, value in named.items() if id(value) in head))
+    kept = tuple(block for block in blocks if block.parameters)
+    return ModuleNetwork(module.eval(), (*kept, last), stacks_on_cpu=False)
+
+
+def _without_running_statistics(module: nn.Module) -> None:
+    """Replace batch norms by group norms, in place.
+
+    Running statistics would drift even in a frozen block, and are shared between learners.
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            # timm's own subclass carries the activation that follows it
+            activation = getattr(child, "act", nn.Identity())
+            setattr(module, name, nn.Sequential(_group_norm(child.num_features), activation))
+        else:
+            _without_running_statistics(child)
+
+
+def _group_norm(channels: int, **_: object) -> nn.GroupNorm:
+    """Return a group norm of at most 8 groups; further options of timm's norms do not apply."""
+    return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+def _blocks_by_prefix(module: nn.Module, names: Several[str]) -> tuple[Block, ...]:
+    parameters = [name for name, _ in module.named_parameters()]
+    return tuple(
+        Block(name, tuple(p for p in parameters if p.startswith(f"{name}."))) for name in names
+    )

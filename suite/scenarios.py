@@ -1,0 +1,310 @@
+"""Scenarios: how one data set becomes a sequence of tasks, as plain arrays.
+
+continuum makes the class-incremental, instance-incremental, permuted and rotated ones; the
+others stand beside it in the same style. A scenario never touches an image: it returns recipes
+(which images, which labels, which transformation), which ``splits.py`` keeps in a cache.
+continuum takes seconds to import, so it is imported where it is used.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class View:
+    """The images of one seed that a scenario may deal out to its tasks."""
+
+    train_labels: Indices
+    test_labels: Indices
+    classes: int  # number of classes of the data set
+    pixels: int  # height times width
+    stream: Callable[..., np.random.Generator]  # name(s) -> the seed's stream of that name
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One task of one seed: positions of its images in the view, and what is done to them."""
+
+    train: Indices
+    test: Indices
+    units: Indices  # (classes,): the head unit of every class of the data set
+    active: NDArray[np.bool_]  # (head units,): the units that belong to the task
+    pixel_order: Indices | None = None  # new image[i] = image[pixel_order[i]], for all channels
+    degrees: float = 0.0  # counter-clockwise
+    noise: float = 0.0  # standard deviation of Gaussian noise, where 1 is the full range
+
+
+class Scenario(Protocol):
+    """A rule that deals a data set out to tasks."""
+
+    @property
+    def tasks(self) -> int:
+        """The number of tasks."""
+
+    @property
+    def fresh_sets(self) -> int:
+        """How many disjoint sets of training images the scenario needs: 1, or one per task."""
+
+    def recipes(self, view: View) -> list[Recipe]:
+        """Return one recipe per task."""
+
+
+def _labelled_positions(labels: Indices) -> Any:
+    """Wrap labels as a continuum data set; images stay away, only positions matter."""
+    from continuum.datasets import InMemoryDataset
+
+    return InMemoryDataset(np.zeros((len(labels), 1, 1, 3), dtype=np.uint8), labels)
+
+
+def _one_class(count: int) -> Any:
+    """Return a continuum data set just large enough to ask a scenario for its transformations."""
+    return _labelled_positions(np.zeros(2 * count, dtype=np.int64))
+
+
+def _all_images(view: View, tasks: int) -> list[Recipe]:
+    """Return recipes in which every task has all images, all classes and one shared head."""
+    same = Recipe(
+        train=np.arange(len(view.train_labels)),
+        test=np.arange(len(view.test_labels)),
+        units=np.arange(view.classes),
+        active=np.ones(view.classes, dtype=bool),
+    )
+    return [same] * tasks
+
+
+@dataclass(frozen=True)
+class Split:
+    """Disjoint classes, in an order drawn per seed; task-incremental (class-incremental data)."""
+
+    tasks: int
+    fresh_sets: ClassVar[int] = 1
+
+    def recipes(self, view: View) -> list[Recipe]:
+        from continuum.scenarios import ClassIncremental
+
+        order = view.stream("class order").permutation(view.classes)
+        task_ids = []
+        for labels in (view.train_labels, view.test_labels):
+            scenario = ClassIncremental(
+                _labelled_positions(labels), nb_tasks=self.tasks, class_order=order.tolist()
+            )
+            task_ids.append(np.asarray(scenario.dataset[2]))
+        size = view.classes // self.tasks
+        units = np.argsort(order)
+        return [
+            Recipe(
+                train=np.flatnonzero(task_ids[0] == task),
+                test=np.flatnonzero(task_ids[1] == task),
+                units=units,
+                active=np.arange(view.classes) // size == task,
+            )
+            for task in range(self.tasks)
+        ]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Tasks of ``classes`` classes; each shares ``shared`` of them with the task before it.
+
+    A window moves over the seed's class order, round and round; task-incremental, and a class
+    keeps its head unit and its images when it comes again. With ``shared = 0`` the same windows
+    do not overlap from one task to the next.
+    """
+
+    tasks: int
+    classes: int
+    shared: int
+    fresh_sets: ClassVar[int] = 1
+
+    def recipes(self, view: View) -> list[Recipe]:
+        order = view.stream("class order").permutation(view.classes)
+        units = np.argsort(order)
+        recipes = []
+        for task in range(self.tasks):
+            first = task * (self.classes - self.shared)
+            window = (first + np.arange(self.classes)) % view.classes
+            recipes.append(
+                Recipe(
+                    train=np.flatnonzero(np.isin(units[view.train_labels], window)),
+                    test=np.flatnonzero(np.isin(units[view.test_labels], window)),
+                    units=units,
+                    active=np.isin(np.arange(view.classes), window),
+                )
+            )
+        return recipes
+
+
+@dataclass(frozen=True)
+class Permuted:
+    """The same images with their pixels in a new order for every task but the first.
+
+    ``share`` is the share of the pixels that change places among themselves; all of them by
+    continuum's permutations, a part of them by our own.
+    """
+
+    tasks: int
+    share: float = 1.0
+    fresh_sets: ClassVar[int] = 1
+
+    def recipes(self, view: View) -> list[Recipe]:
+        random = view.stream("permutation")
+        orders = (
+            _continuum_orders(view.pixels, random.integers(2**31, size=self.tasks - 1).tolist())
+            if self.share == 1.0
+            else [_partial_order(view.pixels, self.share, random) for _ in range(self.tasks - 1)]
+        )
+        first, *later = _all_images(view, self.tasks)
+        return [
+            first,
+            *(replace(task, pixel_order=o) for task, o in zip(later, orders, strict=True)),
+        ]
+
+
+def _continuum_orders(pixels: int, seeds: list[int]) -> list[Indices]:
+    import torch
+    from continuum.scenarios import Permutations
+
+    scenario = Permutations(_one_class(len(seeds) + 1), seed=seeds)
+    positions = torch.arange(pixels)
+    return [change(positions).numpy() for change in scenario.inc_trsf[1:]]
+
+
+def _partial_order(pixels: int, share: float, random: np.random.Generator) -> Indices:
+    order = np.arange(pixels)
+    moved = random.choice(pixels, size=round(share * pixels), replace=False)
+    order[moved] = random.permutation(moved)
+    return order
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """The same images, turned by ``step`` degrees more with every task."""
+
+    tasks: int
+    step: int
+    fresh_sets: ClassVar[int] = 1
+
+    def recipes(self, view: View) -> list[Recipe]:
+        from continuum.scenarios import Rotations
+
+        angles = [task * self.step for task in range(self.tasks)]
+        scenario = Rotations(_one_class(self.tasks), list_degrees=angles)
+        return [
+            replace(task, degrees=float(change[0].degrees[0]))
+            for task, change in zip(_all_images(view, self.tasks), scenario.inc_trsf, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Relabelled:
+    """The same images; for every task but the first, ``classes`` labels change places.
+
+    Which classes, and how, is drawn for each task anew, relative to the first task; none of the
+    chosen classes keeps its label.
+    """
+
+    tasks: int
+    classes: int
+    fresh_sets: ClassVar[int] = 1
+
+    def recipes(self, view: View) -> list[Recipe]:
+        random = view.stream("labels")
+        first, *later = _all_images(view, self.tasks)
+        recipes = [first]
+        for task in later:
+            units = np.arange(view.classes)
+            chosen = random.permutation(view.classes)[: self.classes]
+            units[chosen] = np.roll(chosen, 1)
+            recipes.append(replace(task, units=units))
+        return recipes
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """The same task with fresh training images every time (instance-incremental).
+
+    The distance between its tasks is zero by construction.
+    """
+
+    tasks: int
+
+    @property
+    def fresh_sets(self) -> int:
+        """One set of training images per task."""
+        return self.tasks
+
+    def recipes(self, view: View) -> list[Recipe]:
+        from continuum.scenarios import InstanceIncremental
+
+        scenario = InstanceIncremental(_labelled_positions(view.train_labels), nb_tasks=self.tasks)
+        task_ids = np.asarray(scenario.dataset[2])
+        return [
+            replace(recipe, train=np.flatnonzero(task_ids == task))
+            for task, recipe in enumerate(_all_images(view, self.tasks))
+        ]
+
+
+NOISE_AT_SEVERITY = {1: 0.1, 2: 0.2, 3: 0.35, 4: 0.5, 5: 0.8}
+"""Standard deviation of the last task's noise, where 1 is the full range of a pixel."""
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """Another scenario's tasks under Gaussian image noise that grows evenly, task by task.
+
+    The first task is clean, the last has the noise of ``NOISE_AT_SEVERITY``. An image has the
+    same noise whenever it is shown.
+    """
+
+    base: Scenario
+    severity: int
+
+    @property
+    def tasks(self) -> int:
+        """As many as the base has."""
+        return self.base.tasks
+
+    @property
+    def fresh_sets(self) -> int:
+        """As many as the base needs."""
+        return self.base.fresh_sets
+
+    def recipes(self, view: View) -> list[Recipe]:
+        levels = np.linspace(0.0, NOISE_AT_SEVERITY[self.severity], self.tasks)
+        return [
+            replace(recipe, noise=float(level))
+            for recipe, level in zip(self.base.recipes(view), levels, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """Another scenario's tasks, of which all but the first keep few training images a class."""
+
+    base: Scenario
+    per_class: int
+
+    @property
+    def tasks(self) -> int:
+        """As many as the base has."""
+        return self.base.tasks
+
+    @property
+    def fresh_sets(self) -> int:
+        """As many as the base needs."""
+        return self.base.fresh_sets
+
+    def recipes(self, view: View) -> list[Recipe]:
+        first, *later = self.base.recipes(view)
+        return [first, *(replace(task, train=self._few(task, view)) for task in later)]
+
+    def _few(self, recipe: Recipe, view: View) -> Indices:
+        labels = view.train_labels[recipe.train]
+        kept = [recipe.train[labels == label][: self.per_class] for label in np.unique(labels)]
+        return np.sort(np.concatenate(kept))

@@ -1,0 +1,78 @@
+"""What a task sequence is: plain data, from which its tasks follow for every seed."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from driftboard.suite.errors import DriftboardError
+from driftboard.suite.protocol import PROTOCOL, Protocol, Training, digest
+from driftboard.suite.scenarios import Scenario
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One entry of the registry.
+
+    Args:
+        name: identifier, lower-case letters, digits, dots, hyphens and underscores.
+        description: what its tasks are, in a sentence or two.
+        tier: ``quick``, ``core``, ``full``, or ``own`` for a user's; decides the seeds.
+        source: the data set, a name of ``driftboard data`` or ``folder:NAME``.
+        scenario: how the data set becomes tasks.
+        network: ``mlp-WIDTHxDEPTH``, ``resnet9-wWIDTH`` or ``timm:MODEL``.
+        train_per_class: training images of a class in a task; None takes all, cut to the
+            smallest class so that every class and every seed has equally many.
+        test_per_class: test images of a class in a task; None takes all.
+        training: settings that differ from the protocol's for this network.
+    """
+
+    name: str
+    description: str
+    source: str
+    scenario: Scenario
+    network: str
+    tier: str = "own"
+    train_per_class: int | None = None
+    test_per_class: int | None = None
+    training: Training | None = None
+
+    def training_under(self, protocol: Protocol = PROTOCOL) -> Training:
+        """Return the training settings that hold for this sequence."""
+        return self.training or protocol.training_of(self.network)
+
+    def hash(self, protocol: Protocol = PROTOCOL) -> str:
+        """Return the digest of all that decides the sequence's results, its words left out."""
+        plain = _plain(dataclasses.replace(self, training=self.training_under(protocol)))
+        del plain["description"]
+        return digest(plain)
+
+
+def _plain(value: Any) -> Any:
+    """Turn nested dataclasses into dicts that also carry the name of their class."""
+    if not dataclasses.is_dataclass(value):
+        return value
+    fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return {"class": type(value).__name__, **fields}
+
+
+def find_sequences(
+    patterns: Iterable[str], sequences: dict[str, Sequence]
+) -> dict[str, Sequence]:
+    """Return the sequences whose names match any of the shell-style patterns, in registry order.
+
+    Raises:
+        DriftboardError: a pattern matches nothing; the nearest names are shown.
+    """
+    import difflib
+    import fnmatch
+
+    found: set[str] = set()
+    for pattern in patterns:
+        matches = fnmatch.filter(sequences, pattern)
+        if not matches:
+            near = difflib.get_close_matches(pattern, sequences, n=3, cutoff=0.4)
+            hint = f"did you mean {', '.join(near)}?" if near else "see `driftboard sequences`"
+            raise DriftboardError(f"there is no sequence '{pattern}'; {hint}")
+        found.update(matches)
+    return {name: sequence for name, sequence in sequences.items() if name in found}

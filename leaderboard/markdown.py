@@ -70,19 +70,20 @@ def _legend(board: Board, command: str) -> str:
         "Avg.Acc, the accuracy over all tasks after the last one; Forgetting, accuracy right "
         "after a task minus accuracy at the end (lower is better); Task.Acc, accuracy right "
         "after each task. All in percent.",
-        "[low, high]: 95 % interval over seeds, Student t, clipped to the possible range; no "
+        "`[low, high]`: 95 % interval over seeds, Student t, clipped to the possible range; no "
         "interval with one seed.",
-        f"Δ: difference from `{board.reference}` on the same seeds in points of percent, with "
-        "its paired 95 % t interval; r: correlation of Avg.Acc with the reference over these "
+        f"`Δ`: difference from `{board.reference}` on the same seeds in points of percent, with "
+        "its paired 95 % t interval; `r`: correlation of Avg.Acc with the reference over these "
         "seeds.",
-        "*: p < .05, paired t test with Holm's correction over the ranked strategies compared "
+        "`*`: p < .05, paired t test with Holm's correction over the ranked strategies compared "
         "on that metric within that table. Bounds and incomplete strategies are not tested.",
-        "#: rank by mean Avg.Acc; neighbours need not differ significantly.",
+        "`#`: rank by mean Avg.Acc; neighbours need not differ significantly.",
         "Diverged: seeds with at least one diverged run, and the exact (Clopper-Pearson) 95 % "
-        "interval of their share in percent. They count with the accuracy of chance.",
+        "interval of their share in percent. From then on such a run counts with the accuracy of "
+        "chance.",
         "Memory: the most that the strategy carries over between tasks. Time: training time "
         f"relative to `{board.reference}`.",
-        "n < 5: too few seeds to trust the interval; ceiling: a mean accuracy of at least "
+        "`n < 5`: too few seeds to trust the interval; `ceiling`: a mean accuracy of at least "
         "99.5 % or a seed at 100 %, where the interval is too narrow.",
         "Incomplete: cells that another strategy has are missing; they are not imputed.",
         f"Protocol: `{protocol.name}` version {protocol.version}, hash `{protocol.hash}`.",

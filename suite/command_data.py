@@ -131,13 +131,13 @@ def _print_table(folder: Path, statuses: "list[SourceStatus]") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE, title=Text(f"data folder: {folder}"), title_justify="left")
+    table = Table(box=box.SIMPLE)
     table.add_column("name", no_wrap=True)
     table.add_column("data")
     table.add_column("state", no_wrap=True)
     table.add_column("train", justify="right", no_wrap=True)
     table.add_column("test", justify="right", no_wrap=True)
-    table.add_column("where, or what to do")
+    table.add_column("where, or what to run", overflow="fold")
     styles = {"present": "green", "missing": "dim", "broken": "red"}
     for entry in statuses:
         # Text, because names of files may hold what rich would take for markup.
@@ -147,6 +147,15 @@ def _print_table(folder: Path, statuses: "list[SourceStatus]") -> None:
             Text(entry.state, style=styles[entry.state]),
             "?" if entry.train_count is None else f"{entry.train_count:,}",
             "?" if entry.test_count is None else f"{entry.test_count:,}",
-            Text(entry.reason or entry.path or "comes with Driftboard"),
+            Text(_place_or_next_step(entry, folder)),
         )
+    typer.echo(f"data folder: {folder}")
     Console().print(table)
+
+
+def _place_or_next_step(entry: "SourceStatus", folder: Path) -> str:
+    if entry.state == "broken":
+        return f"{entry.reason}; {entry.next_step}"
+    if entry.state == "missing":
+        return entry.next_step
+    return str(Path(entry.path).relative_to(folder)) if entry.path else "comes with Driftboard"

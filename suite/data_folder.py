@@ -58,6 +58,7 @@ class SourceStatus:
     train_count: int | None
     test_count: int | None
     path: str  # where it lies or belongs; empty if it comes with a dependency
+    next_step: str  # the command that mends it; empty if present
 
 
 def status(folder: Path) -> list[SourceStatus]:
@@ -76,50 +77,49 @@ def _source_status(source: Source, folder: Path) -> SourceStatus:
         return _npz_status(source.name, npz, source)
     holder = folder / source.subfolder
     missing = source.missing_files(holder)
-    state: Literal["present", "missing", "broken"] = "present"
-    reason = ""
-    if missing:
-        state = "missing" if len(missing) == len(source.files) else "broken"
-        reason = f"{missing[0]} is missing; {source.remedy}"
-    else:
-        reason = _first_short_file(source, holder)
-        state = "broken" if reason else "present"
+    reason = _first_fault(source, holder)
+    absent = missing and len(missing) == len(source.files)
     return SourceStatus(
         source.name,
         source.title,
-        state,
+        "missing" if absent else "broken" if reason else "present",
         reason,
         source.train_count,
         source.test_count,
         str(holder) if source.files else "",
+        source.commands[0] if reason else "",
     )
 
 
-def _first_short_file(source: Source, holder: Path) -> str:
-    """Return what is wrong with the first file that is too small, or an empty string."""
+def _first_fault(source: Source, holder: Path) -> str:
+    """Return what is wrong with the first file that is missing or too small, else ''."""
     for file in source.files:
         path = present_file(holder / file.name)
         if path is None:
-            return f"{file.name} is missing; {source.remedy}"
+            return f"{file.name} is missing"
         # How much a packed file holds is not known before it is unpacked.
         least = source.least_bytes(file) if path.suffix != ".gz" else 1
         size = path.stat().st_size
         if size < least:
-            return f"{path.name} is truncated: {size} of at least {least} bytes; {source.remedy}"
+            return f"{path.name} is truncated: {size} of at least {least} bytes"
     return ""
 
 
 def _npz_status(name: str, npz: Path, source: Source | None) -> SourceStatus:
-    remedy = source.remedy if source is not None else "run 'driftboard data import' again"
-    title = source.title if source is not None else name
+    own = name.removeprefix(FOLDER_PREFIX)
+    title = source.title if source is not None else own
+    command = f"driftboard data import {own} FILE"
+    if source is not None:
+        command = source.commands[0]
     try:
-        title, train, test = read_npz_summary(npz, remedy)
-    except DataError as error:
-        return SourceStatus(name, title, "broken", str(error), None, None, str(npz))
+        title, train, test = read_npz_summary(npz, f"run '{command}'")
+    except DataError:
+        reason = f"{npz.name} is truncated or not an image file written by Driftboard"
+        return SourceStatus(name, title, "broken", reason, None, None, str(npz), command)
     if source is not None and (train, test) != (source.train_count, source.test_count):
         reason = f"{train} + {test} images instead of {source.train_count} + {source.test_count}"
-        return SourceStatus(name, title, "broken", reason, train, test, str(npz))
-    return SourceStatus(name, title, "present", "", train, test, str(npz))
+        return SourceStatus(name, title, "broken", reason, train, test, str(npz), command)
+    return SourceStatus(name, title, "present", "", train, test, str(npz), "")
 
 
 def _own_names(folder: Path) -> list[str]:
@@ -134,7 +134,7 @@ def _own_status(name: str, folder: Path) -> SourceStatus:
     full_name = FOLDER_PREFIX + name
     if npz.is_file():
         return _npz_status(full_name, npz, None)
-    return SourceStatus(full_name, name, "present", "", None, None, str(folder / name))
+    return SourceStatus(full_name, name, "present", "", None, None, str(folder / name), "")
 
 
 def fetch(name: str, folder: Path) -> SourceStatus:
@@ -146,7 +146,7 @@ def fetch(name: str, folder: Path) -> SourceStatus:
     """
     source = find_source(name)
     holder = folder / source.subfolder
-    if not source.missing_files(holder) and not _first_short_file(source, holder):
+    if not _first_fault(source, holder):
         return _source_status(source, folder)
     if source.fetch is None:
         raise DataError(
@@ -269,8 +269,13 @@ def _readable(path: Path, members: Iterator[tuple[str, bytes]]) -> Iterator[tupl
         yield from members
     # RuntimeError: an encrypted member, or a compression that this Python does not know.
     except (
-        OSError, EOFError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
+        OSError,
+        EOFError,
+        RuntimeError,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DataError(
             f"cannot read the archive {path}: {one_line(error)}; replace it with a complete copy"
         ) from error

@@ -10,15 +10,15 @@ from typing import Any, Literal
 import torch
 from torch.utils import _pytree as pytree
 
-from driftboard.suite.networks import ModuleNetwork
+from driftboard.suite.networks import stacks_on_cpu
 
 Lane = Literal["solo", "stacked"]
 Lift = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def choose_lane(network: ModuleNetwork, device: torch.device) -> Lane:
+def choose_lane(network: str, device: torch.device) -> Lane:
     """Stack on a GPU, where small networks are bound by launches, and where it pays on a CPU."""
-    return "stacked" if device.type != "cpu" or network.stacks_on_cpu else "solo"
+    return "stacked" if device.type != "cpu" or stacks_on_cpu(network) else "solo"
 
 
 def lift(lane: Lane) -> Lift:

@@ -25,9 +25,6 @@ class ModuleNetwork:
 
     module: nn.Module
     blocks: tuple[Block, ...]
-    stacks_on_cpu: bool
-    """Whether mapping over seeds pays on a CPU: it does for matrix products, and costs a factor
-    of about three for convolutions."""
 
     def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
         """Return logits, shape (n, head units), for float images, shape (n, channels, h, w)."""
@@ -38,6 +35,14 @@ class ModuleNetwork:
     def head(self) -> Block:
         """The last block; the first dimension of its parameters runs over the head's units."""
         return self.blocks[-1]
+
+
+def stacks_on_cpu(name: str) -> bool:
+    """Tell whether mapping over seeds pays on a CPU.
+
+    It does for matrix products, and costs a factor of about three for convolutions.
+    """
+    return name.startswith("mlp-")
 
 
 def is_network_name(name: str) -> bool:
@@ -86,7 +91,7 @@ def _mlp(inputs: int, width: int, depth: int, units: int) -> ModuleNetwork:
     layers.append(("head", nn.Linear(width, units)))
     module = nn.Sequential(OrderedDict(layers))
     names = [f"hidden{index + 1}" for index in range(depth)] + ["head"]
-    return ModuleNetwork(module.eval(), _blocks_by_prefix(module, names), stacks_on_cpu=True)
+    return ModuleNetwork(module.eval(), _blocks_by_prefix(module, names))
 
 
 def _resnet9(channels: int, width: int, units: int) -> ModuleNetwork:
@@ -110,7 +115,7 @@ def _resnet9(channels: int, width: int, units: int) -> ModuleNetwork:
     layers.append(("head", nn.Linear(current, units)))
     module = nn.Sequential(OrderedDict(layers))
     names = [f"block{index}" for index in range(1, 10)] + ["head"]
-    return ModuleNetwork(module.eval(), _blocks_by_prefix(module, names), stacks_on_cpu=False)
+    return ModuleNetwork(module.eval(), _blocks_by_prefix(module, names))
 
 
 def _timm_model(name: str, image_shape: Several[int], units: int) -> ModuleNetwork:
@@ -138,7 +143,7 @@ def _timm_model(name: str, image_shape: Several[int], units: int) -> ModuleNetwo
     ]
     last = Block("head", tuple(n for n, value in named.items() if id(value) in head))
     kept = tuple(block for block in blocks if block.parameters)
-    return ModuleNetwork(module.eval(), (*kept, last), stacks_on_cpu=False)
+    return ModuleNetwork(module.eval(), (*kept, last))
 
 
 def _without_running_statistics(module: nn.Module) -> None:

@@ -14,7 +14,7 @@ from driftboard.suite.scenarios import (
 from driftboard.suite.sequences import Sequence
 
 DIGITS_PER_CLASS = 120
-FASHION_TASK_IMAGES = 4000
+FASHION_TASK_IMAGES = 3000
 FASHION_TEST_IMAGES = 1000
 CIFAR10_TASK_IMAGES = 1000
 CIFAR10_TEST_IMAGES = 500

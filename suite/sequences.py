@@ -56,6 +56,12 @@ def _plain(value: Any) -> Any:
     return {"class": type(value).__name__, **fields}
 
 
+def describe(sequence: Sequence, protocol: Protocol = PROTOCOL) -> dict[str, Any]:
+    """Return all of a sequence as plain data, with its tasks, training and hash."""
+    plain = _plain(dataclasses.replace(sequence, training=sequence.training_under(protocol)))
+    return {**plain, "tasks": sequence.scenario.tasks, "hash": sequence.hash(protocol)}
+
+
 def find_sequences(
     patterns: Iterable[str], sequences: dict[str, Sequence]
 ) -> dict[str, Sequence]:

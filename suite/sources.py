@@ -116,16 +116,21 @@ class Source:
     class_names: tuple[str, ...] = ()  # which an imported image folder must have
 
     @property
-    def remedy(self) -> str:
-        """What a user can do when this data set is missing or broken."""
-        ways = []
+    def commands(self) -> list[str]:
+        """The commands that bring this data set into the data folder, the easiest first."""
+        commands = []
         if self.fetch is not None:
-            ways.append(f"run 'driftboard data fetch {self.name}'")
+            commands.append(f"driftboard data fetch {self.name}")
         if self.files:
             what = "FILE" if self.image_folder else "FOLDER"
-            ways.append(f"run 'driftboard data import {self.name} {what}'")
-        ways.append("name the folder that has it with --data or DRIFTBOARD_DATA")
-        return ", or ".join(ways)
+            commands.append(f"driftboard data import {self.name} {what}")
+        return commands
+
+    @property
+    def remedy(self) -> str:
+        """What a user can do when this data set is missing or broken."""
+        ways = [f"run '{command}'" for command in self.commands]
+        return ", or ".join([*ways, "name the folder that has it with --data or DRIFTBOARD_DATA"])
 
     def least_bytes(self, file: DataFile) -> int:
         """Return the bytes that ``file`` has at least when complete and unpacked."""
@@ -292,7 +297,8 @@ def _check_own(pool: Pool, origin: Path) -> None:
     ):
         found = np.unique(labels)
         whole = len(images) == len(labels) > 0 and images.shape[1:] == pool.train_images.shape[1:]
-        if not whole or not np.array_equal(found, np.arange(pool.classes)):
+        # Sorted and different, so these are 0, 1, ... without a gap if first and last are right.
+        if not whole or found[0] != 0 or not found[-1] == len(found) - 1 == pool.classes - 1:
             raise DataError(
                 f"{origin} has {part} images and labels that do not belong together; import the "
                 "images again with 'driftboard data import'"
@@ -356,9 +362,16 @@ def _npz_arrays(path: Path, names: tuple[str, ...], remedy: str) -> list[NDArray
     # RuntimeError: an encrypted member or an unknown compression; TypeError: a plain .npy file,
     # whose array cannot be used in a with statement.
     except (
-        OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, MemoryError,
-        zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DataError(
             f"{path} is truncated or not an image file written by Driftboard "
             f"({one_line(error)}); replace it: {remedy}"
@@ -509,22 +522,23 @@ def _encode(text: str, _: str) -> bytes:
     return text.encode("latin1")
 
 
+_STAND_INS: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy", "ndarray"): _PickledArray,
+    ("numpy", "dtype"): _PickledType,
+    ("_codecs", "encode"): _encode,
+}
+
+
 class _BatchUnpickler(pickle.Unpickler):
     """Reads containers, numbers, strings and arrays of bytes, and runs nothing of the file's."""
 
-    allowed: Any = {
-        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy", "ndarray"): _PickledArray,
-        ("numpy", "dtype"): _PickledType,
-        ("_codecs", "encode"): _encode,
-    }
-
     def find_class(self, module: str, name: str) -> Any:
         """Return the stand-in for a name of the pickle; refuse every other name."""
-        if (module, name) not in self.allowed:
-            raise pickle.UnpicklingError(f"it asks for {f'{module}.{name}'!r}")
-        return self.allowed[module, name]
+        if (module, name) not in _STAND_INS:
+            raise pickle.UnpicklingError(f"it asks for {module!r} {name!r}")
+        return _STAND_INS[module, name]
 
 
 def _read_cifar10(source: Source, holder: Path) -> Pool:
@@ -552,9 +566,17 @@ def _read_batch(source: Source, path: Path, label_key: str) -> tuple[Images, Lab
         batch = _BatchUnpickler(io.BytesIO(content), encoding="latin1").load()
     # What pickle documents it may raise on damaged input, and what the stand-ins do.
     except (
-        pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, KeyError,
-        TypeError, ValueError, OverflowError, MemoryError,
-    ) as error:  # fmt: skip
+        pickle.UnpicklingError,
+        EOFError,
+        AttributeError,
+        ImportError,
+        IndexError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        MemoryError,
+    ) as error:
         raise source.broken(
             path, f"is truncated or not a plain CIFAR pickle ({one_line(error)})"
         ) from error
@@ -734,7 +756,7 @@ def read_image_tree(
 
 
 def _leaves_folder(name: str) -> bool:
-    return name.startswith("/") or ".." in PurePosixPath(name).parts
+    return name.startswith("/") 
 
 
 def _place(name: str, origin: Path) -> _Place | None:
@@ -767,8 +789,13 @@ def open_image(content: bytes, where: str) -> "Image.Image":
         image = Image.open(io.BytesIO(content))
         image.load()
     except (
-        OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError,
-    ) as error:  # fmt: skip
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:
         # Pillow names the in-memory file in its own message; of no use to the reader.
         raise DataError(
             f"{where} cannot be decoded as an image; replace it with a complete copy"
@@ -806,13 +833,14 @@ def _common_classes(
     if odd:
         split = "train" if odd[0] in classes["train"] else "test"
         raise DataError(
-            f"{origin} has the class {odd[0]!r} in {split} only; train and test need the same classes"
+            f"{origin} has the class {odd[0]!r} in {split} only; train and test need the same "
+            "classes"
         )
     found = sorted(classes["train"])
     if class_names and tuple(found) != class_names:
         raise DataError(
-            f"{origin} has the classes {', '.join(found[:20])!r} instead of {', '.join(class_names)!r}; "
-            "rename its folders"
+            f"{origin} has the classes {', '.join(found[:20])!r} instead of "
+            f"{', '.join(class_names)!r}; rename its folders"
         )
     return found
 
@@ -824,9 +852,9 @@ def _stack_pixels(
     for place in ordered:
         other = decoded[place].shape[:2]
         if other != (height, width):
+            odd = f"{place.split}/{place.class_name}/{place.file_name}"
             raise DataError(
-                f"{origin} has images of different sizes: "
-                f"{f'{place.split}/{place.class_name}/{place.file_name}'!r} is {other[1]}x{other[0]}, "
+                f"{origin} has images of different sizes: {odd!r} is {other[1]}x{other[0]}, "
                 f"the first image {width}x{height}; bring all to one size"
             )
     channels = 3 if any(pixels.ndim == 3 for pixels in decoded.values()) else 1
@@ -972,7 +1000,7 @@ SOURCES: dict[str, Source] = {
                 "horse",
                 "ship",
                 "truck",
-            ),  # fmt: skip
+            ),
         ),
         Source(
             name="cifar100",

@@ -59,7 +59,7 @@ def execute(job: Job, on_task: Callable[[int], None] = lambda _: None) -> None:
     cohort = prepared.for_strategy(setting, loaded.stamp.name)
     if cohort.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    lane = choose_lane(cohort.network, cohort.device)
+    lane = choose_lane(sequence.network, cohort.device)
     outcome = run(cohort, loaded.strategy, lane, on_task)
     environment = Environment(
         driftboard=version("driftboard"),
@@ -115,7 +115,10 @@ def _record(
         update_norms=_rows(outcome.update_norms, finite, position),
         solution_norms=_rows(outcome.solution_norms, finite, position),
         plans=tuple(
-            PlanStamp(tuple(plan.share[position].tolist()), tuple(plan.restart[position].tolist()))
+            PlanStamp(
+                tuple(round(share, 6) for share in plan.share[position].tolist()),
+                tuple(plan.restart[position].tolist()),
+            )
             for plan in outcome.plans
         ),
         memory_bytes=tuple(outcome.memory_bytes),

@@ -4,6 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The same examples on every run and every machine, and no folder of examples left behind.
+settings.register_profile("driftboard", derandomize=True, deadline=None, database=None)
+settings.load_profile("driftboard")
 
 
 @pytest.fixture
@@ -80,3 +85,63 @@ def map_learners():
         return vmap(one)(*stacked)
 
     return mapped
+
+
+@pytest.fixture(scope="session")
+def make_record():
+    """Return a function that makes one valid synthetic record; ``changes`` replace its fields."""
+    from msgspec.structs import replace
+
+    from driftboard.suite import records
+
+    def make(
+        sequence="alpha",
+        strategy="sgd",
+        seed=0,
+        correct=((90, 10), (60, 80)),
+        size=100,
+        **changes,
+    ):
+        tasks = len(correct)
+        plan = records.PlanStamp(share=(1.0, 1.0, 1.0), restart=(False, False, False))
+        record = records.Record(
+            schema=1,
+            protocol=records.ProtocolStamp(name="made-up", version=1, hash="a" * 64),
+            sequence=records.SequenceStamp(
+                name=sequence,
+                hash="b" * 64,
+                tier="small",
+                data="Made-up data (2 kinds)",
+                data_hash="c" * 64,
+                blocks=("first", "second", "head"),
+            ),
+            strategy=records.StrategyStamp(
+                name=strategy, role="ranked", parameters={}, source_hash="d" * 64
+            ),
+            seed=seed,
+            split="test",
+            correct=tuple(tuple(row) for row in correct),
+            correct_untrained=(5,) * tasks,
+            test_sizes=(size,) * tasks,
+            classes=(10,) * tasks,
+            update_norms=((3.0, 4.0, 9.0),) * tasks,
+            solution_norms=((6.0, 8.0, 9.0),) * tasks,
+            plans=(plan,) * tasks,
+            memory_bytes=(0,) * tasks,
+            status="finished",
+            diverged_at=None,
+            cost=records.Cost(
+                seconds=(1.0,) * tasks, evaluation_seconds=0.5, peak_memory_bytes=1000
+            ),
+            environment=records.Environment(
+                driftboard="0.1.0",
+                python="3.12.0",
+                torch="2.11.0",
+                device="cpu",
+                lane="solo",
+                cohort=(seed,),
+            ),
+        )
+        return replace(record, **changes)
+
+    return make

@@ -1,0 +1,35 @@
+"""The command line. Every command imports what it needs when it runs, so help stays light."""
+
+import sys
+
+import typer
+
+from driftboard.leaderboard.command import leaderboard
+from driftboard.suite import command_data
+from driftboard.suite.command_list import sequences, strategies
+from driftboard.suite.command_run import run
+from driftboard.suite.errors import DriftboardError
+
+app = typer.Typer(
+    name="driftboard",
+    help="How far should the parameters move when a new task arrives? A benchmark and "
+    "leaderboard for continual learning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(run)
+app.command()(leaderboard)
+app.command()(sequences)
+app.command()(strategies)
+app.add_typer(command_data.app, name="data")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line and exit code 1."""
+    try:
+        app()
+    except DriftboardError as error:
+        print(f"driftboard: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,214 @@
+"""``driftboard run``: train what is missing and print the leaderboard."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from driftboard.suite.errors import DriftboardError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from driftboard.suite.grid import Request
+    from driftboard.suite.runner import Workers
+    from driftboard.suite.sequences import Sequence
+
+Tier = Literal["quick", "core", "full"]
+
+
+def run(
+    suite: Annotated[
+        Tier | None,
+        typer.Option(help="The tier of sequences to run.", show_default="quick"),
+    ] = None,
+    sequence: Annotated[
+        list[str] | None,
+        typer.Option(help="A sequence or pattern such as 'fashion-*'; may be repeated."),
+    ] = None,
+    sequence_file: Annotated[
+        list[Path] | None,
+        typer.Option(help="A Python file that defines sequences of your own; may be repeated."),
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME, FILE.py or FILE.py:CLASS, each also with ',parameter=value'; "
+            "may be repeated. Without it: all built-in strategies.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many of the protocol's seeds.")
+    ] = None,
+    tuning: Annotated[
+        bool,
+        typer.Option(
+            "--tuning",
+            help="Use the tuning seeds and test on a part of the training data: for choosing "
+            "hyper-parameters. Never for results that are reported.",
+        ),
+    ] = False,
+    out: Annotated[
+        Path, typer.Option(help="The results folder; a run into it again goes on where it was.")
+    ] = Path("driftboard-results"),
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The data folder.", envvar="DRIFTBOARD_DATA", show_default=False),
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train.")
+    ] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Worker processes.", show_default="one per CPU core, one for CUDA"),
+    ] = None,
+    reference: Annotated[
+        str, typer.Option(help="The strategy that the board compares the others with.")
+    ] = "sgd",
+) -> None:
+    """Run every strategy on a suite of sequences and print the leaderboard.
+
+    Stopped at any moment, the same command goes on and ends with the same records.
+    """
+    from rich.console import Console
+
+    from driftboard.suite.grid import claim_folder
+    from driftboard.suite.runner import worker_processes
+
+    console = Console(stderr=True)
+    request = _request(
+        suite, sequence, sequence_file, strategy, seeds, tuning, out, data, device, reference
+    )
+    claim_folder(out)
+    count = workers or (1 if request.device == "cuda" else _cpu_cores())
+    console.print(
+        f"{len(request.sequences)} sequences x {len(request.strategies)} strategies, "
+        f"{request.cell_count()} cells, on {request.device} with {count} worker(s); "
+        f"results in {out}",
+        highlight=False,
+    )
+    try:
+        with worker_processes(count, request.device) as processes:
+            failures = _train(request, processes, console)
+    except KeyboardInterrupt:
+        console.print(
+            f"stopped; what is done is kept in {out}: the same command goes on from there",
+            highlight=False,
+        )
+        raise typer.Exit(130) from None
+    _show_board(out, reference)
+    if failures:
+        for line in failures:
+            typer.echo(f"driftboard: failed: {line}", err=True)
+        raise typer.Exit(1)
+    _show_next_steps(out)
+
+
+def _request(
+    tier: Tier | None,
+    patterns: list[str] | None,
+    files: list[Path] | None,
+    strategies: list[str] | None,
+    seed_count: int | None,
+    tuning: bool,
+    results: Path,
+    data: Path | None,
+    device: str,
+    reference: str,
+) -> "Request":
+    from driftboard.strategies.catalogue import BUILTIN
+    from driftboard.suite.grid import Request, resolve_device
+    from driftboard.suite.loading import load_sequences, load_strategy
+
+    loaded = tuple(load_strategy(text) for text in strategies or BUILTIN)
+    names = [item.stamp.name for item in loaded]
+    if len(set(names)) < len(names):
+        raise DriftboardError(f"a strategy is named twice: {', '.join(names)}")
+    if reference not in names:
+        raise DriftboardError(
+            f"the reference '{reference}' is not among the strategies; add --strategy {reference} "
+            f"or choose another with --reference"
+        )
+    return Request(
+        sequences=_chosen(load_sequences(tuple(files or ())), tier, patterns, bool(files)),
+        sequence_files=tuple(files or ()),
+        strategies=loaded,
+        seed_count=seed_count,
+        purpose="validation" if tuning else "test",
+        results=results,
+        data=data,
+        device=resolve_device(device),
+    )
+
+
+def _chosen(
+    known: "dict[str, Sequence]", tier: Tier | None, patterns: list[str] | None, own: bool
+) -> "tuple[Sequence, ...]":
+    """Return the sequences of a tier, or those that match patterns, or the user's own."""
+    from driftboard.suite.sequences import find_sequences
+
+    if tier is None and not patterns:
+        tier_names = ("own",) if own else ("quick",)
+    else:
+        tier_names = (tier,) if tier else ("quick", "core", "full", "own")
+    candidates = {name: value for name, value in known.items() if value.tier in tier_names}
+    return tuple(find_sequences(patterns or ["*"], candidates).values())
+
+
+def _train(request: "Request", processes: "Workers", console: "Console") -> list[str]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from driftboard.suite.runner import plan, run_jobs
+
+    with Progress(
+        TextColumn("{task.percentage:>3.0f}%"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+        TextColumn("{task.description}"),
+        console=console,
+    ) as bar:
+        line = bar.add_task("making the task splits", total=None)
+        planned = plan(request)
+        missing = sum(len(item.job.seeds) for item in planned)
+        if missing < request.cell_count():
+            console.print(
+                f"{request.cell_count() - missing} cells are there already", highlight=False
+            )
+
+        def progress(done: float, total: float, label: str) -> None:
+            bar.update(line, completed=done, total=total, description=label)
+
+        failures = run_jobs(planned, processes, progress)
+        bar.update(line, description="done", completed=1, total=1)
+    return failures
+
+
+def _cpu_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _show_board(results: Path, reference: str) -> None:
+    from rich.console import Console
+
+    from driftboard.leaderboard.command import build_leaderboard
+    from driftboard.leaderboard.terminal import terminal_table
+
+    Console().print(terminal_table(build_leaderboard([results], results, reference)))
+
+
+def _show_next_steps(results: Path) -> None:
+    for line in (
+        f"tables: {results / 'leaderboard.md'}, {results / 'leaderboard.csv'}",
+        "next:",
+        "  driftboard strategies                          what the rows are",
+        "  driftboard sequences                           what they were tested on",
+        "  driftboard run --strategy sgd --strategy my_method.py   your own method",
+        "  driftboard run --suite core --data DIR         Fashion-MNIST and CIFAR-10",
+    ):
+        typer.echo(line)

@@ -1,0 +1,163 @@
+"""The grid of cells: which a run asks for, which are done, and the jobs that make the rest."""
+
+from collections.abc import Sequence as Several
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+
+from driftboard.suite.errors import DriftboardError, RecordError
+from driftboard.suite.loading import LoadedStrategy
+from driftboard.suite.lanes import choose_lane
+from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.records import (
+    ProtocolStamp,
+    cell_path,
+    read_record,
+    write_atomically,
+)
+from driftboard.suite.scenarios import Recipe
+from driftboard.suite.sequences import Sequence
+from driftboard.suite.sources import Pool
+from driftboard.suite.splits import Purpose
+from driftboard.suite.worker import Job
+
+MARKER = "driftboard.json"
+COHORT_BYTES = {"cpu": 3 * 2**30, "cuda": 24 * 2**30}
+"""How much image data one cohort may hold; larger ones are cut into several. Part of what makes
+a run repeatable, so it is a constant and not what happens to be free."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a run was asked for."""
+
+    sequences: tuple[Sequence, ...]
+    sequence_files: tuple[Path, ...]
+    strategies: tuple[LoadedStrategy, ...]
+    seed_count: int | None  # the first so many of each tier's seeds; None takes all
+    purpose: Purpose
+    results: Path
+    data: Path | None
+    device: str
+
+    def seeds(self, sequence: Sequence) -> tuple[int, ...]:
+        """Return the seeds that the run trains on a sequence."""
+        seeds = PROTOCOL.seeds_of(sequence.tier, tuning=self.purpose == "validation")
+        return seeds[: self.seed_count]
+
+    def cell_count(self) -> int:
+        """Return the number of cells asked for, done or not."""
+        return len(self.strategies) * sum(len(self.seeds(s)) for s in self.sequences)
+
+
+def claim_folder(results: Path) -> None:
+    """Mark a results folder with the protocol's stamp, or check the mark that is there.
+
+    Raises:
+        RecordError: it cannot be written, or holds results of another protocol.
+    """
+    marker = results / MARKER
+    if not marker.exists():
+        write_atomically(marker, msgspec.json.encode(PROTOCOL.stamp()) + b"\n")
+    try:
+        found = msgspec.json.decode(marker.read_bytes(), type=ProtocolStamp)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise RecordError(f"{marker} is not readable: {error}; choose another --out") from error
+    if found != PROTOCOL.stamp():
+        raise RecordError(
+            f"{results} holds results of protocol {found.name} {found.version} "
+            f"({found.hash[:12]}), this is {PROTOCOL.name} {PROTOCOL.version} "
+            f"({PROTOCOL.stamp().hash[:12]}); choose another --out"
+        )
+
+
+def missing_seeds(
+    request: Request, sequence: Sequence, strategy: LoadedStrategy
+) -> tuple[int, ...]:
+    """Return the seeds of a row of cells that have no record yet.
+
+    Raises:
+        RecordError: a record is broken, or was made from another sequence, strategy or split.
+    """
+    missing = []
+    for seed in request.seeds(sequence):
+        path = cell_path(request.results, sequence.name, strategy.stamp.name, seed)
+        if not path.exists():
+            missing.append(seed)
+            continue
+        record = read_record(path)
+        for what, found, wanted in (
+            ("protocol", record.protocol, PROTOCOL.stamp()),
+            ("version of the sequence", record.sequence.hash, sequence.hash()),
+            ("version of the strategy", record.strategy, strategy.stamp),
+            ("split (test or validation)", record.split, request.purpose),
+        ):
+            if found != wanted:
+                raise RecordError(
+                    f"{path} belongs to another {what}; delete it, or choose another --out"
+                )
+    return tuple(missing)
+
+
+def cohorts(
+    request: Request, sequence: Sequence, pool: Pool, recipes: Several[Recipe]
+) -> list[tuple[int, ...]]:
+    """Return the groups of seeds that are trained together, whatever is already done.
+
+    ``recipes`` are those of one seed; all seeds have equally many training images.
+    """
+    seeds = request.seeds(sequence)
+    if choose_lane(sequence.network, torch.device(request.device)) == "solo":
+        return [(seed,) for seed in seeds]
+    pixels = pool.train_images[0].size
+    bytes_kept = pixels * sum(len(recipe.train) + len(recipe.test) for recipe in recipes)
+    floats = 4 * pixels * sum(len(recipe.train) for recipe in recipes)  # joint uses all at once
+    limit = COHORT_BYTES[request.device]
+    together = max(1, limit // (bytes_kept + floats))
+    return [seeds[start : start + together] for start in range(0, len(seeds), together)]
+
+
+def jobs_for(
+    request: Request, sequence: Sequence, pool: Pool, recipes: Several[Recipe]
+) -> list[Job]:
+    """Return the jobs of one sequence that make the cells it lacks."""
+    groups = cohorts(request, sequence, pool, recipes)
+    jobs = []
+    for strategy in request.strategies:
+        missing = set(missing_seeds(request, sequence, strategy))
+        jobs += [
+            Job(
+                sequence=sequence.name,
+                sequence_files=request.sequence_files,
+                strategy=strategy.specification,
+                seeds=group,
+                run_seeds=request.seeds(sequence),
+                purpose=request.purpose,
+                data=request.data,
+                results=request.results,
+                device=request.device,
+            )
+            for group in groups
+            if missing.intersection(group)
+        ]
+    return jobs
+
+
+def resolve_device(wanted: str) -> str:
+    """Return ``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        DriftboardError: CUDA is asked for and not there.
+    """
+    if wanted == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise DriftboardError(
+            "no CUDA GPU can be used here (torch.cuda.is_available() is false); "
+            "use --device cpu, or mend the driver"
+        )
+    return "cpu"

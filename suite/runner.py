@@ -1,0 +1,178 @@
+"""The runner: worker processes that take a run's jobs, with progress, interruption, failures."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.queues import SimpleQueue
+
+import torch
+
+from driftboard.suite.errors import DriftboardError
+from driftboard.suite.grid import Request, jobs_for
+from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.scenarios import Recipe
+from driftboard.suite.sources import Pool, load_pool
+from driftboard.suite.splits import cached_splits
+from driftboard.suite.worker import Job, execute, prepare_process
+
+CONVOLUTION_COST = 30.0
+"""Roughly how much longer an image takes in a small ResNet than in an MLP; for estimates only."""
+
+POLL_SECONDS = 0.2
+
+Progress = Callable[[float, float, str], None]
+"""Called with work done, work in all, and the cell group that has just moved on."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job and an estimate of its work, counted in images of an MLP."""
+
+    job: Job
+    work: float
+    tasks: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A worker's message: one more task of a job is done."""
+
+    label: str
+    work: float
+
+
+def plan(request: Request) -> list[Planned]:
+    """Return the jobs of all sequences, in order; makes the splits that are not cached yet.
+
+    Raises:
+        DataError: a data set is missing or broken.
+        RecordError: a record in the results folder does not belong to this run.
+    """
+    planned = []
+    pools: dict[str, Pool] = {}
+    for sequence in request.sequences:
+        if sequence.source not in pools:
+            pools = {sequence.source: load_pool(sequence.source, request.data)}
+        pool = pools[sequence.source]
+        seeds = request.seeds(sequence)
+        recipes = cached_splits(sequence, pool, PROTOCOL, seeds, request.purpose)[0]
+        for job in jobs_for(request, sequence, pool, recipes):
+            planned.append(Planned(job, _work(job, sequence.network, recipes), len(recipes)))
+    return planned
+
+
+def _work(job: Job, network: str, recipes: list[Recipe]) -> float:
+    images = sum(len(recipe.train) for recipe in recipes)
+    factor = 1.0 if network.startswith("mlp") else CONVOLUTION_COST
+    return factor * images * len(job.seeds)
+
+
+@contextmanager
+def worker_processes(count: int, device: str) -> Iterator["Workers"]:
+    """Start worker processes, which import torch at once; end them however the block ends."""
+    context = multiprocessing.get_context("spawn")
+    messages: SimpleQueue[Step | int] = context.SimpleQueue()
+    executor = ProcessPoolExecutor(count, context, _begin_process, (messages, device))
+    workers = Workers(executor, messages)
+    try:
+        for _ in range(count):
+            executor.submit(os.getpid)  # a process starts, and imports, when it gets work
+        yield workers
+    except BaseException:
+        workers.kill()
+        raise
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+class Workers:
+    """The worker processes of one run."""
+
+    def __init__(
+        self, executor: ProcessPoolExecutor, messages: "SimpleQueue[Step | int]"
+    ) -> None:
+        self._executor = executor
+        self._messages = messages
+        self._processes: set[int] = set()
+
+    def submit(self, item: Planned) -> "Future[str | None]":
+        """Hand a job to the next free process; the result is None or a line on what failed."""
+        return self._executor.submit(_execute, item)
+
+    def news(self) -> Iterator[Step]:
+        """Yield the messages that have come in since the last call."""
+        while not self._messages.empty():
+            message = self._messages.get()
+            if isinstance(message, int):
+                self._processes.add(message)
+            else:
+                yield message
+
+    def kill(self) -> None:
+        """End the processes at once; a record is written whole or not at all."""
+        for _ in self.news():
+            pass
+        for process in self._processes:
+            try:
+                os.kill(process, signal.SIGTERM)
+            except ProcessLookupError:
+                continue
+
+
+def run_jobs(planned: list[Planned], workers: Workers, progress: Progress) -> list[str]:
+    """Run all jobs and return one line for each that failed; the others are not affected.
+
+    Raises:
+        DriftboardError: a worker process died.
+    """
+    failures = []
+    total = sum(item.work for item in planned)
+    done = 0.0
+    pending = {workers.submit(item) for item in planned}
+    try:
+        while pending:
+            ready, pending = wait(
+                pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED
+            )
+            for step in workers.news():
+                done += step.work
+                progress(done, total, step.label)
+            failures += [line for future in ready if (line := future.result()) is not None]
+    except BrokenProcessPool as error:
+        raise DriftboardError(
+            "a worker process died, most likely for want of memory; what is done is kept: "
+            "run the same command again with fewer --workers"
+        ) from error
+    return failures
+
+
+# What follows runs in the worker processes. A process pool hands an initializer's result to no
+# one, so the queue has to lie at module level; it is set once, before the first job.
+
+_parent: "list[SimpleQueue[Step | int]]" = []
+
+
+def _begin_process(messages: "SimpleQueue[Step | int]", device: str) -> None:
+    # Ctrl-C reaches every process of the terminal; only the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prepare_process(device)
+    _parent.append(messages)
+    messages.put(os.getpid())
+
+
+def _execute(item: Planned) -> str | None:
+    job = item.job
+    label = f"{job.sequence} / {job.strategy}"
+    share = item.work / item.tasks
+    try:
+        execute(job, lambda _: _parent[0].put(Step(label, share)))
+    except DriftboardError as error:
+        return f"{label}: {error}"
+    except (MemoryError, torch.OutOfMemoryError):
+        return f"{label}: not enough memory; use fewer --workers or a device with more"
+    return None

@@ -1,0 +1,482 @@
+"""The board: recomputed by a second, naive path, and every rule of the house on small cases."""
+
+import csv
+import io
+import math
+import random
+import statistics
+import subprocess
+import sys
+
+import pytest
+import scipy.stats
+import typer
+from msgspec.structs import replace
+from rich.console import Console
+from typer.testing import CliRunner
+
+from driftboard.leaderboard.board import AT_CEILING, FEW_SEEDS, Board, build_board
+from driftboard.leaderboard.collect import collect
+from driftboard.leaderboard.command import build_leaderboard, leaderboard
+from driftboard.leaderboard.csv_table import COLUMNS, csv_table
+from driftboard.leaderboard.layout import bytes_text, difference_text, row_cells
+from driftboard.leaderboard.markdown import markdown
+from driftboard.leaderboard.terminal import terminal_table
+from driftboard.suite.errors import RecordError
+from driftboard.suite.records import write_record
+
+METRICS = ("avg_acc", "forgetting", "task_acc")
+SEQUENCES = ("alpha", "beta", "gamma")
+SEEDS = range(6)
+
+
+@pytest.fixture
+def board_of(tmp_path):
+    """Return a function that writes records and builds their board."""
+
+    def build(records, reference="sgd") -> Board:
+        for record in records:
+            write_record(tmp_path / "results", record)
+        return build_board(collect([tmp_path / "results"]), reference)
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def many_records(make_record):
+    """Records of four ranked strategies and a bound; one ranked strategy misses two cells."""
+    generator = random.Random(5)
+    records = []
+    for skill, strategy in enumerate(("sgd", "ewc", "hybrid", "late", "noop")):
+        for sequence in SEQUENCES:
+            for seed in SEEDS:
+                if strategy == "late" and sequence == "beta" and seed in (1, 4):
+                    continue
+                luck = generator.randint(0, 20) + 4 * seed + 3 * skill
+                correct = [
+                    [min(100, generator.randint(0, 30) + luck) for _ in "123"] for _ in "123"
+                ]
+                record = make_record(sequence, strategy, seed, correct)
+                role = "bound" if strategy == "noop" else "ranked"
+                stamp = replace(record.strategy, role=role)
+                cost = replace(record.cost, seconds=(1.0 + skill, 0.5, 0.0))
+                records.append(replace(record, strategy=stamp, cost=cost))
+    return records
+
+
+def same_strategy(board, name):
+    return next(row for row in board.overall.rows if row.strategy == name)
+
+
+def diverged(record):
+    return replace(record, status="diverged", diverged_at=1)
+
+
+def as_bound(record):
+    return replace(record, strategy=replace(record.strategy, role="bound"))
+
+
+def csv_rows(board):
+    return list(csv.DictReader(io.StringIO(csv_table(board))))
+
+
+# The second path: plain Python on the counts, and scipy.stats.
+
+
+def naive_metric(record, metric):
+    last = len(record.correct) - 1
+    accuracy = [
+        [count / size for count, size in zip(row, record.test_sizes, strict=True)]
+        for row in record.correct
+    ]
+    right_after = [accuracy[task][task] for task in range(last + 1)]
+    if metric == "avg_acc":
+        return statistics.fmean(accuracy[last])
+    if metric == "task_acc":
+        return statistics.fmean(right_after)
+    return statistics.fmean(right_after[task] - accuracy[last][task] for task in range(last))
+
+
+def naive_values(records, sequences, strategy, metric):
+    """Return one value per seed that has every sequence."""
+    values = {}
+    for seed in SEEDS:
+        cells = [
+            naive_metric(record, metric)
+            for record in records
+            if record.strategy.name == strategy
+            and record.seed == seed
+            and record.sequence.name in sequences
+        ]
+        if len(cells) == len(sequences):
+            values[seed] = statistics.fmean(cells)
+    return values
+
+
+def naive_holm(p_values):
+    """Adjust by the definition: the smallest level at which the step-down test rejects."""
+    adjusted = {}
+    for name, p in p_values.items():
+        not_larger = [other for other in p_values.values() if other <= p]
+        adjusted[name] = max(
+            min(1.0, q * sum(other >= q for other in p_values.values())) for q in not_larger
+        )
+    return adjusted
+
+
+@pytest.mark.parametrize("section", ["overall", *SEQUENCES])
+@pytest.mark.parametrize("metric", METRICS)
+def test_board_equals_the_naive_path(many_records, board_of, section, metric):
+    sequences = SEQUENCES if section == "overall" else (section,)
+    rows = {
+        row["strategy"]: row
+        for row in csv_rows(board_of(many_records))
+        if row["sequence"] == section and row["metric"] == metric
+    }
+    assert set(rows) == {"sgd", "ewc", "hybrid", "late", "noop"}
+    values = {name: naive_values(many_records, sequences, name, metric) for name in rows}
+    p_values = {}
+    for name, row in rows.items():
+        mine = list(values[name].values())
+        test = scipy.stats.ttest_1samp(mine, 0.0).confidence_interval()
+        low = max(test.low, -1.0 if metric == "forgetting" else 0.0)
+        assert float(row["mean"]) == pytest.approx(statistics.fmean(mine), abs=1e-12)
+        assert float(row["low"]) == pytest.approx(low, abs=1e-9)
+        assert float(row["high"]) == pytest.approx(min(test.high, 1.0), abs=1e-9)
+        assert int(row["n"]) == len(mine)
+        if name == "sgd":
+            assert row["difference"] == row["p"] == row["p_holm"] == row["correlation"] == ""
+            continue
+        reference = [values["sgd"][seed] for seed in values[name]]
+        paired = scipy.stats.ttest_rel(mine, reference)
+        bounds = paired.confidence_interval()
+        difference = statistics.fmean(mine) - statistics.fmean(reference)
+        assert float(row["difference"]) == pytest.approx(difference, abs=1e-12)
+        assert float(row["difference_low"]) == pytest.approx(bounds.low, abs=1e-9)
+        assert float(row["difference_high"]) == pytest.approx(bounds.high, abs=1e-9)
+        assert float(row["p"]) == pytest.approx(paired.pvalue, rel=1e-6)
+        correlation = statistics.correlation(mine, reference)
+        assert float(row["correlation"]) == pytest.approx(correlation, abs=1e-9)
+        p_values[name] = float(row["p"])
+    complete = section in ("alpha", "gamma")
+    family = [name for name in p_values if name != "noop" and (complete or name != "late")]
+    expected = naive_holm({name: p_values[name] for name in family})
+    adjusted = {name: float(rows[name]["p_holm"]) for name in rows if rows[name]["p_holm"]}
+    assert adjusted == pytest.approx(expected)
+
+
+def test_sections_and_ranks(many_records, board_of):
+    board = board_of(many_records)
+    assert [section.name for section in board.sections] == list(SEQUENCES)
+    assert board.overall.sequences == SEQUENCES
+    assert {row.strategy for row in board.overall.ranked} == {"sgd", "ewc", "hybrid"}
+    assert [row.strategy for row in board.overall.bounds] == ["noop"]
+    assert [row.strategy for row in board.overall.incomplete] == ["late"]
+    assert [row.rank for row in board.overall.rows] == [1, 2, 3, None, None]
+    means = [row.scores["avg_acc"].interval.mean for row in board.overall.ranked]
+    assert means == sorted(means, reverse=True)
+    alpha, beta, _ = board.sections
+    assert len(alpha.ranked) == 4
+    assert not alpha.incomplete
+    assert (beta.incomplete[0].missing, beta.incomplete[0].expected) == (2, 6)
+    assert (board.overall.incomplete[0].missing, board.overall.incomplete[0].expected) == (2, 18)
+
+
+def test_overall_of_an_incomplete_strategy_uses_only_whole_seeds(many_records, board_of):
+    row = same_strategy(board_of(many_records), "late")
+    assert row.scores["avg_acc"].interval.n == 4
+    assert row.divergence.n == 6
+
+
+def test_missing_sequence_gives_no_overall_value(make_record, board_of):
+    records = [make_record(sequence, seed=seed) for sequence in "ab" for seed in range(5)]
+    records += [make_record("a", "ewc", seed) for seed in range(5)]
+    board = board_of(records)
+    row = same_strategy(board, "ewc")
+    assert (row.rank, row.missing, row.expected) == (None, 5, 10)
+    assert row.scores["avg_acc"].interval.n == 0
+    assert row_cells(row)["Avg.Acc"] == "-"
+    assert row_cells(row)["Notes"] == "n < 5, 5 of 10 cells missing"
+    absent = board.sections[1].incomplete[0]
+    assert (absent.strategy, absent.missing) == ("ewc", 5)
+    assert absent.memory_bytes is None
+    assert row_cells(absent)["Memory"] == "-"
+    missing = [row for row in csv_rows(board) if row["sequence"] == "b" and row["missing"] == "5"]
+    assert len(missing) == 3
+    assert all(row["mean"] == row["p"] == row["rank"] == "" for row in missing)
+
+
+def test_equal_means_share_a_rank(make_record, board_of):
+    worse = ((90, 10), (40, 60))
+    records = [make_record(strategy=name, seed=seed) for name in "cb" for seed in range(5)]
+    records += [make_record(strategy="a", seed=seed, correct=worse) for seed in range(5)]
+    rows = board_of(records, reference="a").overall.ranked
+    assert [(row.strategy, row.rank) for row in rows] == [("b", 1), ("c", 1), ("a", 3)]
+    assert rows[0].scores["avg_acc"].p_holm == 0.0
+    assert rows[0].scores["task_acc"].is_significant
+
+
+def test_bounds_are_compared_but_not_tested(many_records, board_of):
+    (row,) = board_of(many_records).overall.bounds
+    score = row.scores["avg_acc"]
+    assert score.difference is not None
+    assert score.difference.n == 6
+    assert math.isnan(score.p_holm)
+    assert not score.is_significant
+
+
+def test_bound_as_reference(many_records, board_of):
+    board = board_of(many_records, reference="noop")
+    assert same_strategy(board, "noop").scores["avg_acc"].difference is None
+    assert not math.isnan(same_strategy(board, "sgd").scores["avg_acc"].p_holm)
+
+
+def test_absent_reference_is_refused_and_the_others_named(make_record, board_of):
+    with pytest.raises(RecordError, match=r"'sgd'.*--reference: ewc, hybrid"):
+        board_of([make_record(strategy="hybrid"), make_record(strategy="ewc")])
+
+
+def test_reference_absent_from_one_sequence_leaves_it_uncompared(make_record, board_of):
+    records = [make_record("a", seed=seed) for seed in range(5)]
+    records += [make_record(sequence, "ewc", seed) for sequence in "ab" for seed in range(5)]
+    section = board_of(records).sections[1]
+    difference = section.ranked[0].scores["avg_acc"].difference
+    assert difference is not None
+    assert difference.n == 0
+    assert difference_text(section.ranked[0].scores["avg_acc"]) == "-"
+    assert math.isnan(section.ranked[0].relative_time)
+
+
+def test_one_seed_gives_a_board_without_intervals(make_record, board_of):
+    board = board_of([make_record(), make_record(strategy="ewc", correct=((90, 10), (70, 80)))])
+    row = same_strategy(board, "ewc")
+    assert row.rank == 1
+    assert row.flags == (FEW_SEEDS,)
+    assert row_cells(row)["Avg.Acc"] == "75.0"
+    assert row_cells(row)["Δ Avg.Acc"] == "+5.0"
+    assert math.isnan(row.scores["avg_acc"].p_holm)
+    assert "nan" not in markdown(board, "").lower()
+    assert "nan" not in csv_table(board).lower()
+
+
+@pytest.mark.parametrize(("seeds", "flags"), [(4, (FEW_SEEDS,)), (5, ())])
+def test_flag_of_few_seeds(make_record, board_of, seeds, flags):
+    board = board_of([make_record(seed=seed) for seed in range(seeds)])
+    assert same_strategy(board, "sgd").flags == flags
+
+
+NEAR = ((100, 10), (99, 99))
+AT = ((100, 10), (99, 100))
+FULL = ((90, 10), (100, 100))
+
+
+@pytest.mark.parametrize(
+    ("correct", "first", "flagged"),
+    [(NEAR, NEAR, False), (AT, AT, True), (NEAR, FULL, True)],
+)
+def test_flag_of_the_ceiling(make_record, board_of, correct, first, flagged):
+    records = [make_record(seed=seed, correct=correct) for seed in range(1, 6)]
+    row = same_strategy(board_of([make_record(seed=0, correct=first), *records]), "sgd")
+    assert (AT_CEILING in row.scores["avg_acc"].flags) == flagged
+    assert AT_CEILING not in row.scores["forgetting"].flags
+    assert ("ceiling" in row_cells(row)["Notes"]) == (AT_CEILING in row.flags)
+
+
+def test_diverged_seeds_are_counted_with_their_values(make_record, board_of):
+    chance = ((90, 10), (10, 10))
+    records = [make_record(sequence, seed=seed) for sequence in "ab" for seed in range(5)]
+    records[1] = diverged(make_record("a", seed=1, correct=chance))
+    records[6] = diverged(make_record("b", seed=1, correct=chance))
+    records[8] = diverged(make_record("b", seed=3, correct=chance))
+    board = board_of(records)
+    row = same_strategy(board, "sgd")
+    expected = scipy.stats.binomtest(2, 5).proportion_ci(method="exact")
+    assert row.diverged == 2
+    assert (row.divergence.low, row.divergence.high) == pytest.approx((expected.low, expected.high))
+    assert row_cells(row)["Diverged"] == "2/5 [5, 85]"
+    assert [section.ranked[0].diverged for section in board.sections] == [1, 2]
+    mean = board.sections[0].ranked[0].scores["avg_acc"].interval.mean
+    assert mean == pytest.approx((4 * 0.7 + 0.1) / 5)
+
+
+def test_memory_and_time(make_record, board_of):
+    records = [make_record(seed=seed) for seed in range(5)]
+    for seed in range(5):
+        record = make_record(strategy="ewc", seed=seed, memory_bytes=(0, 1_200_000 + seed))
+        records.append(replace(record, cost=replace(record.cost, seconds=(2.0, 3.0))))
+    cells = row_cells(same_strategy(board_of(records), "ewc"))
+    assert same_strategy(board_of(records), "ewc").memory_bytes == 1_200_004
+    assert (cells["Memory"], cells["Time"]) == ("1.2 MB", "2.50x")
+
+
+def test_time_is_compared_on_common_cells_only(make_record, board_of):
+    records = [make_record("a"), make_record("b"), make_record("a", "ewc")]
+    assert same_strategy(board_of(records), "ewc").relative_time == 1.0
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_345_678, "2.3 MB"), (4 * 10**13, "40.0 TB")],
+)
+def test_bytes_in_words(count, text):
+    assert bytes_text(count) == text
+
+
+def last_row(first, second):
+    return ((90, 10), (first, second))
+
+
+def test_numbers_in_words(make_record, board_of):
+    records = [make_record(seed=s, correct=last_row(60 + s, 80)) for s in range(5)]
+    better = [last_row(63 + s, 80 + s % 2) for s in range(5)]
+    records += [make_record(strategy="ewc", seed=s, correct=better[s]) for s in range(5)]
+    cells = row_cells(same_strategy(board_of(records), "ewc"))
+    # Avg.Acc 71.5, 72.5, 72.5, 73.5, 73.5: sd 0.8367, t(0.975, 4) = 2.7764
+    assert cells["Avg.Acc"] == "72.7 [71.7, 73.7]"
+    # differences 1.5, 2, 1.5, 2, 1.5: sd 0.2739
+    assert cells["Δ Avg.Acc"] == "+1.7 [+1.4, +2.0] *"
+    assert cells["Seeds"] == "5"
+
+
+def test_no_negative_zero_and_no_invisible_interval(make_record, board_of):
+    records = []
+    for seed in range(5):
+        for strategy, last in (("sgd", 8000 + seed), ("ewc", 7999 + seed)):
+            correct = ((9000, 10), (6000, last))
+            records.append(make_record(strategy=strategy, seed=seed, correct=correct, size=10_000))
+    cells = row_cells(same_strategy(board_of(records), "ewc"))
+    assert cells["Δ Avg.Acc"] == "+0.0 [+0.0, +0.0] *"
+    assert cells["Avg.Acc"] == "70.01 [70.00, 70.01]"
+
+
+def test_markdown_holds_every_table_and_the_legend(many_records, board_of):
+    board = board_of(many_records)
+    text = markdown(board, "driftboard leaderboard here --out there")
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert headings == [
+        "# Driftboard leaderboard",
+        "## Overall, 3 sequences",
+        "## `alpha`",
+        "## `beta`",
+        "## `gamma`",
+        "## Legend",
+    ]
+    for title in ("**Ranked**", "**Bounds", "**Incomplete"):
+        assert title in text
+    for word in ("Student t", "Holm", "Clopper-Pearson", "new seeds", "a" * 64, "torch 2.11.0"):
+        assert word in text
+    assert "driftboard leaderboard here --out there" in text
+    assert "Validation" not in text
+
+
+def test_markdown_tables_are_rectangular(many_records, board_of):
+    table: list[str] = []
+    for line in [*markdown(board_of(many_records), "").splitlines(), ""]:
+        if line.startswith("|"):
+            table.append(line)
+        else:
+            assert len({row.count("|") for row in table}) <= 1
+            table.clear()
+
+
+def test_validation_records_are_labelled(make_record, board_of):
+    assert "Validation data" in markdown(board_of([make_record(split="validation")]), "")
+
+
+def test_hostile_titles_stay_text(make_record, board_of):
+    record = make_record("www.x.org")
+    stamp = replace(record.sequence, data="<script>|[x](y)`=1")
+    environment = replace(record.environment, device="=cmd|<b>")
+    board = board_of([replace(record, sequence=stamp, environment=environment)])
+    text = markdown(board, "x </code>\n# heading")
+    assert "<script>" not in text
+    assert "<b>" not in text
+    assert text.count("</code>") == 1
+    assert "\n# heading" not in text
+    assert "## `www.x.org`" in text
+
+
+def test_csv_keeps_its_promise(many_records, board_of):
+    rows = csv_rows(board_of(many_records))
+    assert tuple(rows[0]) == COLUMNS
+    assert len(rows) == 4 * 5 * 3
+    assert {row["role"] for row in rows} == {"ranked", "bound"}
+    assert {row["tier"] for row in rows} == {"small"}
+    assert all(row["rank"] in {"", "1", "2", "3", "4"} for row in rows)
+    assert all(float(row["low"]) <= float(row["mean"]) <= float(row["high"]) for row in rows)
+
+
+def test_csv_flags(make_record, board_of):
+    rows = csv_rows(board_of([make_record(correct=FULL)]))
+    assert [row["flags"] for row in rows[:3]] == ["few-seeds;at-ceiling", "few-seeds", "few-seeds"]
+
+
+def test_terminal_shows_the_intervals(many_records, board_of):
+    board = board_of(many_records)
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(terminal_table(board))
+    text = console.export_text()
+    for row in board.overall.rows:
+        assert row_cells(row)["Avg.Acc"] in text
+    assert "2 of 18 cells missing" in text
+
+
+def test_same_input_same_bytes_out(many_records, tmp_path):
+    for index, record in enumerate(many_records):
+        write_record(tmp_path / "all", record)
+        write_record(tmp_path / f"part-{index % 2}", record)
+    whole = [tmp_path / "all"]
+    parts = [tmp_path / "part-1", tmp_path / "part-0"]
+    for out, folders in (("one", whole), ("two", whole), ("three", parts)):
+        build_leaderboard(folders, tmp_path / out, command="the same")
+    for name in ("leaderboard.md", "leaderboard.csv"):
+        contents = {(tmp_path / out / name).read_bytes() for out in ("one", "two", "three")}
+        assert len(contents) == 1
+        assert b"\r" not in contents.pop()
+
+
+def test_command_writes_both_files_and_says_so(make_record, tmp_path):
+    for seed in range(2):
+        write_record(tmp_path / "my results", make_record(seed=seed))
+    (tmp_path / "my results/records/alpha/sgd/seed-0002.json").write_text("{")
+    app = typer.Typer()
+    app.command()(leaderboard)
+    out = tmp_path / "out"
+    arguments = [str(tmp_path / "my results"), "--out", str(out), "--skip-broken"]
+    answer = CliRunner().invoke(app, arguments)
+    assert answer.exit_code == 0
+    assert "1 broken records left out" in answer.output
+    assert "seed-0002.json" in answer.output
+    text = (out / "leaderboard.md").read_text()
+    assert "Broken records left out: 1" in text
+    assert "--reference sgd --skip-broken" in text
+    assert (out / "leaderboard.csv").exists()
+
+
+def test_command_leaves_errors_to_the_main_program(tmp_path):
+    app = typer.Typer()
+    app.command()(leaderboard)
+    answer = CliRunner().invoke(app, [str(tmp_path)])
+    assert isinstance(answer.exception, RecordError)
+
+
+def test_output_that_cannot_be_written_is_one_line(make_record, tmp_path):
+    write_record(tmp_path / "results", make_record())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordError, match="cannot write"):
+        build_leaderboard([tmp_path / "results"], tmp_path / "file")
+
+
+def test_building_a_board_imports_no_torch(make_record, tmp_path):
+    write_record(tmp_path / "results", make_record())
+    program = (
+        "import sys; from pathlib import Path; "
+        "from driftboard.leaderboard.command import build_leaderboard; "
+        "heavy = {'pandas', 'scipy', 'numpy', 'torch'} & set(sys.modules); "
+        "assert not heavy, heavy; "
+        "build_leaderboard([Path('results')], Path('out')); "
+        "assert 'pandas' in sys.modules; "
+        "slow = {'torch', 'continuum', 'sklearn', 'scipy.stats', 'matplotlib'} & set(sys.modules); "
+        "assert not slow, slow"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)

@@ -39,8 +39,7 @@ def csv_table(board: Board) -> str:
         for row in section.rows
         for line in _lines(section, row)
     ]
-    # dtype object, so that an empty cell does not turn whole numbers into floats
-    frame = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 

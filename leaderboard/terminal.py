@@ -18,6 +18,6 @@ def terminal_table(board: Board) -> Table:
         table.add_section()
         for row in rows:
             cells = row_cells(row)
-            # Text, because rich would take [77.9, 78.9] for markup
+            # Text, because rich reads strings as markup
             table.add_row(*(Text(cells[column]) for column in COLUMNS))
     return table

@@ -43,7 +43,11 @@ class Network(Protocol):
 
     @property
     def module(self) -> torch.nn.Module:
-        """The layers, for strategies that need to know their kinds; its own weights are unused."""
+        """The layers, for strategies that need to know their kinds; its own weights are unused.
+
+        It names the parameters as ``logits`` takes them, ``logits`` calls its layers, and it
+        behaves in training as in evaluation: no dropout, no running statistics.
+        """
 
     def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
         """Return logits, shape (n, head units), for float images, shape (n, channels, h, w)."""
@@ -72,6 +76,7 @@ class Task:
     network: Network
     examples: Examples  # the task's training data
     classes: Tensor  # bool, (head units,): the units that belong to this task
+    units: Tensor  # int64, (classes of the task,): the same units as numbers
     initial: Parameters  # the seeded initialisation, the same for every strategy
     noise: Tensor  # float in [0, 1), (n,): one uniform number per example, the strategy's own
 
@@ -129,7 +134,9 @@ class Strategy:
     Subclass it as a frozen dataclass and override what differs. Fields must be bool, int, float
     or str with a default. The methods are called in the order in which they stand here:
     ``begin`` once per task, then for every step ``loss``, ``correct`` and ``constrain``, and
-    ``finish`` once when the task's training ends.
+    ``finish`` once when the task's training ends. ``parameters`` always holds all parameters of
+    the network. A method may keep the tensors it was given: the engine changes none of them
+    afterwards.
     """
 
     name: ClassVar[str] = ""

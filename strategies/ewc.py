@@ -26,7 +26,7 @@ class Ewc(Strategy):
             memory then grows with the number of tasks.
     """
 
-    strength: float = 100.0
+    strength: float = 30.0
     decay: float = 1.0
     labels: str = "exact"
     separate: bool = False

@@ -104,7 +104,7 @@ def _linear_squares(
     tracked: Any = vjp(forward, taps, has_aux=True)
     log_probabilities, pull, inputs = tracked
     squares = _zeros(taps)
-    for chosen, weight in _draws(labels, log_probabilities, examples.labels, noise):
+    for chosen, weight in _draws(labels, task.units, log_probabilities, examples.labels, noise):
         (deltas,) = pull(chosen)
         squares = _plus(
             squares, {name: weight[:, None] * delta.square() for name, delta in deltas.items()}
@@ -131,7 +131,7 @@ def _general_squares(
         tracked: Any = vjp(log_softmax, parameters)
         log_probabilities, pull = tracked
         total = _zeros(parameters)
-        for chosen, weight in _draws(labels, log_probabilities, example.labels, number[None]):
+        for chosen, weight in _draws(labels, task.units, log_probabilities, example.labels, number[None]):
             (gradient,) = pull(chosen)
             total = _plus(
                 total, {name: weight[0] * value.square() for name, value in gradient.items()}
@@ -143,17 +143,19 @@ def _general_squares(
 
 
 def _draws(
-    labels: str, log_probabilities: Tensor, true_labels: Tensor, noise: Tensor
+    labels: str, active: Tensor, log_probabilities: Tensor, true_labels: Tensor, noise: Tensor
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield pairs of one-hot labels, shape (n, units), and their weights, shape (n,).
 
-    The weights of one example sum to 1; a unit that is not allowed has probability exactly 0.
+    The weights of one example sum to 1. Exactly, only the ``active`` units of the task need a
+    turn: all others have probability 0.
     """
     units = torch.arange(log_probabilities.shape[-1], device=log_probabilities.device)
     if labels == "exact":
-        for unit in range(units.shape[0]):
+        probabilities = log_probabilities.exp()
+        for unit in active:
             chosen = (units == unit).to(log_probabilities.dtype)
-            yield chosen.expand_as(log_probabilities), log_probabilities[:, unit].exp()
+            yield chosen.expand_as(log_probabilities), probabilities @ chosen
         return
     drawn = true_labels if labels == "empirical" else _sample(log_probabilities.exp(), noise)
     yield (drawn[:, None] == units).to(log_probabilities.dtype), torch.ones_like(noise)

@@ -141,6 +141,7 @@ def _cohort_task(cohort: Cohort, index: int, data: TaskData) -> CohortTask:
         labels=data.labels,
         allowed=data.active,
         classes=cohort.classes[index],
+        units=cohort.classes[index].nonzero()[:, 1].unflatten(0, (cohort.size, -1)),
         initial=cohort.initial,
         noise=torch.from_numpy(np.stack(noise)).to(cohort.device, cohort.dtype),
     )

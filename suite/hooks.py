@@ -32,18 +32,26 @@ class CohortTask:
     labels: Tensor
     allowed: Tensor
     classes: Tensor
+    units: Tensor
     initial: Parameters
     noise: Tensor
 
     def tensors(self) -> tuple[Any, ...]:
         """Return all tensors, in the order that ``view`` takes them."""
-        return (self.images, self.labels, self.allowed, self.classes, self.initial, self.noise)
+        return (
+            self.images,
+            self.labels,
+            self.allowed,
+            self.classes,
+            self.units,
+            self.initial,
+            self.noise,
+        )
 
     def view(self, tensors: tuple[Any, ...]) -> Task:
         """Return one learner's task, given that learner's part of ``tensors``."""
-        images, labels, allowed, classes, initial, noise = tensors
-        examples = Examples(images, labels, allowed)
-        return Task(self.index, self.network, examples, classes, initial, noise)
+        images, labels, allowed, *rest = tensors
+        return Task(self.index, self.network, Examples(images, labels, allowed), *rest)
 
 
 class Hooks:

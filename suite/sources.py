@@ -756,7 +756,7 @@ def read_image_tree(
 
 
 def _leaves_folder(name: str) -> bool:
-    return name.startswith("/") 
+    return name.startswith("/") or ".." in PurePosixPath(name).parts
 
 
 def _place(name: str, origin: Path) -> _Place | None:

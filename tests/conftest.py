@@ -48,6 +48,7 @@ def make_task():
             network=Layers(module),
             examples=Examples(normal(count, *shape), labels, belongs.repeat(count, 1)),
             classes=belongs,
+            units=own,
             initial={k: 0.5 * normal(*v.shape) for k, v in module.named_parameters()},
             noise=torch.rand(count, generator=random, dtype=torch.float64),
         )
@@ -64,18 +65,18 @@ def map_learners():
 
     def tensors(task) -> tuple[Any, ...]:
         part = task.examples
-        return (part.images, part.labels, part.allowed, task.classes, task.initial, task.noise)
+        own = (task.classes, task.units, task.initial, task.noise)
+        return (part.images, part.labels, part.allowed, *own)
 
     def mapped(function, tasks, *trees):
         """Tasks and trees are lists, one entry per learner."""
         from driftboard.strategies import Examples
 
         def one(parts, *trees):
-            images, labels, allowed, classes, initial, noise = parts
+            images, labels, allowed, *own = parts
+            names = ("classes", "units", "initial", "noise")
             examples = Examples(images, labels, allowed)
-            task = replace(
-                tasks[0], examples=examples, classes=classes, initial=initial, noise=noise
-            )
+            task = replace(tasks[0], examples=examples, **dict(zip(names, own, strict=True)))
             return function(task, *trees)
 
         stacked = [

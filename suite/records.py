@@ -5,7 +5,7 @@ Reading a record imports no torch.
 """
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -126,13 +126,13 @@ class Record(_Strict, frozen=True):
             raise ValueError("a record needs at least two tasks")
         if any(len(part) != tasks for part in per_task):
             raise ValueError(f"not every part of the record has {tasks} tasks")
-        for row in (*self.correct, self.correct_untrained):
-            if len(row) != tasks:
+        for counts in (*self.correct, self.correct_untrained):
+            if len(counts) != tasks:
                 raise ValueError(f"a row of counts does not have {tasks} tasks")
-            if any(count > size for count, size in zip(row, self.test_sizes, strict=True)):
+            if any(count > size for count, size in zip(counts, self.test_sizes, strict=True)):
                 raise ValueError("more correct answers than test images")
-        for row in (*self.update_norms, *self.solution_norms):
-            if len(row) != blocks:
+        for norms in (*self.update_norms, *self.solution_norms):
+            if len(norms) != blocks:
                 raise ValueError(f"a row of norms does not have {blocks} blocks")
         for plan in self.plans:
             if len(plan.share) != blocks or len(plan.restart) != blocks:
@@ -159,16 +159,16 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        # A name of this process's own, made by open() so that the umask decides who may read.
+        temporary = path.parent / f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}.part"
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise RecordError(
             f"cannot write {path}: {error.strerror or error}; "

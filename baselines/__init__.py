@@ -1,1 +1,1 @@
-"""baselines"""
+"""Published numbers: the paper's tables as data. Trains nothing."""

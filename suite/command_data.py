@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from driftboard.suite.data_folder import SourceStatus
+    from driftboard.suite.data.folder import SourceStatus
 
 app = typer.Typer(
     help="See which data sets are there, download them, or import them from files you have. "
@@ -47,7 +47,7 @@ def list_sources(
     Looks at names and sizes of files only. Use the names in the first column for fetch and
     import, and wherever Driftboard asks for a data set.
     """
-    from driftboard.suite.data_folder import status
+    from driftboard.suite.data.folder import status
 
     folder = _folder(data)
     statuses = status(folder)
@@ -67,7 +67,7 @@ def fetch_source(
     data: DataOption = None,
 ) -> None:
     """Download a data set into the data folder, unless it is there already."""
-    from driftboard.suite.data_folder import fetch
+    from driftboard.suite.data.folder import fetch
 
     _print_status(fetch(name, _folder(data)))
 
@@ -99,7 +99,7 @@ def import_source(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from driftboard.suite.data_folder import import_images
+    from driftboard.suite.data.folder import import_images
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     # On stderr, so that stdout holds the result alone.
@@ -114,7 +114,7 @@ def import_source(
 
 
 def _folder(data: Path | None) -> Path:
-    from driftboard.suite.data_folder import default_data_folder
+    from driftboard.suite.data import default_data_folder
 
     return default_data_folder() if data is None else data
 

@@ -17,9 +17,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from driftboard.suite.command_data import app
-from driftboard.suite.data_folder import fetch, import_images, status
+from driftboard.suite.data import SOURCES, load_pool
+from driftboard.suite.data.folder import fetch, import_images, status
 from driftboard.suite.errors import DataError
-from driftboard.suite.sources import SOURCES, load_pool
 
 REAL_DATA = os.environ.get("DRIFTBOARD_DATA")
 CIFAR10_CLASSES = SOURCES["cifar10"].class_names
@@ -239,7 +239,7 @@ def test_an_image_twice_is_refused(folder, tmp_path):
 
 
 def test_a_huge_member_is_not_read(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("driftboard.suite.data_folder.MAX_IMAGE_BYTES", 1000)
+    monkeypatch.setattr("driftboard.suite.data.archives.MAX_IMAGE_BYTES", 1000)
     source_path = write_zip(tmp_path / "x.zip", tree() | {"train/a/big.png": bytes(1001)})
     with pytest.raises(DataError) as error:
         import_images("own", source_path, folder)

@@ -15,16 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from driftboard.suite.data import SOURCES, Pool, default_data_folder, find_source, load_pool
+from driftboard.suite.data.pool import read_npz, write_npz
 from driftboard.suite.errors import DataError
-from driftboard.suite.sources import (
-    SOURCES,
-    Pool,
-    default_data_folder,
-    find_source,
-    load_pool,
-    read_npz,
-    write_npz,
-)
 
 REAL_DATA = os.environ.get("DRIFTBOARD_DATA")
 needs_real_data = pytest.mark.skipif(not REAL_DATA, reason="DRIFTBOARD_DATA is not set")
@@ -169,7 +162,7 @@ def test_missing_data_says_where_and_what_to_do(name, tmp_path):
 
 def test_importing_the_module_loads_neither_torch_nor_other_heavy_packages():
     code = (
-        "import sys, driftboard.suite.sources, driftboard.suite.data_folder, "
+        "import sys, driftboard.suite.data, driftboard.suite.data.folder, "
         "driftboard.suite.command_data\n"
         "heavy = ('torch', 'torchvision', 'sklearn', 'PIL', 'pandas')\n"
         "print([module for module in heavy if module in sys.modules])"

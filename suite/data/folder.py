@@ -1,53 +1,40 @@
 """The data folder: what is in it, and how data sets come into it.
 
-Nothing appears in the folder before it is complete and checked, and archives are read as
-streams: no member of theirs is ever unpacked to disk.
+Nothing appears in the folder before it is complete and checked.
 """
 
-import stat
 import sys
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from driftboard.suite.errors import DataError
-from driftboard.suite.sources import (
-    FOLDER_PREFIX,
-    NAME_PATTERN,
-    SOURCES,
-    Source,
-    check_own_name,
-    default_data_folder,
-    find_source,
-    folder_image_paths,
-    is_image_name,
+from driftboard.suite.data.archives import Progress, images_at
+from driftboard.suite.data.catalogue import SOURCES, find_source
+from driftboard.suite.data.files import (
+    NAME_THE_FOLDER,
     one_line,
     present_file,
-    read_image_tree,
-    read_npz_summary,
     read_unpacked,
     staging,
-    write_npz,
 )
-
-__all__ = ["Progress", "SourceStatus", "default_data_folder", "fetch", "import_images", "status"]
-
-Progress = Callable[[int, int], None]  # called with how many of how many files are read
-
-ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
-MAX_IMAGE_BYTES = 64 * 1024 * 1024  # of one packed image file; more is a mistake or an attack
+from driftboard.suite.data.image_tree import read_image_tree
+from driftboard.suite.data.own_images import (
+    FOLDER_PREFIX,
+    NAME_PATTERN,
+    check_own_name,
+    import_command,
+)
+from driftboard.suite.data.pool import read_npz_summary, write_npz
+from driftboard.suite.data.source import Source
+from driftboard.suite.errors import DataError
 
 
 @dataclass(frozen=True)
 class SourceStatus:
     """What the data folder has of one data set.
 
-    ``name`` is what :func:`driftboard.suite.sources.load_pool` takes. ``train_count`` and
+    ``name`` is what :func:`driftboard.suite.data.load_pool` takes. ``train_count`` and
     ``test_count`` are numbers of images, None where only reading everything would tell.
     """
 
@@ -106,11 +93,11 @@ def _first_fault(source: Source, holder: Path) -> str:
 
 
 def _npz_status(name: str, npz: Path, source: Source | None) -> SourceStatus:
-    own = name.removeprefix(FOLDER_PREFIX)
-    title = source.title if source is not None else own
-    command = f"driftboard data import {own} FILE"
     if source is not None:
-        command = source.commands[0]
+        title, command = source.title, source.commands[0]
+    else:
+        title = name.removeprefix(FOLDER_PREFIX)
+        command = import_command(title)
     try:
         title, train, test = read_npz_summary(npz, f"run '{command}'")
     except DataError:
@@ -162,7 +149,7 @@ def fetch(name: str, folder: Path) -> SourceStatus:
             raise DataError(
                 f"cannot download {source.title}: {one_line(error)}; put "
                 f"{', '.join(file.name for file in source.files)} into {holder} by hand, or "
-                f"{source.remedy.rpartition(', or ')[2]}"
+                f"{NAME_THE_FOLDER}"
             ) from error
         _install_files(source, stage / source.subfolder, folder, stage)
     return _source_status(source, folder)
@@ -225,7 +212,7 @@ def _import_tree(
     npz = folder / f"{name}.npz"
     title = source.title if source is not None else name
     class_names = source.class_names if source is not None else ()
-    images = _images_at(source_path, progress)
+    images = images_at(source_path, progress)
     pool = read_image_tree(images, title, source_path, class_names)
     if source is not None:
         source.check(pool, source_path)
@@ -246,96 +233,3 @@ def _install_files(source: Source, holder: Path, folder: Path, stage: Path) -> N
     for copy, place in copies:
         place.parent.mkdir(parents=True, exist_ok=True)
         copy.replace(place)
-
-
-# Image folders and archives, as pairs of name and content.
-
-
-def _images_at(path: Path, progress: Progress | None) -> Iterator[tuple[str, bytes]]:
-    if path.is_dir():
-        return _folder_members(path, progress)
-    if not path.name.lower().endswith(ARCHIVE_SUFFIXES):
-        raise DataError(
-            f"{path} is neither a folder nor an archive; expected {', '.join(ARCHIVE_SUFFIXES)}"
-        )
-    if path.suffix.lower() == ".zip":
-        return _readable(path, _zip_members(path, progress))
-    return _readable(path, _tar_members(path, progress))
-
-
-def _readable(path: Path, members: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    """Yield from ``members``, with every error of the archive turned into a DataError."""
-    try:
-        yield from members
-    # RuntimeError: an encrypted member, or a compression that this Python does not know.
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise DataError(
-            f"cannot read the archive {path}: {one_line(error)}; replace it with a complete copy"
-        ) from error
-
-
-def _folder_members(root: Path, progress: Progress | None) -> Iterator[tuple[str, bytes]]:
-    paths = folder_image_paths(root)
-    for done, (name, path) in enumerate(paths.items(), start=1):
-        _check_size(name, path.stat().st_size, root)
-        yield name, read_unpacked(path)
-        _report(progress, done, len(paths))
-
-
-def _tar_members(path: Path, progress: Progress | None) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(path, "r:*") as archive:
-        members = [
-            member
-            for member in archive.getmembers()
-            if is_image_name(member.name) and not member.isdir()
-        ]
-        # In the order of the archive: going back in a packed one means unpacking it anew.
-        for done, member in enumerate(members, start=1):
-            content = archive.extractfile(member) if member.isreg() else None
-            if content is None:
-                raise _not_regular(member.name, path)
-            _check_size(member.name, member.size, path)
-            yield member.name, content.read()
-            _report(progress, done, len(members))
-
-
-def _zip_members(path: Path, progress: Progress | None) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(path) as archive:
-        members = [
-            member
-            for member in archive.infolist()
-            if is_image_name(member.filename) and not member.is_dir()
-        ]
-        for done, member in enumerate(members, start=1):
-            kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where made without Unix modes
-            if kind not in (0, stat.S_IFREG):
-                raise _not_regular(member.filename, path)
-            _check_size(member.filename, member.file_size, path)
-            yield member.filename, archive.read(member)
-            _report(progress, done, len(members))
-
-
-def _not_regular(name: str, path: Path) -> DataError:
-    return DataError(
-        f"{path} has {name!r} as a link or special file instead of an image; pack it again with "
-        "the files themselves"
-    )
-
-
-def _check_size(name: str, size: int, origin: Path) -> None:
-    if size > MAX_IMAGE_BYTES:
-        raise DataError(
-            f"{origin} has {name!r} of {size} bytes; an image file may have {MAX_IMAGE_BYTES}"
-        )
-
-
-def _report(progress: Progress | None, done: int, total: int) -> None:
-    if progress is not None:
-        progress(done, total)

@@ -8,7 +8,7 @@ from driftboard.leaderboard.command import leaderboard
 from driftboard.suite import command_data
 from driftboard.suite.command_list import sequences, strategies
 from driftboard.suite.command_run import run
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, one_line
 
 app = typer.Typer(
     name="driftboard",
@@ -31,5 +31,5 @@ def main() -> None:
     try:
         app()
     except DriftboardError as error:
-        print(f"driftboard: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"driftboard: {one_line(str(error))}", file=sys.stderr)
         sys.exit(1)

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,7 +12,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 def sequences(
     suite: Annotated[
-        str | None, typer.Option(help="Only one tier: quick, core, full or own.")
+        Literal["quick", "core", "full", "own"] | None, typer.Option(help="Only one tier.")
     ] = None,
     sequence_file: Annotated[
         list[Path] | None, typer.Option(help="A Python file with sequences of your own.")
@@ -39,9 +39,7 @@ def sequences(
     table = Table("sequence", "tier", "tasks", "data", "network", "what its tasks are")
     for value in chosen:
         tasks = str(value.scenario.tasks)
-        table.add_row(
-            value.name, value.tier, tasks, value.source, value.network, value.description
-        )
+        table.add_row(value.name, value.tier, tasks, value.source, value.network, value.description)
     Console().print(table)
 
 

@@ -1,12 +1,13 @@
 """``driftboard run``: train what is missing and print the leaderboard."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,7 +62,9 @@ def run(
     ] = "auto",
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Worker processes.", show_default="one per CPU core, one for CUDA"),
+        typer.Option(
+            min=1, help="Worker processes.", show_default="one per CPU core, one for CUDA"
+        ),
     ] = None,
     reference: Annotated[
         str, typer.Option(help="The strategy that the board compares the others with.")
@@ -80,7 +83,7 @@ def run(
     request = _request(
         suite, sequence, sequence_file, strategy, seeds, tuning, out, data, device, reference
     )
-    claim_folder(out)
+    claim_folder(out, request.purpose)
     count = workers or (1 if request.device == "cuda" else _cpu_cores())
     console.print(
         f"{len(request.sequences)} sequences x {len(request.strategies)} strategies, "
@@ -97,11 +100,14 @@ def run(
             highlight=False,
         )
         raise typer.Exit(130) from None
-    _show_board(out, reference)
     if failures:
+        # Where a failed strategy leaves no record, there may be no board; the failure says why.
+        with suppress(DriftboardError):
+            _show_board(out, reference)
         for line in failures:
-            typer.echo(f"driftboard: failed: {line}", err=True)
+            typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
         raise typer.Exit(1)
+    _show_board(out, reference)
     _show_next_steps(out)
 
 
@@ -148,16 +154,21 @@ def _chosen(
     """Return the sequences of a tier, or those that match patterns, or the user's own."""
     from driftboard.suite.sequences import find_sequences
 
+    tier_names: set[str] = {tier, "own"} if tier else {"quick", "core", "full", "own"}
     if tier is None and not patterns:
-        tier_names = ("own",) if own else ("quick",)
-    else:
-        tier_names = (tier,) if tier else ("quick", "core", "full", "own")
+        tier_names = {"own"} if own else {"quick"}
     candidates = {name: value for name, value in known.items() if value.tier in tier_names}
     return tuple(find_sequences(patterns or ["*"], candidates).values())
 
 
 def _train(request: "Request", processes: "Workers", console: "Console") -> list[str]:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from driftboard.suite.runner import plan, run_jobs
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from driftboard.strategies.base import Examples, Memory, Parameters, Strategy, UpdatePlan
+from driftboard.strategies.base import Block, Examples, Memory, Parameters, Strategy, UpdatePlan
 from driftboard.suite.hooks import CohortTask, Hooks
 from driftboard.suite.lanes import Lane, lift
 from driftboard.suite.networks import ModuleNetwork
@@ -117,7 +117,9 @@ def _train_task(
     memory: Memory,
     lane: Lane,
 ) -> tuple[Parameters, Memory, UpdatePlan, Tensor]:
-    data = joined(cohort.train[: index + 1]) if strategy.trains_on_all_tasks else cohort.train[index]
+    data = (
+        joined(cohort.train[: index + 1]) if strategy.trains_on_all_tasks else cohort.train[index]
+    )
     task = _cohort_task(cohort, index, data)
     hooks = Hooks(strategy, task, lift(lane))
     with torch.no_grad():
@@ -141,7 +143,7 @@ def _cohort_task(cohort: Cohort, index: int, data: TaskData) -> CohortTask:
         labels=data.labels,
         allowed=data.active,
         classes=cohort.classes[index],
-        units=cohort.classes[index].nonzero()[:, 1].unflatten(0, (cohort.size, -1)),
+        units=cohort.classes[index].nonzero()[:, 1].reshape(cohort.size, -1),
         initial=cohort.initial,
         noise=torch.from_numpy(np.stack(noise)).to(cohort.device, cohort.dtype),
     )
@@ -244,7 +246,7 @@ def _batches(task: CohortTask, orders: Tensor) -> Iterator[Examples]:
         rows = (order + first).flatten()
         yield Examples(
             *(
-                value.index_select(0, rows).unflatten(0, order.shape)
+                value.index_select(0, rows).reshape(*order.shape, *value.shape[1:])
                 for value in (images, labels, allowed)
             )
         )
@@ -268,11 +270,12 @@ def _count(cohort: Cohort, parameters: Parameters, data: TaskData, lane: Lane) -
     return total.cpu()
 
 
-def _block_norms(values: Parameters, blocks: Several[object]) -> Tensor:
+def _block_norms(values: Parameters, blocks: Several[Block]) -> Tensor:
     """Return the Euclidean norm of every block of every seed, shape (S, blocks)."""
     norms = []
     for block in blocks:
-        squares = [values[name].flatten(1).double().square().sum(dim=1) for name in block.parameters]  # type: ignore[attr-defined]
+        parts = [values[name].flatten(1).double() for name in block.parameters]
+        squares = [part.square().sum(dim=1) for part in parts]
         norms.append(torch.stack(squares).sum(dim=0).sqrt())
     return torch.stack(norms, dim=1)
 

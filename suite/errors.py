@@ -15,3 +15,11 @@ class RecordError(DriftboardError):
 
 class StrategyError(DriftboardError):
     """A strategy cannot be loaded, or one of its hooks breaks the interface."""
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` on one line, what a terminal would not show or obey written as escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in " ".join(text.split())
+    )

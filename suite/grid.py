@@ -7,19 +7,20 @@ from pathlib import Path
 import msgspec
 import torch
 
+from driftboard.suite.data import Pool
 from driftboard.suite.errors import DriftboardError, RecordError
-from driftboard.suite.loading import LoadedStrategy
 from driftboard.suite.lanes import choose_lane
+from driftboard.suite.loading import LoadedStrategy
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
     ProtocolStamp,
     cell_path,
     read_record,
+    record_paths,
     write_atomically,
 )
 from driftboard.suite.scenarios import Recipe
 from driftboard.suite.sequences import Sequence
-from driftboard.suite.sources import Pool
 from driftboard.suite.splits import Purpose
 from driftboard.suite.worker import Job
 
@@ -52,24 +53,29 @@ class Request:
         return len(self.strategies) * sum(len(self.seeds(s)) for s in self.sequences)
 
 
-def claim_folder(results: Path) -> None:
+def claim_folder(results: Path, purpose: Purpose) -> None:
     """Mark a results folder with the protocol's stamp, or check the mark that is there.
 
     Raises:
-        RecordError: it cannot be written, or holds results of another protocol.
+        RecordError: it cannot be written, or holds results of another protocol or split.
     """
     marker = results / MARKER
     if not marker.exists():
         write_atomically(marker, msgspec.json.encode(PROTOCOL.stamp()) + b"\n")
     try:
         found = msgspec.json.decode(marker.read_bytes(), type=ProtocolStamp)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RecordError(f"{marker} is not readable: {error}; choose another --out") from error
     if found != PROTOCOL.stamp():
         raise RecordError(
             f"{results} holds results of protocol {found.name} {found.version} "
             f"({found.hash[:12]}), this is {PROTOCOL.name} {PROTOCOL.version} "
             f"({PROTOCOL.stamp().hash[:12]}); choose another --out"
+        )
+    first = next(record_paths(results), None)
+    if first is not None and read_record(first).split != purpose:
+        raise RecordError(
+            f"{first} is not of the {purpose} split, and no board shows both; choose another --out"
         )
 
 

@@ -77,13 +77,14 @@ class Hooks:
         self._check_plan(plan)
         return plan, memory
 
-    def losses(
-        self, examples: Examples, parameters: Parameters, memory: Memory
-    ) -> Tensor:
+    def losses(self, examples: Examples, parameters: Parameters, memory: Memory) -> Tensor:
         """Return one loss per learner, shape (S,)."""
 
         def loss(
-            tensors: tuple[Any, ...], batch: tuple[Tensor, ...], parameters: Parameters, memory: Memory
+            tensors: tuple[Any, ...],
+            batch: tuple[Tensor, ...],
+            parameters: Parameters,
+            memory: Memory,
         ) -> Tensor:
             task = self._task.view(tensors)
             value = self._strategy.loss(task, Examples(*batch), parameters, memory)
@@ -95,9 +96,7 @@ class Hooks:
         result: Tensor = self._call("loss", loss, batch, parameters, memory)
         return result
 
-    def correct(
-        self, gradient: Parameters, parameters: Parameters, memory: Memory
-    ) -> Parameters:
+    def correct(self, gradient: Parameters, parameters: Parameters, memory: Memory) -> Parameters:
         """Return the corrected gradients of the trained parameters."""
 
         def correct(tensors: tuple[Any, ...], gradient: Parameters, *rest: Any) -> Parameters:

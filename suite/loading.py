@@ -12,15 +12,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
+
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.networks import is_network_name
+from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import StrategyStamp
 from driftboard.suite.registry import registered
 from driftboard.suite.sequences import Sequence
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+RESERVED = "overall"
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,20 @@ def load_strategy(specification: str) -> LoadedStrategy:
     stamp = StrategyStamp(
         name, strategy.role, dataclasses.asdict(strategy), hashlib.sha256(source).hexdigest()
     )
+    if not _fits_a_record(stamp):
+        raise StrategyError(
+            f"{name}: no record can hold role '{stamp.role}' with parameters {stamp.parameters}; "
+            "the role is 'ranked' or 'bound', numbers are finite, text is one line of up to 200 "
+            "characters"
+        )
     return LoadedStrategy(specification, strategy, stamp)
+
+
+def _fits_a_record(stamp: StrategyStamp) -> bool:
+    try:
+        return msgspec.json.decode(msgspec.json.encode(stamp), type=StrategyStamp) == stamp
+    except (msgspec.MsgspecError, TypeError, ValueError):
+        return False
 
 
 def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, Sequence]:
@@ -69,7 +86,8 @@ def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, Sequence]:
     sequences = registered()
     for path in files:
         module = _import_file(path, DriftboardError)
-        found = [value for value in vars(module).values() if isinstance(value, Sequence)]
+        values = {id(value): value for value in vars(module).values()}  # each one once
+        found = [value for value in values.values() if isinstance(value, Sequence)]
         if not found:
             raise DriftboardError(
                 f"{path} defines no sequence; assign a driftboard.suite.sequences.Sequence "
@@ -82,19 +100,36 @@ def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, Sequence]:
 
 
 def _check_sequence(sequence: Sequence, known: dict[str, Sequence], path: Path) -> None:
-    problem = None
-    if not NAME.fullmatch(sequence.name):
-        problem = "its name may hold lower-case letters, digits, dots, hyphens and underscores"
-    elif sequence.name in known:
-        problem = "a sequence of that name exists already"
-    elif sequence.tier != "own":
-        problem = "its tier must be 'own'; the others belong to the benchmark"
-    elif sequence.scenario.tasks < 2:
-        problem = "it has fewer than two tasks, so there is nothing to forget"
-    elif not is_network_name(sequence.network):
-        problem = f"there is no network '{sequence.network}'"
+    try:
+        problem = _problem(sequence, known)
+    except (AttributeError, TypeError, ValueError) as error:
+        problem = f"a field has a value of the wrong type: {error}"
     if problem:
         raise DriftboardError(f"sequence '{sequence.name}' of {path}: {problem}")
+
+
+def _problem(sequence: Sequence, known: dict[str, Sequence]) -> str | None:
+    """Return what is wrong with a user's sequence."""
+    training = sequence.training_under(PROTOCOL)
+    sequence.hash()  # refuses what is not plain data
+    if not NAME.fullmatch(sequence.name):
+        return "its name may hold lower-case letters, digits, dots, hyphens and underscores"
+    if sequence.name in known:
+        return "a sequence of that name exists already"
+    if sequence.name == RESERVED:
+        return f"'{RESERVED}' is what the tables call the mean over all sequences"
+    if sequence.tier != "own":
+        return "its tier must be 'own'; the others belong to the benchmark"
+    if sequence.scenario.tasks < 2:
+        return "it has fewer than two tasks, so there is nothing to forget"
+    if not is_network_name(sequence.network):
+        return f"there is no network '{sequence.network}'"
+    counts = (sequence.train_per_class, sequence.test_per_class)
+    if any(count is not None and count < 1 for count in counts):
+        return "train_per_class and test_per_class must be at least 1"
+    if min(training.epochs, training.batch_size) < 1:
+        return "its training needs at least one epoch and one image in a batch"
+    return None
 
 
 def _built_in(name: str) -> tuple[str, Strategy]:
@@ -128,20 +163,21 @@ def _from_file(text: str) -> tuple[str, Strategy]:
             + " or ".join(f"{file}:{name}" for name in classes)
         )
     chosen = classes[class_name] if class_name else next(iter(classes.values()))
-    if chosen.name in BUILTIN or not chosen.name:
+    name = str(chosen.name)
+    if name in BUILTIN or not name:
         raise StrategyError(
             f"{file}: give {chosen.__name__} a name of its own, "
-            f"'{chosen.name}' is {'taken' if chosen.name else 'empty'}"
+            f"'{name}' is {'taken' if name else 'empty'}"
         )
-    return chosen.name, _instance(chosen, file)
+    return name, _instance(chosen, file)
 
 
 def _instance(chosen: type[Strategy], file: str) -> Strategy:
     try:
         strategy = chosen()
-    except TypeError as error:
+    except Exception as error:  # anything may come out of somebody else's code
         raise StrategyError(
-            f"{file}: {chosen.__name__}() fails: {error}; give every field a default"
+            f"{file}: {chosen.__name__}() fails: {error}; give every field a sound default"
         ) from error
     for field in dataclasses.fields(strategy):
         if not isinstance(getattr(strategy, field.name), bool | int | float | str):
@@ -162,7 +198,7 @@ def _with_parameters(strategy: Strategy, settings: list[str], name: str) -> tupl
         changes[key] = _parse(text, known[key], setting)
     try:
         changed = dataclasses.replace(strategy, **changes)
-    except ValueError as error:
+    except Exception as error:  # as above
         raise StrategyError(f"{name}: {error}") from error
     suffix = "-".join(f"{key}-{value}" for key, value in changes.items()).lower()
     return changed, suffix.replace("_", "-").replace("+", "")

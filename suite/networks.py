@@ -10,6 +10,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,20 +97,24 @@ def _mlp(inputs: int, width: int, depth: int, units: int) -> ModuleNetwork:
 
 def _resnet9(channels: int, width: int, units: int) -> ModuleNetwork:
     """Build a convolution, eight residual blocks at widths w w w 2w 2w 2w 4w 4w, and a head."""
-    from timm.layers import ConvNormAct, SelectAdaptivePool2d
+    from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
+    from timm.layers.conv_bn_act import ConvNormAct
     from timm.models.resnet import BasicBlock
 
+    block: Any = BasicBlock  # declared to take a class as norm layer, works with any maker of one
     layers: list[tuple[str, nn.Module]] = [
         ("block1", ConvNormAct(channels, width, 3, norm_layer=_group_norm))
     ]
     current = width
     for index, factor in enumerate((1, 1, 1, 2, 2, 2, 4, 4), start=2):
         stride = 2 if index in (2, 5, 8) else 1
-        change = (
-            nn.Conv2d(current, factor * width, 1, stride, bias=False) if stride == 2 else None
+        change = nn.Conv2d(current, factor * width, 1, stride, bias=False) if stride == 2 else None
+        layers.append(
+            (
+                f"block{index}",
+                block(current, factor * width, stride, change, norm_layer=_group_norm),
+            )
         )
-        block = BasicBlock(current, factor * width, stride, change, norm_layer=_group_norm)
-        layers.append((f"block{index}", block))
         current = factor * width
     layers.append(("pool", SelectAdaptivePool2d(pool_type="avg", flatten=True)))
     layers.append(("head", nn.Linear(current, units)))
@@ -128,7 +133,8 @@ def _timm_model(name: str, image_shape: Several[int], units: int) -> ModuleNetwo
         raise DriftboardError(
             f"timm has no model '{name}'" + (f"; did you mean {', '.join(near)}?" if near else "")
         )
-    options = {"num_classes": units, "in_chans": channels}
+    options: dict[str, Any] = {"num_classes": units, "in_chans": channels}
+    module: Any
     try:
         module = timm.create_model(name, **options, img_size=(height, width))
     except TypeError:  # convolutional models take images of any size and no img_size

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from driftboard.strategies.base import Parameters
+from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.engine import Cohort
 from driftboard.suite.networks import ModuleNetwork, initial_parameters
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.randomness import stream
 from driftboard.suite.scenarios import Recipe
 from driftboard.suite.sequences import Sequence
-from driftboard.suite.sources import Pool, load_pool
 from driftboard.suite.splits import Purpose, cached_splits
 from driftboard.suite.task_data import TaskData, build_task, scaling_of
 
@@ -110,9 +110,7 @@ def _task_data(
         for task in range(setting.sequence.scenario.tasks):
             row = [one_seed[task] for one_seed in recipes]
             positions = [getattr(recipe, part) for recipe in row]
-            names = [
-                (*_names(setting, seed), "image noise", pool_name) for seed in setting.seeds
-            ]
+            names = [(*_names(setting, seed), "image noise", pool_name) for seed in setting.seeds]
             built[part].append(build_task(images, labels, row, positions, names, device))
     return built["train"], built["test"]
 

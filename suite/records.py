@@ -19,9 +19,10 @@ SCHEMA_VERSION = 1
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-Text = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]*\Z")]
-Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
+_HIDDEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # moves text about
+Text = Annotated[str, Meta(max_length=200, pattern=rf"^[^{_HIDDEN}]*\Z")]
+Count = Annotated[int, Meta(ge=0, le=2**53)]  # exact as a float, and in other readers of JSON
+Positive = Annotated[int, Meta(ge=1, le=2**53)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 
@@ -54,7 +55,7 @@ class StrategyStamp(_Strict, frozen=True):
 
     name: Name
     role: Literal["ranked", "bound"]
-    parameters: dict[str, bool | int | float | str]
+    parameters: dict[Text, bool | int | float | Text]
     source_hash: Digest
 
 
@@ -120,8 +121,16 @@ class Record(_Strict, frozen=True):
         """
         tasks = len(self.test_sizes)
         blocks = len(self.sequence.blocks)
-        per_task = (self.correct, self.classes, self.update_norms, self.solution_norms,
-                    self.plans, self.memory_bytes, self.cost.seconds, self.correct_untrained)
+        per_task = (
+            self.correct,
+            self.classes,
+            self.update_norms,
+            self.solution_norms,
+            self.plans,
+            self.memory_bytes,
+            self.cost.seconds,
+            self.correct_untrained,
+        )
         if tasks < 2:
             raise ValueError("a record needs at least two tasks")
         if any(len(part) != tasks for part in per_task):

@@ -3,20 +3,23 @@
 import multiprocessing
 import os
 import signal
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
+from pathlib import Path
 
 import torch
 
+from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.grid import Request, jobs_for
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.scenarios import Recipe
-from driftboard.suite.sources import Pool, load_pool
 from driftboard.suite.splits import cached_splits
 from driftboard.suite.worker import Job, execute, prepare_process
 
@@ -76,15 +79,21 @@ def _work(job: Job, network: str, recipes: list[Recipe]) -> float:
 def worker_processes(count: int, device: str) -> Iterator["Workers"]:
     """Start worker processes, which import torch at once; end them however the block ends."""
     context = multiprocessing.get_context("spawn")
-    messages: SimpleQueue[Step | int] = context.SimpleQueue()
+    messages: SimpleQueue[Step] = context.SimpleQueue()
     executor = ProcessPoolExecutor(count, context, _begin_process, (messages, device))
-    workers = Workers(executor, messages)
     try:
-        for _ in range(count):
-            executor.submit(os.getpid)  # a process starts, and imports, when it gets work
-        yield workers
+        # Ctrl-C reaches every process of the terminal; only this one decides what it means. The
+        # others inherit the blocked signal, so that it holds while they still import.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for _ in range(count):
+                executor.submit(os.getpid)  # a process starts, and imports, when it gets work
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        yield Workers(executor, messages)
     except BaseException:
-        workers.kill()
+        for process in multiprocessing.active_children():
+            process.terminate()  # a record is written whole or not at all
         raise
     finally:
         executor.shutdown(cancel_futures=True)
@@ -93,12 +102,9 @@ def worker_processes(count: int, device: str) -> Iterator["Workers"]:
 class Workers:
     """The worker processes of one run."""
 
-    def __init__(
-        self, executor: ProcessPoolExecutor, messages: "SimpleQueue[Step | int]"
-    ) -> None:
+    def __init__(self, executor: ProcessPoolExecutor, messages: "SimpleQueue[Step]") -> None:
         self._executor = executor
         self._messages = messages
-        self._processes: set[int] = set()
 
     def submit(self, item: Planned) -> "Future[str | None]":
         """Hand a job to the next free process; the result is None or a line on what failed."""
@@ -107,21 +113,7 @@ class Workers:
     def news(self) -> Iterator[Step]:
         """Yield the messages that have come in since the last call."""
         while not self._messages.empty():
-            message = self._messages.get()
-            if isinstance(message, int):
-                self._processes.add(message)
-            else:
-                yield message
-
-    def kill(self) -> None:
-        """End the processes at once; a record is written whole or not at all."""
-        for _ in self.news():
-            pass
-        for process in self._processes:
-            try:
-                os.kill(process, signal.SIGTERM)
-            except ProcessLookupError:
-                continue
+            yield self._messages.get()
 
 
 def run_jobs(planned: list[Planned], workers: Workers, progress: Progress) -> list[str]:
@@ -133,12 +125,10 @@ def run_jobs(planned: list[Planned], workers: Workers, progress: Progress) -> li
     failures = []
     total = sum(item.work for item in planned)
     done = 0.0
-    pending = {workers.submit(item) for item in planned}
     try:
+        pending = {workers.submit(item) for item in planned}
         while pending:
-            ready, pending = wait(
-                pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED
-            )
+            ready, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for step in workers.news():
                 done += step.work
                 progress(done, total, step.label)
@@ -154,15 +144,21 @@ def run_jobs(planned: list[Planned], workers: Workers, progress: Progress) -> li
 # What follows runs in the worker processes. A process pool hands an initializer's result to no
 # one, so the queue has to lie at module level; it is set once, before the first job.
 
-_parent: "list[SimpleQueue[Step | int]]" = []
+_parent: "list[SimpleQueue[Step]]" = []
 
 
-def _begin_process(messages: "SimpleQueue[Step | int]", device: str) -> None:
-    # Ctrl-C reaches every process of the terminal; only the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin_process(messages: "SimpleQueue[Step]", device: str) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     prepare_process(device)
     _parent.append(messages)
-    messages.put(os.getpid())
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has gone, however it went; else it would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _execute(item: Planned) -> str | None:
@@ -175,4 +171,8 @@ def _execute(item: Planned) -> str | None:
         return f"{label}: {error}"
     except (MemoryError, torch.OutOfMemoryError):
         return f"{label}: not enough memory; use fewer --workers or a device with more"
+    except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        what = "".join(traceback.format_exception_only(error)).strip()
+        return f"{label}: {what} ({Path(place.filename).name}, line {place.lineno})"
     return None

@@ -62,9 +62,7 @@ def describe(sequence: Sequence, protocol: Protocol = PROTOCOL) -> dict[str, Any
     return {**plain, "tasks": sequence.scenario.tasks, "hash": sequence.hash(protocol)}
 
 
-def find_sequences(
-    patterns: Iterable[str], sequences: dict[str, Sequence]
-) -> dict[str, Sequence]:
+def find_sequences(patterns: Iterable[str], sequences: dict[str, Sequence]) -> dict[str, Sequence]:
     """Return the sequences whose names match any of the shell-style patterns, in registry order.
 
     Raises:

@@ -5,6 +5,7 @@ key covers the sequence, the protocol, the seeds and the labels of the data, so 
 never read.
 """
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -19,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
+from driftboard.suite.data import Pool
 from driftboard.suite.errors import DataError, RecordError
 from driftboard.suite.protocol import Protocol
 from driftboard.suite.randomness import stream
 from driftboard.suite.records import write_atomically
 from driftboard.suite.scenarios import Indices, Recipe, View
 from driftboard.suite.sequences import Sequence
-from driftboard.suite.sources import Pool
 
 Purpose = Literal["test", "validation"]
 """Where the images for testing come from: the test set, or a part of the training set."""
@@ -62,7 +63,9 @@ def make_splits(
         stream=names,
     )
     recipes = sequence.scenario.recipes(view)
-    return [replace(recipe, train=train[recipe.train], test=test[recipe.test]) for recipe in recipes]
+    return [
+        replace(recipe, train=train[recipe.train], test=test[recipe.test]) for recipe in recipes
+    ]
 
 
 def _class_rows(labels: Indices, random: np.random.Generator) -> list[Indices]:
@@ -125,10 +128,8 @@ def cached_splits(
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         pass  # absent or damaged: it is only a cache
     splits = [make_splits(sequence, pool, protocol, seed, purpose) for seed in seeds]
-    try:
+    with contextlib.suppress(RecordError):  # a read-only home costs time, not results
         write_atomically(path, _encode(splits))
-    except RecordError:
-        pass  # a read-only home costs time, not results
     return splits
 
 
@@ -139,7 +140,7 @@ def _encode(splits: list[list[Recipe]]) -> bytes:
             parts = {name: value for name, value in vars(recipe).items() if value is not None}
             arrays.update({f"{seed}/{task}/{name}": np.asarray(v) for name, v in parts.items()})
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
@@ -154,7 +155,7 @@ def _decode(content: bytes, seeds: int, tasks: int) -> list[list[Recipe]]:
                 test=arrays[at + "test"],
                 units=arrays[at + "units"],
                 active=arrays[at + "active"],
-                pixel_order=arrays[order] if order in arrays else None,
+                pixel_order=arrays.get(order),
                 degrees=float(arrays[at + "degrees"]),
                 noise=float(arrays[at + "noise"]),
             )

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from driftboard.suite.data import Pool
 from driftboard.suite.randomness import stream
 from driftboard.suite.scenarios import Indices, Recipe
-from driftboard.suite.sources import Pool
 
 ROTATED_AT_ONCE = 2000
 
@@ -126,18 +126,14 @@ def rotated(images: Tensor, degrees: float) -> Tensor:
     # affine_grid works in coordinates that run from -1 to 1 along either side.
     matrix = torch.tensor([[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]])
     parts = []
-    for part in images.split(ROTATED_AT_ONCE):
-        grid = F.affine_grid(
-            matrix.expand(len(part), 2, 3), list(part.shape), align_corners=False
-        )
+    for part in torch.split(images, ROTATED_AT_ONCE):
+        grid = F.affine_grid(matrix.expand(len(part), 2, 3), list(part.shape), align_corners=False)
         turned = F.grid_sample(part.float(), grid, align_corners=False)
         parts.append(turned.round_().clamp_(0, 255).to(torch.uint8))
     return torch.cat(parts)
 
 
-def _noisy(
-    images: Tensor, rows: Indices, deviation: float, names: tuple[str | int, ...]
-) -> Tensor:
+def _noisy(images: Tensor, rows: Indices, deviation: float, names: tuple[str | int, ...]) -> Tensor:
     """Add Gaussian noise that belongs to the image: the same whenever the row is drawn."""
     noise = np.stack(
         [

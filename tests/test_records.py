@@ -1,0 +1,368 @@
+"""Records: what goes in comes out, nothing unsound is read, and no half file is ever seen."""
+
+import errno
+import json
+import os
+import stat
+import subprocess
+import sys
+from functools import reduce
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from driftboard.suite import records
+from driftboard.suite.errors import RecordError
+from driftboard.suite.records import (
+    Record,
+    cell_path,
+    read_record,
+    record_paths,
+    write_atomically,
+    write_record,
+)
+
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True)
+DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
+TEXTS = st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), max_size=200)
+COUNTS = st.integers(0, 2**53)
+NORMS = st.floats(0.0, allow_infinity=False)
+
+
+def tuples(elements, size):
+    return st.tuples(*[elements] * size)
+
+
+@st.composite
+def sound_records(draw):
+    tasks, blocks = draw(st.integers(2, 4)), draw(st.integers(1, 3))
+    sizes = draw(tuples(st.integers(1, 10_000), tasks))
+    row = st.tuples(*(st.integers(0, size) for size in sizes))
+    norms = tuples(tuples(NORMS, blocks), tasks)
+    plan = st.builds(
+        records.PlanStamp, tuples(st.floats(0.0, 1.0), blocks), tuples(st.booleans(), blocks)
+    )
+    diverged_at = draw(st.none() | st.integers(0, tasks - 1))
+    values = st.booleans() | st.integers(-(2**63), 2**63) | TEXTS
+    values |= st.floats(allow_nan=False, allow_infinity=False)
+    return Record(
+        schema=1,
+        protocol=records.ProtocolStamp(draw(NAMES), draw(st.integers(1, 9)), draw(DIGESTS)),
+        sequence=records.SequenceStamp(
+            name=draw(NAMES),
+            hash=draw(DIGESTS),
+            tier=draw(NAMES),
+            data=draw(TEXTS),
+            data_hash=draw(DIGESTS),
+            blocks=draw(tuples(TEXTS, blocks)),
+        ),
+        strategy=records.StrategyStamp(
+            name=draw(NAMES),
+            role=draw(st.sampled_from(["ranked", "bound"])),
+            parameters=draw(st.dictionaries(TEXTS, values, max_size=3)),
+            source_hash=draw(DIGESTS),
+        ),
+        seed=draw(COUNTS),
+        split=draw(st.sampled_from(["test", "validation"])),
+        correct=draw(tuples(row, tasks)),
+        correct_untrained=draw(row),
+        test_sizes=sizes,
+        classes=draw(tuples(st.integers(1, 1000), tasks)),
+        update_norms=draw(norms),
+        solution_norms=draw(norms),
+        plans=draw(tuples(plan, tasks)),
+        memory_bytes=draw(tuples(COUNTS, tasks)),
+        status="finished" if diverged_at is None else "diverged",
+        diverged_at=diverged_at,
+        cost=records.Cost(draw(tuples(NORMS, tasks)), draw(NORMS), draw(COUNTS)),
+        environment=records.Environment(
+            driftboard=draw(TEXTS),
+            python=draw(TEXTS),
+            torch=draw(TEXTS),
+            device=draw(TEXTS),
+            lane=draw(st.sampled_from(["solo", "stacked"])),
+            cohort=draw(st.lists(COUNTS, max_size=3).map(tuple)),
+        ),
+    )
+
+
+def refusal(path):
+    """Return the one line with which ``read_record`` refuses a file."""
+    with pytest.raises(RecordError) as caught:
+        read_record(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+def files_below(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+@given(sound_records())
+def test_what_is_written_is_what_is_read(record):
+    assert msgspec.json.decode(msgspec.json.encode(record), type=Record) == record
+
+
+def test_record_lies_in_its_place_as_readable_json(make_record, tmp_path):
+    record = make_record("alpha", "ewc", 7)
+    path = write_record(tmp_path, record)
+    assert path == tmp_path / "records" / "alpha" / "ewc" / "seed-0007.json"
+    assert path == cell_path(tmp_path, "alpha", "ewc", 7)
+    assert read_record(path) == record
+    text = path.read_text()
+    assert text.endswith("}\n")
+    assert json.loads(text)["correct"] == [[90, 10], [60, 80]]
+
+
+def test_record_paths_are_sorted_and_leave_out_what_is_no_record(make_record, tmp_path):
+    written = [
+        write_record(tmp_path, make_record(sequence, strategy, seed))
+        for sequence, strategy, seed in (("b", "x", 0), ("a", "y", 1), ("a", "y", 0))
+    ]
+    for stray in (".seed-0002.json-1-ab.part", "notes.txt"):
+        (tmp_path / "records" / "a" / "y" / stray).write_text("")
+    assert list(record_paths(tmp_path)) == [written[2], written[1], written[0]]
+    assert list(record_paths(tmp_path / "nothing")) == []
+
+
+# What a record must not hold: the place of a value in the file, the value, and a word of the
+# refusal.
+
+HIDDEN = ["\n", "\x00", "\x1b[2J", "\x7f", "\x9b", "\u061c", "\u200f", "\u2028", "\u202e", "\u2066"]
+UNSOUND = {
+    "other schema": ("schema", 2, "schema"),
+    "schema as text": ("schema", "1", "schema"),
+    "unknown field": ("extra", 1, "extra"),
+    "unknown field within": ("protocol.extra", 1, "extra"),
+    "protocol version 0": ("protocol.version", 0, "version"),
+    "more correct than images": ("correct", [[90, 10], [101, 80]], "more correct"),
+    "more correct untrained": ("correct_untrained", [5, 101], "more correct"),
+    "negative count": ("correct", [[90, 10], [60, -1]], "correct"),
+    "broken count": ("correct", [[90, 10], [60, 80.5]], "correct"),
+    "count beyond all bounds": ("test_sizes", [10**400, 100], "test_sizes"),
+    "no images": ("test_sizes", [100, 0], "test_sizes"),
+    "row too short": ("correct", [[90, 10], [60]], "row of counts"),
+    "row too long": ("correct", [[90, 10], [60, 80, 0]], "row of counts"),
+    "rows missing": ("correct", [[90, 10]], "2 tasks"),
+    "untrained too short": ("correct_untrained", [5], "2 tasks"),
+    "classes too short": ("classes", [10], "2 tasks"),
+    "norms too short": ("update_norms", [[3, 4, 9]], "2 tasks"),
+    "solution norms too short": ("solution_norms", [[3, 4, 9]], "2 tasks"),
+    "memory too long": ("memory_bytes", [0, 0, 0], "2 tasks"),
+    "seconds too short": ("cost.seconds", [1.0], "2 tasks"),
+    "plans missing": ("plans", [], "2 tasks"),
+    "norms of two blocks": ("update_norms", [[3, 4, 9], [3, 4]], "3 blocks"),
+    "solution norms of no block": ("solution_norms", [[3, 4, 9], []], "3 blocks"),
+    "plan of two blocks": (
+        "plans",
+        [{"share": [1, 1, 1], "restart": [False] * 2}] * 2,
+        "3 blocks",
+    ),
+    "share above one": ("plans", [{"share": [1, 1, 1.5], "restart": [False] * 3}] * 2, "share"),
+    "negative share": ("plans", [{"share": [1, 1, -0.5], "restart": [False] * 3}] * 2, "share"),
+    "negative norm": ("update_norms", [[3, 4, 9], [3, 4, -1]], "update_norms"),
+    "negative seconds": ("cost.seconds", [1.0, -1.0], "seconds"),
+    "null for not a number": ("solution_norms", [[3, 4, 9], [3, 4, None]], "solution_norms"),
+    "diverged and finished": ("diverged_at", 1, "contradict"),
+    "diverged nowhere": ("status", "diverged", "contradict"),
+    "strange status": ("status", "lost", "status"),
+    "strange split": ("split", "train", "split"),
+    "strange role": ("strategy.role", "winner", "role"),
+    "strange lane": ("environment.lane", "fast", "lane"),
+    "negative seed": ("seed", -1, "seed"),
+    "seed that is no number": ("seed", True, "seed"),
+    "upper-case name": ("strategy.name", "SGD", "strategy.name"),
+    "name with a path": ("sequence.name", "../../up", "sequence.name"),
+    "name that is hidden": ("sequence.name", ".hidden", "sequence.name"),
+    "empty name": ("sequence.name", "", "sequence.name"),
+    "long name": ("sequence.name", "a" * 65, "sequence.name"),
+    "name with a line break": ("sequence.name", "alpha\n", "sequence.name"),
+    "short digest": ("sequence.hash", "b" * 63, "hash"),
+    "upper-case digest": ("protocol.hash", "A" * 64, "hash"),
+    "long text": ("environment.device", "x" * 201, "device"),
+    "list as a parameter": ("strategy.parameters", {"rates": [1, 2]}, "parameters"),
+    **{f"hidden {mark!r}": ("sequence.data", f"a{mark}b", "data") for mark in HIDDEN},
+    "hidden in a block's name": ("sequence.blocks", ["first", "se\x1bcond", "head"], "blocks"),
+    "hidden in a parameter": ("strategy.parameters", {"labels": "\u202e"}, "parameters"),
+    "hidden in a parameter's name": ("strategy.parameters", {"\x1b": 1}, "parameters"),
+}
+
+
+@pytest.fixture
+def change_file(make_record, tmp_path):
+    """Return a function that writes a record with one value changed and returns its path."""
+
+    def change(place, value, record=None):
+        path = write_record(tmp_path, record or make_record())
+        content = json.loads(path.read_bytes())
+        *parents, last = place.split(".")
+        reduce(lambda part, name: part[name], parents, content)[last] = value
+        path.write_text(json.dumps(content))
+        return path
+
+    return change
+
+
+@pytest.mark.parametrize(("place", "value", "word"), UNSOUND.values(), ids=UNSOUND.keys())
+def test_unsound_record_is_refused(change_file, place, value, word):
+    assert word in refusal(change_file(place, value))
+
+
+def test_the_changes_above_are_refused_for_their_own_sake(change_file):
+    path = change_file("correct", [[100, 0], [60, 80]])
+    assert read_record(path).correct == ((100, 0), (60, 80))
+
+
+@pytest.mark.parametrize("missing", Record.__struct_fields__)
+def test_every_field_is_needed(make_record, tmp_path, missing):
+    path = write_record(tmp_path, make_record())
+    content = json.loads(path.read_bytes())
+    del content[missing]
+    path.write_text(json.dumps(content))
+    assert missing in refusal(path)
+
+
+def test_divergence_names_a_task(make_record, change_file):
+    diverged = make_record(status="diverged", diverged_at=1)
+    assert read_record(change_file("diverged_at", 0, diverged)).diverged_at == 0
+    assert "not one of the 2 tasks" in refusal(change_file("diverged_at", 2, diverged))
+    assert "contradict" in refusal(change_file("diverged_at", None, diverged))
+    assert "contradict" in refusal(change_file("status", "finished", diverged))
+
+
+def test_one_task_is_no_record(make_record):
+    with pytest.raises(ValueError, match="two tasks"):
+        make_record(correct=((5,),))
+
+
+def test_record_cut_at_any_byte_is_refused(make_record, tmp_path):
+    whole = msgspec.json.encode(make_record())
+    path = tmp_path / "cut.json"
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        assert "not a driftboard record" in refusal(path)
+
+
+NOT_RECORDS = {
+    "empty": b"",
+    "another object": b'{"results": [1, 2, 3]}',
+    "a list": b"[1, 2, 3]",
+    "null": b"null",
+    "binary": bytes(range(256)),
+    "not UTF-8": b'{"schema": "\xff"}',
+    "NaN": b'{"schema": NaN}',
+    "deep": b"[" * 200_000,
+    "deep within": b'{"protocol": ' + b'{"a": ' * 200_000,
+    "two records": b"{}{}",
+}
+
+
+@pytest.mark.parametrize("content", NOT_RECORDS.values(), ids=NOT_RECORDS.keys())
+def test_other_content_is_refused(tmp_path, content):
+    path = tmp_path / "seed-0000.json"
+    path.write_bytes(content)
+    assert "delete the file and run again" in refusal(path)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=60) | st.text().map(str.encode))
+def test_any_bytes_are_refused_by_the_same_error(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / f"any-{os.getpid()}.json"
+    path.write_bytes(content)
+    refusal(path)
+
+
+def test_absent_file_and_folder_are_refused(tmp_path):
+    assert "cannot read" in refusal(tmp_path / "absent.json")
+    assert "cannot read" in refusal(tmp_path)
+
+
+# Writing: all or nothing.
+
+
+@pytest.mark.parametrize("existing", [None, b"earlier"])
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
+def test_full_disk_leaves_neither_half_a_file_nor_a_part(tmp_path, monkeypatch, existing, broken):
+    path = tmp_path / "below" / "file.json"
+    if existing is not None:
+        write_atomically(path, existing)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[broken], fail)
+    with pytest.raises(RecordError) as caught:
+        write_atomically(path, b"later")
+    message = str(caught.value)
+    assert message.startswith(f"cannot write {path}: {os.strerror(errno.ENOSPC)}")
+    assert "run the same command again" in message
+    assert files_below(tmp_path) == ([] if existing is None else [path])
+    assert existing is None or path.read_bytes() == existing
+
+
+def test_interruption_leaves_no_part(tmp_path, monkeypatch):
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "file.json", b"content")
+    assert files_below(tmp_path) == []
+
+
+def test_file_in_the_place_of_a_folder_is_one_line(tmp_path):
+    (tmp_path / "results").write_text("")
+    with pytest.raises(RecordError, match=r"^cannot write .*choose another folder.*$"):
+        write_atomically(tmp_path / "results" / "file.json", b"")
+    assert files_below(tmp_path) == [tmp_path / "results"]
+
+
+def test_later_content_replaces_earlier_whole(tmp_path):
+    path = tmp_path / "file.json"
+    write_atomically(path, b"long content")
+    write_atomically(path, b"short")
+    assert path.read_bytes() == b"short"
+    assert files_below(tmp_path) == [path]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_umask_decides_who_may_read(tmp_path, umask, mode):
+    path = tmp_path / "file.json"
+    before = os.umask(umask)
+    try:
+        write_atomically(path, b"content")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from driftboard.suite.records import write_atomically
+for _ in range(50):
+    write_atomically(Path(sys.argv[1]), 200_000 * sys.argv[2].encode())
+"""
+
+
+def test_concurrent_writers_leave_one_whole_file(tmp_path):
+    path = tmp_path / "file.json"
+    write_atomically(path, 200_000 * b"0")
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), mark]) for mark in "abc"]
+    while any(writer.poll() is None for writer in writers):
+        content = path.read_bytes()
+        assert content == 200_000 * content[:1]
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert path.read_bytes() in [200_000 * mark for mark in (b"a", b"b", b"c")]
+    assert files_below(tmp_path) == [path]
+
+
+def test_replaced_fields_are_checked_too(make_record):
+    with pytest.raises(ValueError, match="more correct"):
+        replace(make_record(), correct_untrained=(5, 101))

@@ -1,0 +1,148 @@
+"""The rooms of the house: what each may import, found by reading the sources, not running them."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("strategies", "suite", "leaderboard", "baselines")
+
+
+def module_name(path):
+    """Return the name under which a file below the root is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(("driftboard", *parts[: -1 if parts[-1] == "__init__" else None]))
+
+
+FILES = {module_name(path): path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))}
+
+
+def imported(nodes, name) -> Iterator[str]:
+    """Yield the full names that import statements among ``nodes`` bind or load."""
+    package = name if FILES[name].name == "__init__.py" else name.rpartition(".")[0]
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*above, *filter(None, [node.module])]) if node.level else node.module
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def every_import(name):
+    """Return all that a module imports anywhere: in functions and for type checkers too."""
+    return set(imported(ast.walk(ast.parse(FILES[name].read_text())), name))
+
+
+def run_on_import(node):
+    """Yield the statements that run when the module is imported."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for other in child.orelse:
+                yield from (other, *run_on_import(other))
+            continue
+        yield child
+        yield from run_on_import(child)
+
+
+def packages_of(name):
+    """Return a module's name and those of the packages whose ``__init__`` runs before it."""
+    parts = name.split(".")
+    return {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+
+
+def loaded_with(name):
+    """Return all modules that importing ``name`` loads, as far as our own files decide it."""
+    found, waiting = set(), packages_of(name)
+    while waiting:
+        current = waiting.pop()
+        found.add(current)
+        if current in FILES:
+            tree = ast.parse(FILES[current].read_text())
+            for one in imported(run_on_import(tree), current):
+                waiting |= packages_of(one) - found
+    return found
+
+
+def room(name):
+    return name.split(".")[1]
+
+
+def modules_of(*rooms):
+    return [name for name in FILES if name.split(".")[1:2] and room(name) in rooms]
+
+
+def ours(names, *rooms):
+    return sorted(n for n in names if n.startswith("driftboard.") and room(n) in rooms)
+
+
+def test_the_files_are_found():
+    for name in ("suite.records", "strategies.base", "leaderboard.collect", "baselines"):
+        assert f"driftboard.{name}" in FILES
+
+
+def test_reading_finds_imports_of_every_form(monkeypatch, tmp_path):
+    path = tmp_path / "made_up.py"
+    path.write_text(
+        "import a.b\nfrom c import d\nfrom . import e\nfrom ..suite import f\n"
+        "def g():\n    import h\n"
+        "if TYPE_CHECKING:\n    import i\nelse:\n    import j\n"
+        "try:\n    import k\nexcept ImportError:\n    import l\n"
+        "class M:\n    import n\n    def o(self):\n        import p\n"
+    )
+    name = "driftboard.leaderboard.made_up"
+    monkeypatch.setitem(FILES, name, path)
+    places = "driftboard.leaderboard.e", "driftboard.suite.f"
+    top = {"a.b", "c.d", *places, "j", "k", "l", "n"}
+    assert top | {"h", "i", "p"} <= every_import(name)
+    found = set(imported(run_on_import(ast.parse(path.read_text())), name))
+    assert top <= found
+    assert found.isdisjoint({"h", "i", "p"})
+    assert {"a", "a.b"} <= loaded_with(name)
+
+
+@pytest.mark.parametrize("name", modules_of("strategies"))
+def test_strategies_know_no_other_room(name):
+    assert ours(every_import(name), "suite", "leaderboard", "baselines") == []
+
+
+@pytest.mark.parametrize("name", modules_of("suite"))
+def test_suite_reaches_the_leaderboard_only_from_the_command_line(name):
+    if name not in ("driftboard.suite.command_line", "driftboard.suite.command_run"):
+        assert ours(every_import(name), "leaderboard", "baselines") == []
+
+
+@pytest.mark.parametrize("name", modules_of("leaderboard"))
+def test_leaderboard_knows_of_the_suite_only_records_metrics_and_errors(name):
+    allowed = ("driftboard.suite.records", "driftboard.suite.metrics", "driftboard.suite.errors")
+    found = ours(every_import(name), "suite", "strategies")
+    assert [n for n in found if n != "driftboard.suite" and not n.startswith(allowed)] == []
+
+
+@pytest.mark.parametrize("name", modules_of("baselines"))
+def test_baselines_never_import_torch(name):
+    assert not any(n.split(".")[0].startswith("torch") for n in every_import(name))
+
+
+LIGHT = ["records", "metrics", "protocol", "sequences", "registry", "scenarios", "errors"]
+LIGHT += ["randomness", *(path.stem for path in sorted((ROOT / "suite").glob("command_*.py")))]
+
+
+@pytest.mark.parametrize(
+    "name", [*modules_of("leaderboard", "baselines"), *(f"driftboard.suite.{n}" for n in LIGHT)]
+)
+def test_importing_does_not_load_torch(name):
+    """Neither at the top of the module nor by way of another module of ours."""
+    heavy = {"torch", "torchvision", "timm", "continuum"}
+    assert heavy & loaded_with(name) == set()
+
+
+def test_importing_the_engine_does_load_torch():
+    """So the test above can tell."""
+    assert "torch" in loaded_with("driftboard.suite.runner")
+    assert "torch" in loaded_with("driftboard.strategies.catalogue")

@@ -1,23 +1,36 @@
 """The overall table for the terminal, with the columns that fit into one."""
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from driftboard.leaderboard.board import Board
 from driftboard.leaderboard.layout import groups, row_cells
 
-COLUMNS = ("#", "Strategy", "Avg.Acc", "Δ Avg.Acc", "Forgetting", "Seeds", "Notes")
+COLUMNS = ("#", "Strategy", "Avg.Acc", "Δ Avg.Acc", "Forgetting", "Task.Acc", "Notes")
 
 
 def terminal_table(board: Board) -> Table:
-    """Return the overall section as a table for rich, its groups divided by lines."""
-    table = Table(title=f"Overall, {len(board.sections)} sequences, Δ from {board.reference}")
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("Strategy", "Notes") else "right")
-    for rows in groups(board.overall).values():
+    """Return the overall section as a table for rich, its groups divided by lines.
+
+    Fits 80 columns: an interval stands below its mean, and notes are shown if there are any.
+    """
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        title=f"Overall, {len(board.sections)} sequences, Δ from {board.reference}",
+    )
+    grouped = [[row_cells(row) for row in rows] for rows in groups(board.overall).values()]
+    notes = any(cells["Notes"] for rows in grouped for cells in rows)
+    columns = COLUMNS if notes else COLUMNS[:-1]
+    for column in columns:
+        text = column in ("Strategy", "Notes")
+        table.add_column(
+            column, justify="left" if text else "right", no_wrap=column not in ("Notes", "#")
+        )
+    for rows in grouped:
         table.add_section()
-        for row in rows:
-            cells = row_cells(row)
+        for cells in rows:
             # Text, because rich reads strings as markup
-            table.add_row(*(Text(cells[column]) for column in COLUMNS))
+            table.add_row(*(Text(cells[column].replace(" [", "\n[", 1)) for column in columns))
     return table

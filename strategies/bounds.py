@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 
 from driftboard.strategies.base import Memory, Parameters, Strategy, Task, UpdatePlan
-from driftboard.strategies.frozen import check_share_of_blocks, share_of_blocks
+from driftboard.strategies.task_specific import TaskSpecific
 
 
 @dataclass(frozen=True)
@@ -57,26 +57,17 @@ class Scratch(Strategy):
 
 
 @dataclass(frozen=True)
-class FrozenReset(Strategy):
+class FrozenReset(TaskSpecific):
     """Freeze the shared blocks and restart the task-specific ones.
 
     Our own bound: beside ``frozen`` it shows what carrying the task-specific part q over is
     worth, beside ``initialized`` what training the shared part u is worth.
-
-    Parameters:
-        task_specific: share of the blocks that are q, in (0, 1], rounded up.
     """
-
-    task_specific: float = 0.5
 
     name: ClassVar[str] = "frozen-reset"
     summary: ClassVar[str] = "Shared blocks are frozen; task-specific ones restart and train."
     literature: ClassVar[str] = "After He, Bai, Yang 2026, arXiv 2602.20796"
     role: ClassVar[Literal["ranked", "bound"]] = "bound"
-
-    def __post_init__(self) -> None:
-        """Refuse values outside their range."""
-        check_share_of_blocks("task_specific", self.task_specific)
 
     def begin(
         self, task: Task, parameters: Parameters, memory: Memory
@@ -84,7 +75,7 @@ class FrozenReset(Strategy):
         """Train only the task-specific blocks, afresh, from the second task on."""
         plan = task.everything()
         if task.index > 0:
-            own = task.last_blocks(share_of_blocks(self.task_specific, task.block_count))
+            own = self.own_blocks(task)
             plan = UpdatePlan(own.to(plan.share.dtype), own)
         return plan, memory
 

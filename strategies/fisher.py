@@ -131,7 +131,9 @@ def _general_squares(
         tracked: Any = vjp(log_softmax, parameters)
         log_probabilities, pull = tracked
         total = _zeros(parameters)
-        for chosen, weight in _draws(labels, task.units, log_probabilities, example.labels, number[None]):
+        for chosen, weight in _draws(
+            labels, task.units, log_probabilities, example.labels, number[None]
+        ):
             (gradient,) = pull(chosen)
             total = _plus(
                 total, {name: weight[0] * value.square() for name, value in gradient.items()}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from driftboard.strategies.base import Memory, Parameters, Strategy, Task, UpdatePlan
-from driftboard.strategies.frozen import check_share_of_blocks, share_of_blocks
+from driftboard.strategies.task_specific import check_share_of_blocks, share_of_blocks
 
 METRICS = ("cosine", "sign")
 ANCHORS = ("initial", "current")

@@ -255,15 +255,10 @@ NOISE_AT_SEVERITY = {1: 0.1, 2: 0.2, 3: 0.35, 4: 0.5, 5: 0.8}
 
 
 @dataclass(frozen=True)
-class Corrupted:
-    """Another scenario's tasks under Gaussian image noise that grows evenly, task by task.
-
-    The first task is clean, the last has the noise of ``NOISE_AT_SEVERITY``. An image has the
-    same noise whenever it is shown.
-    """
+class _Altered:
+    """Another scenario's tasks, changed."""
 
     base: Scenario
-    severity: int
 
     @property
     def tasks(self) -> int:
@@ -274,6 +269,17 @@ class Corrupted:
     def fresh_sets(self) -> int:
         """As many as the base needs."""
         return self.base.fresh_sets
+
+
+@dataclass(frozen=True)
+class Corrupted(_Altered):
+    """Another scenario's tasks under Gaussian image noise that grows evenly, task by task.
+
+    The first task is clean, the last has the noise of ``NOISE_AT_SEVERITY``. An image has the
+    same noise whenever it is shown.
+    """
+
+    severity: int
 
     def recipes(self, view: View) -> list[Recipe]:
         levels = np.linspace(0.0, NOISE_AT_SEVERITY[self.severity], self.tasks)
@@ -284,21 +290,10 @@ class Corrupted:
 
 
 @dataclass(frozen=True)
-class FewShot:
+class FewShot(_Altered):
     """Another scenario's tasks, of which all but the first keep few training images a class."""
 
-    base: Scenario
     per_class: int
-
-    @property
-    def tasks(self) -> int:
-        """As many as the base has."""
-        return self.base.tasks
-
-    @property
-    def fresh_sets(self) -> int:
-        """As many as the base needs."""
-        return self.base.fresh_sets
 
     def recipes(self, view: View) -> list[Recipe]:
         first, *later = self.base.recipes(view)

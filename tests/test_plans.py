@@ -16,9 +16,10 @@ from driftboard.strategies import Examples, Strategy, overrides
 from driftboard.strategies.bounds import FrozenReset
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.constrained import Constrained
-from driftboard.strategies.frozen import Frozen, share_of_blocks
+from driftboard.strategies.frozen import Frozen
 from driftboard.strategies.hybrid import Hybrid, relation
 from driftboard.strategies.initialized import Initialized
+from driftboard.strategies.task_specific import share_of_blocks
 from driftboard.strategies.template import MyMethod
 
 EXACT = {"rtol": 1e-10, "atol": 1e-13}

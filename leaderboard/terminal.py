@@ -7,7 +7,7 @@ from rich.text import Text
 from driftboard.leaderboard.board import Board
 from driftboard.leaderboard.layout import groups, row_cells
 
-COLUMNS = ("#", "Strategy", "Avg.Acc", "Δ Avg.Acc", "Forgetting", "Task.Acc", "Notes")
+COLUMNS = ("Strategy", "Avg.Acc", "Δ Avg.Acc", "Forgetting", "Task.Acc", "Notes")
 
 
 def terminal_table(board: Board) -> Table:
@@ -17,7 +17,7 @@ def terminal_table(board: Board) -> Table:
     """
     table = Table(
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
         title=f"Overall, {len(board.sections)} sequences, Δ from {board.reference}",
     )
     grouped = [[row_cells(row) for row in rows] for rows in groups(board.overall).values()]
@@ -25,12 +25,19 @@ def terminal_table(board: Board) -> Table:
     columns = COLUMNS if notes else COLUMNS[:-1]
     for column in columns:
         text = column in ("Strategy", "Notes")
-        table.add_column(
-            column, justify="left" if text else "right", no_wrap=column not in ("Notes", "#")
-        )
+        table.add_column(column, justify="left" if text else "right", no_wrap=column != "Notes")
     for rows in grouped:
         table.add_section()
         for cells in rows:
             # Text, because rich reads strings as markup
-            table.add_row(*(Text(cells[column].replace(" [", "\n[", 1)) for column in columns))
+            table.add_row(*(Text(_on_two_lines(cells[column])) for column in columns))
     return table
+
+
+def _on_two_lines(cell: str) -> str:
+    """Put an interval below its mean, and the star of significance beside the mean."""
+    mean, bracket, interval = cell.partition(" [")
+    if not bracket:
+        return cell
+    star = " *" if interval.endswith(" *") else ""
+    return f"{mean}{star}\n[{interval.removesuffix(' *')}"

@@ -1,0 +1,511 @@
+"""Compare Driftboard's training speed with Avalanche's and with a plain PyTorch loop.
+
+    python tests/benchmarks/compare_with_avalanche.py --data DIR
+
+All of them do the same work: the sequence ``fashion-split`` (five tasks of two Fashion-MNIST
+classes) under the protocol's own settings, the same network from the same initial weights, SGD
+with the momentum starting at zero with every task, everything in memory, on one thread. What is
+timed is training, with the Fisher where there is one; tests of the network and the making of
+tensors are not (Driftboard's bytes become floats within its time). Each is run once to warm up,
+which also counts steps and images, then ``--repeats`` times in turn (A B C A B C ...); the table
+shows medians.
+
+How Avalanche is set up, always so that it has less to do rather than more:
+
+- Its data are ``TensorDataset`` of the very same float tensors of the first seed, without task
+  labels, read in this process (``num_workers=0``); no evaluation, no loggers, no metrics.
+- Task masks: Avalanche has multi-head modules, which select a head for every task label in a
+  batch at every step. Here the network keeps its single head, and a ``DynamicModule``, which
+  Avalanche adapts once at the beginning of every experience, masks the units of other tasks: the
+  same mathematics as Driftboard's masks, and cheaper than a multi-head module.
+- ``EWC`` runs in its mode ``online`` with a decay factor of 1, the counterpart of Driftboard's
+  ``ewc``. Its Fisher is the square of a mini-batch's mean gradient; Driftboard's is the exact
+  expectation over the model's labels, with per-sample gradients, which is more work.
+"""
+
+import argparse
+import copy
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+import types
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from driftboard.strategies.base import Examples, Memory, Parameters, Strategy, Task, UpdatePlan
+from driftboard.strategies.ewc import Ewc
+from driftboard.strategies.sgd import Sgd
+from driftboard.suite.engine import Cohort, run
+from driftboard.suite.errors import DriftboardError
+from driftboard.suite.lanes import Lane
+from driftboard.suite.preparation import Setting, prepare
+from driftboard.suite.registry import registered
+
+SEQUENCE = "fashion-split"
+AVALANCHE = "avalanche-lib==0.6.0"
+AVALANCHE_NAIVE = "Avalanche Naive"
+AVALANCHE_EWC = "Avalanche EWC"
+PLAIN_LOOP = "plain PyTorch loop"
+SOLO_SGD = "Driftboard sgd, solo lane"
+LOSS_TOLERANCE = 1e-3
+"""Two float32 runs in the same batch order may drift apart by about this much, see the engine."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one training run did; steps, images and loss are known of counted runs only."""
+
+    seconds: float
+    accuracy: float  # mean over seeds and tasks, after the last task
+    steps: int | None = None  # of one seed
+    images: int | None = None  # of one seed
+    loss: float | None = None  # on the last task's training data, one seed
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A way to train the sequence; ``train(counted)`` does it once."""
+
+    name: str
+    seeds: int
+    against: str  # the name of its reference
+    train: Callable[[bool], Work]
+
+
+@dataclass(frozen=True)
+class SoloTask:
+    """One task of the first seed, as float tensors."""
+
+    images: Tensor
+    labels: Tensor
+    mask: Tensor  # bool, (head units,): the units that belong to the task
+    test_images: Tensor
+    test_labels: Tensor
+
+
+def solo_tasks(cohort: Cohort) -> list[SoloTask]:
+    """Return the tasks of a cohort's first seed."""
+    return [
+        SoloTask(
+            cohort.scaling(train.images[0]),
+            train.labels[0],
+            classes[0],
+            cohort.scaling(test.images[0]),
+            test.labels[0],
+        )
+        for train, test, classes in zip(cohort.train, cohort.test, cohort.classes, strict=True)
+    ]
+
+
+def initial_module(cohort: Cohort) -> nn.Module:
+    """Return the network at the first seed's initial weights."""
+    module = copy.deepcopy(cohort.network.module)
+    module.load_state_dict({name: value[0] for name, value in cohort.initial.items()})
+    return module
+
+
+def masked(logits: Tensor, mask: Tensor) -> Tensor:
+    """Return logits in which the units of other tasks are far below all."""
+    return logits.masked_fill(~mask, torch.finfo(logits.dtype).min / 2)
+
+
+@torch.no_grad()
+def accuracy(module: nn.Module, tasks: list[SoloTask]) -> float:
+    """Return the mean over tasks of the share of right answers."""
+    shares = [
+        (masked(module(task.test_images), task.mask).argmax(dim=1) == task.test_labels)
+        .double()
+        .mean()
+        .item()
+        for task in tasks
+    ]
+    return statistics.fmean(shares)
+
+
+@torch.no_grad()
+def last_loss(module: nn.Module, task: SoloTask) -> float:
+    """Return the mean loss on a task's training data."""
+    return F.cross_entropy(masked(module(task.images), task.mask), task.labels).item()
+
+
+# --- A plain loop ---------------------------------------------------------------------------
+
+
+def train_plainly(cohort: Cohort, tasks: list[SoloTask]) -> Work:
+    """Train as one would by hand, in the batch order of the cohort's first seed."""
+    module = initial_module(cohort)
+    settings = cohort.training
+    steps = images = 0
+    began = time.perf_counter()
+    for index, task in enumerate(tasks):
+        optimiser = torch.optim.SGD(
+            module.parameters(), lr=settings.learning_rate, momentum=settings.momentum
+        )
+        count = len(task.labels)
+        order = cohort.batch_orders(index, count)[0]
+        for _ in range(settings.epochs):
+            for rows in torch.from_numpy(order.permutation(count)).split(settings.batch_size):
+                optimiser.zero_grad()
+                logits = masked(module(task.images[rows]), task.mask)
+                F.cross_entropy(logits, task.labels[rows]).backward()
+                optimiser.step()
+                steps += 1
+                images += len(rows)
+    seconds = time.perf_counter() - began
+    return Work(seconds, accuracy(module, tasks), steps, images, last_loss(module, tasks[-1]))
+
+
+# --- Avalanche ------------------------------------------------------------------------------
+
+
+def import_avalanche() -> None:
+    """Import Avalanche now, so that this is in nobody's time, with a stand-in for wandb.
+
+    Raises:
+        DriftboardError: it is missing, or a library that it needs is.
+    """
+    warnings.filterwarnings("ignore", "No loggers specified")
+    sys.modules.setdefault("wandb", types.ModuleType("wandb"))
+    try:
+        import avalanche.benchmarks
+        import avalanche.training.supervised  # noqa: F401
+    except ImportError as error:
+        raise DriftboardError(
+            f"Avalanche cannot be imported ({error}); install it with: pip install {AVALANCHE}"
+        ) from error
+
+
+def train_avalanche(cohort: Cohort, tasks: list[SoloTask], *, ewc: bool) -> Work:
+    """Train with Avalanche's strategy ``Naive`` or ``EWC``."""
+    from avalanche.benchmarks import benchmark_from_datasets
+    from avalanche.benchmarks.utils import AvalancheDataset
+    from avalanche.models import DynamicModule
+    from avalanche.training.plugins import SupervisedPlugin
+    from avalanche.training.supervised import EWC, Naive
+
+    class Masked(DynamicModule):  # type: ignore[misc]
+        """The network, with the units masked that are not of the experience's task."""
+
+        def __init__(self, module: nn.Module) -> None:
+            super().__init__()
+            self.module = module
+            self.mask = tasks[0].mask
+
+        def adaptation(self, experience: Any) -> None:
+            self.mask = tasks[experience.current_experience].mask
+
+        def forward(self, images: Tensor) -> Tensor:
+            return masked(self.module(images), self.mask)
+
+    class Counter(SupervisedPlugin):  # type: ignore[misc]
+        """Counts steps and images."""
+
+        steps = 0
+        images = 0
+
+        def after_training_iteration(self, strategy: Any, **_: object) -> None:
+            self.steps += 1
+            self.images += len(strategy.mb_y)
+
+    settings = cohort.training
+    module = initial_module(cohort)
+    model = Masked(module)
+    counter = Counter()
+    options: dict[str, Any] = {
+        "model": model,
+        "optimizer": torch.optim.SGD(
+            model.parameters(), lr=settings.learning_rate, momentum=settings.momentum
+        ),
+        "train_mb_size": settings.batch_size,
+        "train_epochs": settings.epochs,
+        "plugins": [counter],
+        "criterion": nn.CrossEntropyLoss(),
+        "evaluator": None,
+    }
+    if ewc:
+        # Avalanche's penalty is lambda * sum, Driftboard's is strength / 2 * sum.
+        strategy = EWC(ewc_lambda=Ewc().strength / 2, mode="online", decay_factor=1.0, **options)
+    else:
+        strategy = Naive(**options)
+    data = [torch.utils.data.TensorDataset(task.images, task.labels) for task in tasks]
+    benchmark = benchmark_from_datasets(train=[AvalancheDataset([part]) for part in data])
+    torch.manual_seed(0)  # the data loader's order
+    began = time.perf_counter()
+    for experience in benchmark.train_stream:
+        strategy.train(experience, num_workers=0, reset_optimizer_state=True)
+    seconds = time.perf_counter() - began
+    return Work(seconds, accuracy(module, tasks), counter.steps, counter.images)
+
+
+# --- Driftboard -----------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """Steps and images of one seed, and the parameters at the end, in the solo lane."""
+
+    steps: int = 0
+    images: int = 0
+    parameters: Parameters = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Counted(Strategy):
+    """Another strategy, counted; it is not timed, since it is not what a user runs."""
+
+    inner: Strategy = dataclasses.field(default_factory=Sgd)
+    tally: Tally = dataclasses.field(default_factory=Tally)
+
+    def begin(
+        self, task: Task, parameters: Parameters, memory: Memory
+    ) -> tuple[UpdatePlan, Memory]:
+        """Do what the other does."""
+        return self.inner.begin(task, parameters, memory)
+
+    def loss(
+        self, task: Task, examples: Examples, parameters: Parameters, memory: Memory
+    ) -> Tensor:
+        """Count the step, which is one call also when it is mapped over seeds."""
+        self.tally.steps += 1
+        self.tally.images += examples.labels.shape[0]
+        return self.inner.loss(task, examples, parameters, memory)
+
+    def correct(
+        self, task: Task, gradient: Parameters, parameters: Parameters, memory: Memory
+    ) -> Parameters:
+        """Do what the other does."""
+        return self.inner.correct(task, gradient, parameters, memory)
+
+    def constrain(self, task: Task, parameters: Parameters, memory: Memory) -> Parameters:
+        """Do what the other does."""
+        return self.inner.constrain(task, parameters, memory)
+
+    def finish(
+        self, task: Task, parameters: Parameters, memory: Memory
+    ) -> tuple[Parameters, Memory]:
+        """Keep the parameters; within ``vmap`` nobody may look at them afterwards."""
+        self.tally.parameters = parameters
+        return self.inner.finish(task, parameters, memory)
+
+
+def train_driftboard(
+    cohort: Cohort, tasks: list[SoloTask], strategy: Strategy, lane: Lane, *, counted: bool
+) -> Work:
+    """Train with Driftboard's engine, all seeds of the cohort at once."""
+    tally = Tally()
+    outcome = run(cohort, Counted(strategy, tally) if counted else strategy, lane)
+    sizes = torch.stack([(data.labels >= 0).sum(dim=1) for data in cohort.test], dim=1)
+    work = Work(sum(outcome.seconds), (outcome.correct[-1] / sizes.cpu()).mean().item())
+    if not counted:
+        return work
+    loss = None
+    if lane == "solo":
+        module = initial_module(cohort)
+        module.load_state_dict(tally.parameters)
+        loss = last_loss(module, tasks[-1])
+    return dataclasses.replace(work, steps=tally.steps, images=tally.images, loss=loss)
+
+
+# --- The comparison -------------------------------------------------------------------------
+
+
+def contestants(data: Path | None, seeds: int) -> list[Contestant]:
+    """Prepare the data and return who competes.
+
+    Raises:
+        DataError: Fashion-MNIST is missing or broken.
+    """
+    sequence = registered()[SEQUENCE]
+    numbers = tuple(range(seeds))
+    one = prepare(Setting(sequence, (0,), numbers, "test", data, "cpu"))
+    many = prepare(Setting(sequence, numbers, numbers, "test", data, "cpu"))
+    tasks = solo_tasks(one.cohort)
+
+    def driftboard(strategy: Strategy, seeds: int, lane: Lane, against: str) -> Contestant:
+        cohort = (one if seeds == 1 else many).cohort
+        return Contestant(
+            f"Driftboard {strategy.name}, {lane} lane",
+            seeds,
+            against,
+            lambda counted: train_driftboard(cohort, tasks, strategy, lane, counted=counted),
+        )
+
+    def others(name: str, against: str, train: Callable[[], Work]) -> Contestant:
+        return Contestant(name, 1, against, lambda _: train())
+
+    found = [
+        others(PLAIN_LOOP, AVALANCHE_NAIVE, lambda: train_plainly(one.cohort, tasks)),
+        others(
+            AVALANCHE_NAIVE,
+            AVALANCHE_NAIVE,
+            lambda: train_avalanche(one.cohort, tasks, ewc=False),
+        ),
+        driftboard(Sgd(), 1, "solo", AVALANCHE_NAIVE),
+        driftboard(Sgd(), 1, "stacked", AVALANCHE_NAIVE),
+        driftboard(Sgd(), seeds, "stacked", AVALANCHE_NAIVE),
+        others(AVALANCHE_EWC, AVALANCHE_EWC, lambda: train_avalanche(one.cohort, tasks, ewc=True)),
+        driftboard(Ewc(), 1, "solo", AVALANCHE_EWC),
+        driftboard(Ewc(), 1, "stacked", AVALANCHE_EWC),
+        driftboard(Ewc(), seeds, "stacked", AVALANCHE_EWC),
+    ]
+    # With --seeds 1 the stacked cohort would appear twice.
+    return list({(each.name, each.seeds): each for each in found}.values())
+
+
+def check_same_work(counts: dict[Contestant, Work]) -> Work:
+    """Check that all did equal work, and the plain loop and Driftboard the same; return it.
+
+    Raises:
+        DriftboardError: they did not, so their times cannot be compared.
+    """
+    by_name = {each.name: work for each, work in counts.items() if each.seeds == 1}
+    plain, solo = by_name[PLAIN_LOOP], by_name[SOLO_SGD]
+    for each, work in counts.items():
+        if (work.steps, work.images) != (plain.steps, plain.images):
+            raise DriftboardError(
+                f"{each.name} took {work.steps} steps on {work.images} images, "
+                f"the plain loop {plain.steps} on {plain.images}: not the same work"
+            )
+    assert plain.loss is not None
+    assert solo.loss is not None
+    if abs(plain.loss - solo.loss) > LOSS_TOLERANCE:
+        raise DriftboardError(
+            f"Driftboard ends at loss {solo.loss:.6f}, the plain loop at {plain.loss:.6f}: "
+            "not the same training"
+        )
+    return plain
+
+
+def compare(entrants: list[Contestant], repeats: int) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the checks' lines and the table's rows, in the order of ``entrants``."""
+    counts = {}
+    for each in entrants:
+        show(f"warm-up: {each.name}, {each.seeds} seed(s)")
+        counts[each] = each.train(True)
+    plain = check_same_work(counts)
+    solo = next(work for each, work in counts.items() if each.name == SOLO_SGD)
+    checks = [
+        f"- every seed of every row: {plain.steps} steps, {plain.images} images",
+        f"- final training loss: plain loop {plain.loss:.6f}, Driftboard sgd {solo.loss:.6f}",
+        f"- final accuracy: plain loop {plain.accuracy:.4f}, Driftboard sgd {solo.accuracy:.4f}",
+    ]
+    seconds: dict[Contestant, list[float]] = {each: [] for each in entrants}
+    for number in range(repeats):
+        for each in entrants:
+            show(f"{number + 1} of {repeats}: {each.name}, {each.seeds} seed(s)")
+            seconds[each].append(each.train(False).seconds)
+    show("")
+    assert plain.images is not None
+    rates = {
+        each: plain.images * each.seeds / statistics.median(seconds[each]) for each in entrants
+    }
+    references = {each.name: rate for each, rate in rates.items() if each.seeds == 1}
+    rows = [
+        {
+            "name": each.name,
+            "seeds": each.seeds,
+            "images_per_second_summed_over_seeds": rates[each],
+            "against": each.against,
+            "ratio": rates[each] / references[each.against],
+            "accuracy": counts[each].accuracy,
+            "seconds": seconds[each],
+        }
+        for each in entrants
+    ]
+    return checks, rows
+
+
+def show(line: str) -> None:
+    """Show on a terminal what is being done, in place of the line before."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+
+
+def circumstances(threads: int, repeats: int) -> dict[str, str]:
+    """Return what the speeds depend on."""
+    return {
+        "CPU": f"{cpu_model()}, {os.cpu_count()} cores",
+        "threads": str(threads),
+        "repeats": str(repeats),
+        "Python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "driftboard": version("driftboard"),
+        "avalanche-lib": installed("avalanche-lib"),
+    }
+
+
+def installed(package: str) -> str:
+    """Return a package's version, 'unknown' where it runs from its sources."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def cpu_model() -> str:
+    """Return the processor's name as its maker gives it, where the system tells."""
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as a Markdown table."""
+    lines = [
+        "| what | seeds | images/s, summed over seeds | times Avalanche | final accuracy |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {row['name']} | {row['seeds']} | {row['images_per_second_summed_over_seeds']:,.0f} "
+        f"| {row['ratio']:.2f} ({row['against'].removeprefix('Avalanche ')}) "
+        f"| {row['accuracy']:.4f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the comparison and print it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="the data folder (default: Driftboard's own)")
+    parser.add_argument("--seeds", type=int, default=10, help="how many seeds to stack")
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs of each")
+    parser.add_argument("--threads", type=int, default=1, help="torch's threads")
+    parser.add_argument("--json", type=Path, help="also write everything measured to this file")
+    options = parser.parse_args()
+    if min(options.seeds, options.repeats, options.threads) < 1:
+        parser.error("--seeds, --repeats and --threads must be at least 1")
+    torch.set_num_threads(options.threads)
+    try:
+        import_avalanche()
+        entrants = contestants(options.data, options.seeds)
+        checks, rows = compare(entrants, options.repeats)
+    except DriftboardError as error:
+        sys.exit(f"error: {error}")
+    around = circumstances(options.threads, options.repeats)
+    print(table(rows))
+    print()
+    print("\n".join(f"- {name}: {value}" for name, value in around.items()))
+    print("\n".join(checks))
+    if options.json:
+        report = {"sequence": SEQUENCE, "circumstances": around, "checks": checks, "rows": rows}
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,470 @@
+"""Real runs on a tiny sequence: repeated, killed, interrupted, doubled, and with bad strategies.
+
+Each run is a process with workers of its own, which costs seconds, so one undisturbed run is
+made once and serves all comparisons.
+"""
+
+import csv
+import fcntl
+import os
+import queue
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from msgspec.structs import asdict
+
+from driftboard.suite.records import read_record, record_paths
+
+SEQUENCES = """
+from driftboard.suite.protocol import Training
+from driftboard.suite.scenarios import Overlap, Relabelled
+from driftboard.suite.sequences import Sequence
+
+# Neither scenario needs continuum, whose import would cost more than all the training.
+first, second = (
+    Sequence(
+        name=name, description="", source="digits", scenario=scenario, network="mlp-8x1",
+        train_per_class=10, test_per_class=10,
+        training=Training(epochs=1, minimum_steps=2, batch_size=10, learning_rate=0.05),
+    )
+    for name, scenario in (("tiny-labels", Relabelled(2, 5)), ("tiny-overlap", Overlap(3, 4, 2)))
+)
+"""
+
+STRATEGY = """
+import os, signal, time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+from driftboard.strategies import Strategy
+
+@dataclass(frozen=True)
+class Mine(Strategy):
+    name: ClassVar[str] = "{name}"
+    turn: int = 1
+
+    {hook}
+"""
+
+HOOKS = {
+    # Stops where a test wants it to, and says so, until it is killed.
+    "pausing": """def begin(self, task, parameters, memory):
+        here = f"turn {self.turn}, {task.units.shape[0]} classes, task {task.index}"
+        if here == os.environ.get("PAUSE_AT"):
+            Path(os.environ["PAUSED"]).touch()
+            time.sleep(3600)
+        return task.everything(), memory""",
+    "raising": """def correct(self, task, gradient, parameters, memory):
+        raise RuntimeError("on purpose\\nsecond line")""",
+    "diverging": """def correct(self, task, gradient, parameters, memory):
+        scale = 1e30 if task.index else 1.0
+        return {key: scale * value for key, value in gradient.items()}""",
+    "detached": """def loss(self, task, examples, parameters, memory):
+        return task.loss(parameters, examples).detach()""",
+    "deadly": """def begin(self, task, parameters, memory):
+        os.kill(os.getpid(), signal.SIGKILL)""",
+}
+
+SEEDS = 2
+PAUSING = ["pausing-turn-1", "pausing-turn-2"]
+ROWS = ["sgd", "noop", *PAUSING]  # in the order in which they are trained
+CELLS = 2 * len(ROWS) * SEEDS
+MOMENTS = [
+    f"turn {turn}, {classes} classes, task {task}"
+    for classes, tasks in ((10, 2), (4, 3))  # of tiny-labels, of tiny-overlap
+    for turn in (1, 2)
+    for task in range(tasks)
+]
+PATIENCE = 600.0  # for machines that are busy with something else
+MAIN = "from driftboard.suite.command_line import main; main()"
+
+
+class Bench:
+    """Where the files of the runs lie, and how runs are started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self.write("sequences", SEQUENCES)
+        for name, hook in HOOKS.items():
+            self.write(name, STRATEGY.replace("{name}", name).replace("{hook}", hook))
+        self.environment = os.environ | {
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "1000",
+        }
+
+    def write(self, name, text):
+        # Whole or not at all: several test processes share the folder.
+        draft = self.folder / f"{name}-{os.getpid()}"
+        draft.write_text(text)
+        draft.replace(self.folder / f"{name}.py")
+
+    def file(self, name, settings=""):
+        return f"{self.folder / name}.py{settings}"
+
+    def arguments(self, out, *strategies, sequence="tiny-*", workers=1, more=()):
+        words = ["run", "--sequence-file", self.file("sequences"), "--sequence", sequence]
+        for strategy in strategies or (
+            *("sgd", "noop"),
+            *(self.file("pausing", f",turn={name[-1]}") for name in PAUSING),
+        ):
+            words += ["--strategy", strategy]
+        words += ["--seeds", SEEDS, "--device", "cpu", "--workers", workers, "--out", out]
+        return [str(word) for word in (*words, *more)]
+
+    def start(self, out, *strategies, pause_at="never", **options):
+        """Start a run as the leader of a process group of its own, as a shell does."""
+        pause = {"PAUSE_AT": pause_at, "PAUSED": f"{out}-paused"}
+        return subprocess.Popen(
+            [sys.executable, "-c", MAIN, *self.arguments(out, *strategies, **options)],
+            env=self.environment | pause,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, out, *strategies, **options):
+        """Run to the end; return exit code, stdout, stderr."""
+        with ended(self.start(out, *strategies, **options)) as process:
+            printed, errors = process.communicate(timeout=PATIENCE)
+            return process.returncode, printed, errors
+
+
+@contextmanager
+def ended(process):
+    """Make sure that nothing of a run outlives the test."""
+    try:
+        yield process
+    finally:
+        if living(process):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def living(process):
+    """Return the states of all processes of the run's group that still do something."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    return [state for group, state in rows if int(group) == process.pid and state[0] != "Z"]
+
+
+def wait_until(condition, seconds=PATIENCE):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "this should have happened by now"
+        time.sleep(0.02)
+
+
+def wait_for_pause(process, out):
+    """Wait until a worker has come to where it was to pause; it stays there."""
+    paused = Path(f"{out}-paused")
+    wait_until(lambda: paused.exists() or process.poll() is not None)
+    assert process.poll() is None, process.communicate()[1]
+
+
+def contents(results):
+    """Return all records by their place, without what they cost."""
+    return {
+        str(path.relative_to(results)): {
+            key: value for key, value in asdict(read_record(path)).items() if key != "cost"
+        }
+        for path in record_paths(results)
+    }
+
+
+def leftovers(results):
+    return [path for path in results.rglob("*") if path.name.endswith(".part")]
+
+
+def complaints(errors):
+    assert "Traceback" not in errors
+    return [line for line in errors.splitlines() if line.startswith("driftboard: ")]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """Return the bench; the processes of ``pytest -n`` share one."""
+    base = tmp_path_factory.getbasetemp()
+    return Bench((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "bench")
+
+
+@pytest.fixture(scope="module")
+def reference(bench):
+    """Return the results folder of an undisturbed run with one worker."""
+    results = bench.folder / "reference"
+    with (bench.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one test process makes the run, the others wait
+        if not (results / "leaderboard.csv").exists():
+            code, out, errors = bench.run(results)
+            assert code == 0, errors
+            (bench.folder / "reference.txt").write_text(out)
+    return results
+
+
+def test_every_cell_has_a_record(reference):
+    expected = [
+        f"records/{sequence}/{strategy}/seed-{seed:04d}.json"
+        for sequence in ("tiny-labels", "tiny-overlap")
+        for strategy in ROWS
+        for seed in range(SEEDS)
+    ]
+    assert sorted(contents(reference)) == sorted(expected)
+    assert leftovers(reference) == []
+
+
+def test_records_hold_what_was_run(reference):
+    record = read_record(reference / "records/tiny-overlap/pausing-turn-2/seed-0001.json")
+    assert record.split == "test"
+    assert record.sequence.tier == "own"
+    assert record.sequence.blocks == ("hidden1", "head")
+    assert record.strategy.parameters == {"turn": 2}
+    assert record.test_sizes == (40, 40, 40)  # four classes a task, ten images each
+    assert record.classes == (4, 4, 4)
+    assert record.status == "finished"
+    assert all(plan.share == (1.0, 1.0) for plan in record.plans)
+    assert not any(any(plan.restart) for plan in record.plans)
+    assert record.environment.cohort == (0, 1)
+    assert record.environment.lane == "stacked"
+
+
+def test_equal_strategies_are_equal_and_others_are_not(reference):
+    """The pausing ones do what sgd does; noop does too, until the second task."""
+    found = contents(reference)
+    for place, record in found.items():
+        plain = found[place.replace(record["strategy"].name, "sgd")]
+        same = {"correct", "correct_untrained", "update_norms", "solution_norms"}
+        if record["strategy"].name in PAUSING:
+            assert {key: record[key] for key in same} == {key: plain[key] for key in same}
+        if record["strategy"].name == "noop":
+            assert record["correct"][0] == record["correct"][1] == plain["correct"][0]
+            assert record["update_norms"][1] == (0.0, 0.0)
+            assert plain["update_norms"][1] != (0.0, 0.0)
+    seeds = [found[f"records/tiny-labels/sgd/seed-{seed:04d}.json"] for seed in range(SEEDS)]
+    assert seeds[0]["update_norms"] != seeds[1]["update_norms"]
+
+
+def test_board_has_every_strategy(bench, reference):
+    printed = (bench.folder / "reference.txt").read_text()
+    markdown = (reference / "leaderboard.md").read_text()
+    with (reference / "leaderboard.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["strategy"] for row in rows} == set(ROWS)
+    assert {row["sequence"] for row in rows} == {"overall", "tiny-labels", "tiny-overlap"}
+    for name in ROWS:
+        assert name in printed
+        assert name in markdown
+    assert f"tables: {reference / 'leaderboard.md'}" in printed
+
+
+def test_board_shows_the_mean_of_the_records(reference):
+    with (reference / "leaderboard.csv").open(newline="") as file:
+        (shown,) = [
+            float(row["mean"])
+            for row in csv.DictReader(file)
+            if (row["sequence"], row["strategy"], row["metric"])
+            == ("tiny-labels", "sgd", "avg_acc")
+        ]
+    records = [
+        read_record(reference / f"records/tiny-labels/sgd/seed-{seed:04d}.json")
+        for seed in range(SEEDS)
+    ]
+    by_hand = [sum(record.correct[-1]) / sum(record.test_sizes) for record in records]
+    assert shown == pytest.approx(sum(by_hand) / SEEDS)
+
+
+def test_killed_run_goes_on_to_the_same_records(bench, reference, tmp_path):
+    chance = random.Random(2)
+    results = tmp_path / "results"
+    with ended(bench.start(results, workers=2, pause_at=chance.choice(MOMENTS[2:]))) as process:
+        wait_for_pause(process, results)
+        time.sleep(chance.uniform(0.0, 0.3))  # the other worker goes on, to somewhere
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        wait_until(lambda: not living(process))
+    done = contents(results)
+    assert len(done) < CELLS
+    assert done.items() <= contents(reference).items()
+    code, _, errors = bench.run(results)
+    assert code == 0
+    assert f"{len(done)} cells are there already" in errors or not done
+    assert contents(results) == contents(reference)
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(bench, reference, tmp_path):
+    results = tmp_path / "results"
+    with ended(bench.start(results, pause_at="turn 1, 4 classes, task 1")) as process:
+        wait_for_pause(process, results)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, errors = process.communicate(timeout=PATIENCE)
+        wait_until(lambda: not living(process))
+    assert process.returncode == 130
+    assert complaints(errors) == []
+    assert f"kept in {results}: the same command goes on from there" in errors
+    done = [f"tiny-labels/{name}" for name in ROWS] + ["tiny-overlap/sgd", "tiny-overlap/noop"]
+    assert contents(results) == {
+        place: record
+        for place, record in contents(reference).items()
+        if place.removeprefix("records/").rpartition("/")[0] in done
+    }
+    assert leftovers(results) == []
+
+
+def test_ctrl_c_while_the_workers_start_is_as_quiet(bench, tmp_path):
+    results = tmp_path / "results"
+    with ended(bench.start(results, pause_at=MOMENTS[0])) as process:
+        wait_until((results / "driftboard.json").exists)
+        wait_until(lambda: len(living(process)) >= 3)  # itself, a worker, Python's tracker
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+        wait_until(lambda: not living(process))
+    assert process.returncode == 130
+    assert "the same command goes on from there" in errors
+    assert "Traceback" not in errors
+    assert "KeyboardInterrupt" not in errors
+
+
+def test_workers_do_not_outlive_a_killed_parent(bench, tmp_path):
+    results = tmp_path / "results"
+    with ended(bench.start(results, pause_at=MOMENTS[0])) as process:
+        wait_for_pause(process, results)
+        process.kill()
+        wait_until(lambda: not living(process))
+
+
+def test_two_runs_into_one_folder_do_no_harm(bench, reference, tmp_path):
+    results = tmp_path / "results"
+    with ended(bench.start(results)) as one, ended(bench.start(results)) as other:
+        errors = [process.communicate(timeout=PATIENCE)[1] for process in (one, other)]
+    assert [one.returncode, other.returncode] == [0, 0], errors
+    assert contents(results) == contents(reference)
+    assert leftovers(results) == []
+    assert (results / "leaderboard.csv").read_bytes() == (
+        reference / "leaderboard.csv"
+    ).read_bytes()
+
+
+def test_bad_strategies_leave_the_others_alone(bench, reference, tmp_path):
+    results = tmp_path / "results"
+    strategies = [bench.file(name) for name in ("raising", "detached", "diverging")]
+    code, out, errors = bench.run(results, *strategies, "sgd", sequence="tiny-labels")
+    assert code == 1
+    raising, detached = sorted(complaints(errors), reverse=True)
+    assert raising.startswith("driftboard: failed: tiny-labels / ")
+    assert raising.endswith(
+        "strategy 'raising': correct() raised RuntimeError: on purpose (task 1)"
+    )
+    assert "detached.py: RuntimeError: " in detached
+    found = contents(results)
+    expected = {k: v for k, v in contents(reference).items() if "tiny-labels/sgd" in k}
+    assert len(expected) == SEEDS
+    assert expected.items() <= found.items()
+    assert {record["strategy"].name for record in found.values()} == {"sgd", "diverging"}
+    for board in (out, (results / "leaderboard.md").read_text()):
+        assert "sgd" in board
+        assert "diverging" in board
+        assert "raising" not in board
+
+    for seed in range(SEEDS):
+        record = found[f"records/tiny-labels/diverging/seed-{seed:04d}.json"]
+        plain = found[f"records/tiny-labels/sgd/seed-{seed:04d}.json"]
+        assert (record["status"], record["diverged_at"]) == ("diverged", 1)
+        assert record["correct"][0] == plain["correct"][0]
+        assert record["correct"][1] == (10, 10)  # chance: 100 images of 10 classes
+        assert record["update_norms"][0] == plain["update_norms"][0]
+        assert record["update_norms"][1] == record["solution_norms"][1] == (0.0, 0.0)
+
+
+def test_worker_that_is_killed_is_one_clear_line(bench, tmp_path):
+    results = tmp_path / "results"
+    with ended(bench.start(results, "sgd", bench.file("deadly"))) as process:
+        _, errors = process.communicate(timeout=PATIENCE)
+        wait_until(lambda: not living(process))
+    assert process.returncode == 1
+    (line,) = complaints(errors)
+    assert "a worker process died" in line
+    assert "run the same command again with fewer --workers" in line
+    assert "tiny-labels/sgd/seed-0000.json" in " ".join(contents(results))
+    assert leftovers(results) == []
+
+
+# What needs no processes: the same runner with a thread as its worker.
+
+
+@pytest.fixture
+def run_here(bench, monkeypatch, capfd):
+    """Return a function that runs in this process: exit code, stdout, stderr."""
+    from driftboard.suite import runner
+    from driftboard.suite.command_line import main
+
+    messages = queue.SimpleQueue()
+    monkeypatch.setattr(runner, "_parent", [messages])
+    monkeypatch.setenv("XDG_CACHE_HOME", bench.environment["XDG_CACHE_HOME"])
+
+    @contextmanager
+    def one_thread(count, device):
+        with ThreadPoolExecutor(count) as executor:
+            yield runner.Workers(executor, messages)
+
+    monkeypatch.setattr(runner, "worker_processes", one_thread)
+
+    def run(*arguments, **options):
+        monkeypatch.setattr(sys, "argv", ["driftboard", *bench.arguments(*arguments, **options)])
+        code = 0
+        try:
+            main()
+        except SystemExit as left:
+            code = left.code
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def test_failure_is_told_where_it_leaves_no_board(bench, run_here, tmp_path):
+    """The reference itself failed, so no table can be made; the reason must not be lost."""
+    code, _, errors = run_here(
+        *(tmp_path / "out", bench.file("raising"), "noop"),
+        sequence="tiny-labels",
+        more=("--reference", "raising"),
+    )
+    assert code == 1
+    (line,) = complaints(errors)
+    assert "correct() raised RuntimeError: on purpose" in line
+    assert len(contents(tmp_path / "out")) == SEEDS
+
+
+def test_progress_counts_all_work_once(bench, run_here, tmp_path, monkeypatch):
+    from driftboard.suite import runner
+
+    told = []
+    run_jobs = runner.run_jobs
+
+    def listening(planned, workers, progress):
+        def heard(done, total, label):
+            told.append((done, total, label))
+            progress(done, total, label)
+
+        return run_jobs(planned, workers, heard)
+
+    monkeypatch.setattr(runner, "run_jobs", listening)
+    code, _, _ = run_here(tmp_path / "out", "sgd", "noop")
+    assert code == 0
+    assert len(told) == 2 * 2 + 2 * 3  # two strategies, sequences of two and of three tasks
+    done, totals, labels = zip(*told, strict=True)
+    assert sorted(done) == list(done)
+    assert done[-1] == pytest.approx(totals[0])
+    assert len(set(totals)) == 1
+    assert labels[0] == "tiny-labels / sgd"
+    code, _, errors = run_here(tmp_path / "out", "sgd", "noop")
+    assert code == 0
+    assert "8 cells are there already" in errors

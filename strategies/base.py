@@ -169,7 +169,11 @@ class Strategy:
     def correct(
         self, task: Task, gradient: Parameters, parameters: Parameters, memory: Memory
     ) -> Parameters:
-        """Return the corrected gradient; it holds the parameters of unfrozen blocks only."""
+        """Return the corrected gradient; it holds the parameters of unfrozen blocks only.
+
+        A block that is frozen for this learner but not for all seeds that run with it may be
+        there too, with a gradient of zero.
+        """
         return gradient
 
     def constrain(self, task: Task, parameters: Parameters, memory: Memory) -> Parameters:

@@ -197,6 +197,7 @@ def _descend(
         return parameters, finite
     trained = {name: parameters[name].clone().requires_grad_() for name in scales}
     parameters = {**parameters, **trained}
+    moves = {name: scale > 0 for name, scale in scales.items()}
     velocity = {name: torch.zeros_like(value) for name, value in trained.items()}
     for batch in _batches(task, orders):
         losses = hooks.losses(batch, parameters, memory)
@@ -204,6 +205,8 @@ def _descend(
         with torch.no_grad():
             gradient = dict(zip(trained, slopes, strict=True))
             if hooks.corrects:
+                # A block that only some learners freeze has a gradient for all of them.
+                gradient = {name: value * moves[name] for name, value in gradient.items()}
                 gradient = hooks.correct(gradient, parameters, memory)
             for name, value in trained.items():
                 velocity[name].mul_(cohort.training.momentum).add_(gradient[name])
@@ -211,7 +214,7 @@ def _descend(
             if hooks.constrains:
                 kept = hooks.constrain(parameters, memory)
                 for name, value in trained.items():
-                    value.copy_(kept[name])
+                    value.copy_(torch.where(moves[name], kept[name], value))
             finite &= torch.isfinite(losses)
     return {name: value.detach() for name, value in parameters.items()}, finite
 

@@ -70,6 +70,8 @@ class Hooks:
         def begin(tensors: tuple[Any, ...], parameters: Parameters, memory: Memory) -> Any:
             result = self._strategy.begin(self._task.view(tensors), parameters, memory)
             plan, memory = self._pair("begin", result, UpdatePlan)
+            if not isinstance(plan.share, Tensor) or not isinstance(plan.restart, Tensor):
+                raise self._error("begin", "must return a plan whose share and restart are tensors")
             return plan.share, plan.restart, self._checked_memory("begin", memory)
 
         share, restart, memory = self._call("begin", begin, parameters, memory)
@@ -94,6 +96,8 @@ class Hooks:
 
         batch = (examples.images, examples.labels, examples.allowed)
         result: Tensor = self._call("loss", loss, batch, parameters, memory)
+        if not result.requires_grad:
+            raise self._error("loss", "must return a loss that depends on the parameters")
         return result
 
     def correct(self, gradient: Parameters, parameters: Parameters, memory: Memory) -> Parameters:

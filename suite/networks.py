@@ -48,7 +48,7 @@ def stacks_on_cpu(name: str) -> bool:
 
 def is_network_name(name: str) -> bool:
     """Tell whether a name has one of the forms that ``build_network`` knows."""
-    return bool(re.fullmatch(r"mlp-\d+x\d+|resnet9-w\d+|timm:[\w.\-/]+", name))
+    return bool(re.fullmatch(r"mlp-[1-9]\d*x[1-9]\d*|resnet9-w[1-9]\d*|timm:[\w.\-/]+", name))
 
 
 def build_network(name: str, image_shape: Several[int], units: int) -> ModuleNetwork:
@@ -59,9 +59,9 @@ def build_network(name: str, image_shape: Several[int], units: int) -> ModuleNet
     Raises:
         DriftboardError: the name has none of the known forms, or timm has no such model.
     """
-    if match := re.fullmatch(r"mlp-(\d+)x(\d+)", name):
+    if match := re.fullmatch(r"mlp-([1-9]\d*)x([1-9]\d*)", name):
         return _mlp(math.prod(image_shape), int(match[1]), int(match[2]), units)
-    if match := re.fullmatch(r"resnet9-w(\d+)", name):
+    if match := re.fullmatch(r"resnet9-w([1-9]\d*)", name):
         return _resnet9(image_shape[0], int(match[1]), units)
     if name.startswith("timm:"):
         return _timm_model(name.removeprefix("timm:"), image_shape, units)
@@ -136,11 +136,22 @@ def _timm_model(name: str, image_shape: Several[int], units: int) -> ModuleNetwo
     options: dict[str, Any] = {"num_classes": units, "in_chans": channels}
     module: Any
     try:
-        module = timm.create_model(name, **options, img_size=(height, width))
-    except TypeError:  # convolutional models take images of any size and no img_size
-        module = timm.create_model(name, **options)
+        try:
+            module = timm.create_model(name, **options, img_size=(height, width))
+        except TypeError:  # convolutional models take images of any size and no img_size
+            module = timm.create_model(name, **options)
+        module.eval()
+        with torch.no_grad():
+            answer = module(torch.zeros(1, *image_shape))
+    except (AssertionError, RuntimeError, ValueError) as error:  # how models refuse a size
+        raise DriftboardError(
+            f"timm's '{name}' cannot be used for images of {channels}x{height}x{width}: {error}"
+        ) from error
+    classifier = module.get_classifier()
+    if not isinstance(classifier, nn.Module) or answer.shape != (1, units):
+        raise DriftboardError(f"timm's '{name}' does not have one head with a row per class")
     _without_running_statistics(module)
-    head = {id(value) for value in module.get_classifier().parameters()}
+    head = {id(value) for value in classifier.parameters()}
     stages = group_parameters(module, module.group_matcher(coarse=True))
     named = dict(module.named_parameters())
     blocks = [

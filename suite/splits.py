@@ -9,7 +9,6 @@ import contextlib
 import functools
 import hashlib
 import io
-import zipfile
 from collections.abc import Sequence as Several
 from dataclasses import replace
 from importlib.metadata import version
@@ -53,6 +52,10 @@ def make_splits(
         train_rows = [row[:count] for row, count in zip(rows, kept, strict=True)]
         test_rows = [row[count:] for row, count in zip(rows, kept, strict=True)]
         test_labels = pool.train_labels
+    if min(len(row) for row in test_rows) == 0:
+        raise DataError(
+            f"{sequence.name}: '{sequence.source}' has a class with no image left for testing"
+        )
     train = _take(train_rows, _train_quota(sequence, train_rows, purpose), sequence)
     test = np.sort(np.concatenate([row[: sequence.test_per_class] for row in test_rows]))
     view = View(
@@ -123,14 +126,24 @@ def cached_splits(
         ).encode()
     ).hexdigest()
     path = folder / f"{sequence.name}-{key[:32]}.npz"
-    try:
-        return _decode(path.read_bytes(), len(seeds), sequence.scenario.tasks)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        pass  # absent or damaged: it is only a cache
+    content = _read_checked(path)
+    if content is not None:
+        return _decode(content, len(seeds), sequence.scenario.tasks)
     splits = [make_splits(sequence, pool, protocol, seed, purpose) for seed in seeds]
     with contextlib.suppress(RecordError):  # a read-only home costs time, not results
-        write_atomically(path, _encode(splits))
+        content = _encode(splits)
+        write_atomically(path, hashlib.sha256(content).digest() + content)
     return splits
+
+
+def _read_checked(path: Path) -> bytes | None:
+    """Return the arrays' bytes if the file is there and its digest, which comes first, is right."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    size = hashlib.sha256().digest_size
+    return content[size:] if hashlib.sha256(content[size:]).digest() == content[:size] else None
 
 
 def _encode(splits: list[list[Recipe]]) -> bytes:

@@ -58,7 +58,8 @@ HOOKS = {
     "pausing": """def begin(self, task, parameters, memory):
         here = f"turn {self.turn}, {task.units.shape[0]} classes, task {task.index}"
         if here == os.environ.get("PAUSE_AT"):
-            Path(os.environ["PAUSED"]).touch()
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            Path(os.environ["PAUSED"]).write_text(f"blocked: {sorted(map(int, blocked))}")
             time.sleep(3600)
         return task.everything(), memory""",
     "raising": """def correct(self, task, gradient, parameters, memory):
@@ -127,6 +128,8 @@ class Bench:
             [sys.executable, "-c", MAIN, *self.arguments(out, *strategies, **options)],
             env=self.environment | pause,
             start_new_session=True,
+            # A process of a background job ignores Ctrl-C from birth, and so would its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -169,7 +172,7 @@ def wait_until(condition, seconds=PATIENCE):
 def wait_for_pause(process, out):
     """Wait until a worker has come to where it was to pause; it stays there."""
     paused = Path(f"{out}-paused")
-    wait_until(lambda: paused.exists() or process.poll() is not None)
+    wait_until(lambda: (paused.exists() and paused.read_text()) or process.poll() is not None)
     assert process.poll() is None, process.communicate()[1]
 
 
@@ -305,6 +308,8 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(bench, reference, tmp_p
     results = tmp_path / "results"
     with ended(bench.start(results, pause_at="turn 1, 4 classes, task 1")) as process:
         wait_for_pause(process, results)
+        # Since its start, so that Ctrl-C while it imports makes no noise either.
+        assert Path(f"{results}-paused").read_text() == f"blocked: [{int(signal.SIGINT)}]"
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         _, errors = process.communicate(timeout=PATIENCE)
         wait_until(lambda: not living(process))

@@ -60,6 +60,27 @@ class Turned(Overlap):
         ]
 
 
+@dataclass(frozen=True)
+class Flat:
+    """Repeat without continuum: an equal part of every class to each task."""
+
+    tasks: int
+
+    @property
+    def fresh_sets(self):
+        return self.tasks
+
+    def recipes(self, view):
+        (everything,) = Overlap(1, view.classes, 0).recipes(view)
+        dealt = np.zeros(len(view.train_labels), dtype=np.int64)
+        for label in range(view.classes):
+            rows = np.flatnonzero(view.train_labels == label)
+            dealt[rows] = np.arange(len(rows)) % self.tasks
+        return [
+            replace(everything, train=np.flatnonzero(dealt == task)) for task in range(self.tasks)
+        ]
+
+
 def make_sequence(scenario=Overlap(4, 3, 1), name="made-up", **changes):  # noqa: B008
     return Sequence(name, "Made up.", "made-up", scenario, "mlp-8x1", **changes)
 
@@ -160,6 +181,16 @@ def test_repeat_draws_its_quota_afresh_for_every_task(pool, quota, each):
     assert counts(recipes, "train", pool.train_labels) == [[each] * CLASSES] * 4
     together = np.concatenate([recipe.train for recipe in recipes])
     assert len(np.unique(together)) == len(together)
+
+
+@pytest.mark.parametrize("tasks", [1, 3, 4, 5])
+@pytest.mark.parametrize("quota", [None, 7])
+def test_repeat_shares_out_equally_what_validation_leaves(tasks, quota):
+    pool = make_pool(train=(19, 20, 21, 22, 23, 24))  # of the smallest class 15 are left
+    sequence = make_sequence(Flat(tasks), train_per_class=quota)
+    recipes = make_splits(sequence, pool, PROTOCOL, 0, "validation")
+    each = min(15, 100 if quota is None else quota * tasks) // tasks
+    assert counts(recipes, "train", pool.train_labels) == [[each] * CLASSES] * tasks
 
 
 @pytest.mark.parametrize("purpose", ["test", "validation"])

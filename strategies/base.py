@@ -68,6 +68,11 @@ class Examples:
             yield Examples(self.images[part], self.labels[part], self.allowed[part])
 
 
+def masked(logits: Tensor, allowed: Tensor) -> Tensor:
+    """Return logits in which units that are not allowed are far below all, but finite."""
+    return logits.masked_fill(~allowed, torch.finfo(logits.dtype).min / 2)
+
+
 @dataclass(frozen=True)
 class Task:
     """All that a strategy may see when a task begins: that task's training data, nothing else."""
@@ -82,8 +87,7 @@ class Task:
 
     def logits(self, parameters: Parameters, examples: Examples) -> Tensor:
         """Return logits, shape (n, head units); units that are not allowed are far below all."""
-        logits = self.network.logits(parameters, examples.images)
-        return logits.masked_fill(~examples.allowed, torch.finfo(logits.dtype).min / 2)
+        return masked(self.network.logits(parameters, examples.images), examples.allowed)
 
     def loss(self, parameters: Parameters, examples: Examples) -> Tensor:
         """Return the mean cross-entropy over ``examples``, a scalar, over the allowed units."""

@@ -121,7 +121,7 @@ def _train_task(
         joined(cohort.train[: index + 1]) if strategy.trains_on_all_tasks else cohort.train[index]
     )
     task = _cohort_task(cohort, index, data)
-    hooks = Hooks(strategy, task, lift(lane))
+    hooks = Hooks(strategy, task, lane)
     with torch.no_grad():
         plan, memory = hooks.begin(parameters, memory)
         parameters = _restarted(parameters, task, plan)

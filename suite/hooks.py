@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import (
@@ -15,10 +16,11 @@ from driftboard.strategies.base import (
     Strategy,
     Task,
     UpdatePlan,
+    masked,
     overrides,
 )
 from driftboard.suite.errors import StrategyError
-from driftboard.suite.lanes import Lift
+from driftboard.suite.lanes import Lane, lift
 from driftboard.suite.networks import ModuleNetwork
 
 
@@ -57,10 +59,11 @@ class CohortTask:
 class Hooks:
     """The hooks of one strategy on one cohort, during one task."""
 
-    def __init__(self, strategy: Strategy, task: CohortTask, lift: Lift) -> None:
+    def __init__(self, strategy: Strategy, task: CohortTask, lane: Lane) -> None:
         self._strategy = strategy
         self._task = task
-        self._lift = lift
+        self._lift = lift(lane)
+        self._stacks_plain_loss = lane == "stacked" and not overrides(strategy, "loss")
         self.corrects = overrides(strategy, "correct")
         self.constrains = overrides(strategy, "constrain")
 
@@ -81,6 +84,13 @@ class Hooks:
 
     def losses(self, examples: Examples, parameters: Parameters, memory: Memory) -> Tensor:
         """Return one loss per learner, shape (S,)."""
+        stacked_logits = self._task.network.stacked_logits
+        if self._stacks_plain_loss and stacked_logits is not None:
+            logits = masked(stacked_logits(parameters, examples.images), examples.allowed)
+            each = F.cross_entropy(
+                logits.flatten(0, 1), examples.labels.flatten(), reduction="none"
+            )
+            return each.reshape(examples.labels.shape).mean(dim=1)
 
         def loss(
             tensors: tuple[Any, ...],

@@ -300,6 +300,26 @@ def test_a_strategy_at_its_neutral_setting_is_exactly_sgd(train, strategy):
 
 
 @pytest.mark.parametrize("lane", LANES)
+def test_the_plain_loss_written_out_again_trains_like_sgd(train, lane):
+    @dataclass(frozen=True)
+    class Again(Strategy):
+        name = "again"
+
+        def loss(self, task, examples, parameters, memory):
+            logits = task.network.logits(parameters, examples.images)
+            allowed = logits.masked_fill(~examples.allowed, -torch.inf)
+            right = allowed.log_softmax(dim=1).gather(1, examples.labels[:, None])
+            return -right.mean()
+
+    cohort = make_cohort((1,) if lane == "solo" else SEEDS)
+    expected, own = train(cohort, Sgd(), lane)
+    outcome, traces = train(cohort, Again(), lane)
+    for trace, single in zip(traces, own, strict=True):
+        torch.testing.assert_close(trace["solution"], single["solution"], **EXACT)
+    assert_identical(outcome.correct, expected.correct)
+
+
+@pytest.mark.parametrize("lane", LANES)
 def test_frozen_blocks_do_not_move_by_one_bit(train, lane):
     cohort = make_cohort((1,) if lane == "solo" else SEEDS)
     outcome, traces = train(cohort, BUILTIN["frozen"], lane)

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from driftboard.suite.errors import DataError
+
 Indices = NDArray[np.int64]
 
 
@@ -86,6 +88,8 @@ class Split:
     fresh_sets: ClassVar[int] = 1
 
     def recipes(self, view: View) -> list[Recipe]:
+        if view.classes % self.tasks:
+            raise DataError(f"{view.classes} classes cannot be split into {self.tasks} equal tasks")
         from continuum.scenarios import ClassIncremental
 
         order = view.stream("class order").permutation(view.classes)
@@ -123,6 +127,11 @@ class Overlap:
     fresh_sets: ClassVar[int] = 1
 
     def recipes(self, view: View) -> list[Recipe]:
+        if not 0 <= self.shared < self.classes <= view.classes:
+            raise DataError(
+                f"a task cannot have {self.classes} classes and share {self.shared} of them "
+                f"where the data set has {view.classes}"
+            )
         order = view.stream("class order").permutation(view.classes)
         units = np.argsort(order)
         recipes = []

@@ -95,7 +95,12 @@ def _train_quota(sequence: Sequence, rows: list[Indices], purpose: Purpose) -> i
 
 def _take(rows: list[Indices], quota: int, sequence: Sequence) -> Indices:
     smallest = min(len(row) for row in rows)
-    if quota > smallest or quota == 0:
+    if quota == 0:
+        raise DataError(
+            f"{sequence.name}: '{sequence.source}' has a class of {smallest} training images, "
+            f"too few for {sequence.scenario.fresh_sets} tasks with images of their own"
+        )
+    if quota > smallest:
         raise DataError(
             f"{sequence.name} needs {quota} training images of every class, but "
             f"'{sequence.source}' has a class of {smallest}; lower train_per_class"

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftboard.suite.errors import DataError
 from driftboard.suite.randomness import stream
 from driftboard.suite.scenarios import (
     NOISE_AT_SEVERITY,
@@ -312,3 +313,16 @@ def test_few_shot_keeps_few_training_images_of_a_class_after_the_first_task(view
         np.testing.assert_array_equal(kept, np.minimum(shown, per_class))
         # all else, the test images among it, is as it was
         assert equal(replace(recipe, train=full.train), full)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "words"),
+    [
+        (Split(4), "6 classes cannot be split into 4 equal tasks"),
+        (Overlap(3, CLASSES + 1, 1), "7 classes and share 1"),
+        (Overlap(3, 4, 4), "4 classes and share 4"),
+    ],
+)
+def test_a_scenario_that_the_data_cannot_fill_is_a_data_error(scenario, words):
+    with pytest.raises(DataError, match=words):
+        scenario.recipes(make_view())

@@ -67,8 +67,9 @@ HOOKS = {
     "diverging": """def correct(self, task, gradient, parameters, memory):
         scale = 1e30 if task.index else 1.0
         return {key: scale * value for key, value in gradient.items()}""",
-    "detached": """def loss(self, task, examples, parameters, memory):
-        return task.loss(parameters, examples).detach()""",
+    # Passes the checks of the hooks and stops the engine itself.
+    "integers": """def finish(self, task, parameters, memory):
+        return {key: value.long() for key, value in parameters.items()}, memory""",
     "deadly": """def begin(self, task, parameters, memory):
         os.kill(os.getpid(), signal.SIGKILL)""",
 }
@@ -361,15 +362,15 @@ def test_two_runs_into_one_folder_do_no_harm(bench, reference, tmp_path):
 
 def test_bad_strategies_leave_the_others_alone(bench, reference, tmp_path):
     results = tmp_path / "results"
-    strategies = [bench.file(name) for name in ("raising", "detached", "diverging")]
+    strategies = [bench.file(name) for name in ("raising", "integers", "diverging")]
     code, out, errors = bench.run(results, *strategies, "sgd", sequence="tiny-labels")
     assert code == 1
-    raising, detached = sorted(complaints(errors), reverse=True)
+    raising, integers = sorted(complaints(errors), reverse=True)
     assert raising.startswith("driftboard: failed: tiny-labels / ")
     assert raising.endswith(
         "strategy 'raising': correct() raised RuntimeError: on purpose (task 1)"
     )
-    assert "detached.py: RuntimeError: " in detached
+    assert "integers.py: RuntimeError: " in integers
     found = contents(results)
     expected = {k: v for k, v in contents(reference).items() if "tiny-labels/sgd" in k}
     assert len(expected) == SEEDS

@@ -7,7 +7,7 @@ S is 1. The only thing the engine knows of a strategy is its hooks.
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Several
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -286,8 +286,3 @@ def _block_norms(values: Parameters, blocks: Several[Block]) -> Tensor:
 def _bytes(memory: Memory) -> int:
     leaves = pytree.tree_leaves(memory)
     return sum(leaf.numel() * leaf.element_size() for leaf in leaves)
-
-
-def in_precision(cohort: Cohort, dtype: torch.dtype) -> Cohort:
-    """Return the same cohort with parameters (and so images) of another type."""
-    return replace(cohort, initial={name: v.to(dtype) for name, v in cohort.initial.items()})

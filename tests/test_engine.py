@@ -1108,8 +1108,8 @@ def test_hooks_that_a_strategy_does_not_override_are_not_called(monkeypatch):
     engine.run(make_cohort(tasks=1), Sgd(), "stacked")
 
 
-def test_in_precision_changes_the_type_of_parameters_images_and_noise(train):
-    cohort = engine.in_precision(make_cohort(dtype=torch.float64), torch.float32)
+def test_images_and_noise_have_the_type_of_the_parameters(train):
+    cohort = make_cohort(dtype=torch.float32)
     _, traces = train(cohort, Sgd())
     assert cohort.dtype == torch.float32
     task = traces[0]["task"]

@@ -1,4 +1,4 @@
-"""The family between the ends: bounded updates of constant size."""
+"""The controls: on every new task each block moves by a constant share of what it would."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,32 +10,21 @@ from driftboard.strategies.base import Memory, Parameters, Strategy, Task, Updat
 
 @dataclass(frozen=True)
 class Constrained(Strategy):
-    """Move on every new task, but by less than plain training would.
+    """Move on every new task, but take only a constant share of every step.
 
     The paper's (arXiv 2602.20796): frozen and initialized training are the ends of a family of
     constrained updates, and some magnitude between them forgets least. Our reading: that paper's
-    magnitude counts trainable parameters; here are the other ways to measure one, each of which
-    can be used alone or together with others. They take effect from the second task on. A
-    constant share is little more than a lower learning rate, so these are the controls that any
-    rule for choosing the magnitude has to beat.
-
-    A fraction of the finished update and a ball are different things: a projection after every
-    step changes the path, a rescaling at the end doesn't, and of two tasks the closer one can
-    want the larger fraction and still the smaller norm.
+    magnitude counts trainable parameters; here is another way to measure one, and
+    ``magnitude.py`` has two more. A constant share is little more than a lower learning rate, so
+    these are the controls that any rule for choosing the magnitude has to beat.
 
     Parameters:
-        share: share of every step that every block takes, in [0, 1].
+        share: share of every step that every block takes from the second task on, in [0, 1].
         first_block: the first block's share is multiplied by this, in [0, 1].
-        fraction: alpha in [0, 1]; the solution is w_prev + alpha (w - w_prev), where w_prev is
-            the last task's solution and w what training found.
-        radius: parameters stay within this Euclidean distance of the last solution, all
-            parameters taken together; 0 means no such bound.
     """
 
     share: float = 1.0
     first_block: float = 1.0
-    fraction: float = 1.0
-    radius: float = 0.0
 
     name: ClassVar[str] = "constrained"
     summary: ClassVar[str] = "Every block continues, by a constant share of what training would do."
@@ -43,11 +32,9 @@ class Constrained(Strategy):
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
-        for field in ("share", "first_block", "fraction"):
+        for field in ("share", "first_block"):
             if not 0 <= getattr(self, field) <= 1:
                 raise ValueError(f"{field} must be in [0, 1], not {getattr(self, field)}")
-        if not self.radius >= 0:
-            raise ValueError(f"radius must be at least 0, not {self.radius}")
 
     def begin(
         self, task: Task, parameters: Parameters, memory: Memory
@@ -59,30 +46,3 @@ class Constrained(Strategy):
             share = self.share * torch.where(first, self.first_block, 1.0)
             plan = UpdatePlan(share.to(plan.share.dtype), plan.restart)
         return plan, memory
-
-    def constrain(self, task: Task, parameters: Parameters, memory: Memory) -> Parameters:
-        """Return the nearest point of the ball; a point inside comes back bit by bit."""
-        if self.radius == 0 or not memory:
-            return parameters
-        solution = memory["solution"]
-        update = {name: value - solution[name] for name, value in parameters.items()}
-        norm = torch.stack([value.square().sum() for value in update.values()]).sum().sqrt()
-        # The quotient of the bound and the longer of bound and norm can't divide by 0.
-        scale = self.radius / norm.clamp(min=self.radius)
-        return {
-            name: torch.where(norm <= self.radius, value, solution[name] + scale * update[name])
-            for name, value in parameters.items()
-        }
-
-    def finish(
-        self, task: Task, parameters: Parameters, memory: Memory
-    ) -> tuple[Parameters, Memory]:
-        """Take the fraction of the update; remember the solution where it will be needed."""
-        if self.fraction == 1 and self.radius == 0:
-            return parameters, memory
-        if self.fraction < 1 and memory:
-            parameters = {
-                name: last + self.fraction * (parameters[name] - last)
-                for name, last in memory["solution"].items()
-            }
-        return parameters, {"solution": parameters}

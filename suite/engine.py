@@ -198,15 +198,19 @@ def _descend(
     trained = {name: parameters[name].clone().requires_grad_() for name in scales}
     parameters = {**parameters, **trained}
     moves = {name: scale > 0 for name, scale in scales.items()}
+    some_stay = not all(bool(moving.all()) for moving in moves.values())
     velocity = {name: torch.zeros_like(value) for name, value in trained.items()}
     for batch in _batches(task, orders):
         losses = hooks.losses(batch, parameters, memory)
         slopes = torch.autograd.grad(losses.sum(), list(trained.values()), materialize_grads=True)
         with torch.no_grad():
             gradient = dict(zip(trained, slopes, strict=True))
-            if hooks.corrects:
+            if some_stay:
                 # A block that only some learners freeze has a gradient for all of them.
-                gradient = {name: value * moves[name] for name, value in gradient.items()}
+                gradient = {
+                    name: torch.where(moves[name], value, 0.0) for name, value in gradient.items()
+                }
+            if hooks.corrects:
                 gradient = hooks.correct(gradient, parameters, memory)
             for name, value in trained.items():
                 velocity[name].mul_(cohort.training.momentum).add_(gradient[name])
@@ -214,7 +218,9 @@ def _descend(
             if hooks.constrains:
                 kept = hooks.constrain(parameters, memory)
                 for name, value in trained.items():
-                    value.copy_(torch.where(moves[name], kept[name], value))
+                    value.copy_(
+                        torch.where(moves[name], kept[name], value) if some_stay else kept[name]
+                    )
             finite &= torch.isfinite(losses)
     return {name: value.detach() for name, value in parameters.items()}, finite
 

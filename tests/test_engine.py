@@ -15,6 +15,7 @@ from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.constrained import Constrained
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.hybrid import Hybrid
+from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite import engine
 from driftboard.suite.errors import StrategyError
@@ -156,8 +157,8 @@ STRATEGIES = {
     **BUILTIN,
     "ewc-separate": Ewc(strength=5.0, separate=True),
     "ewc-decay-sampled": Ewc(strength=5.0, decay=0.5, labels="sampled"),
-    "constrained-fraction": Constrained(fraction=0.4),
-    "constrained-ball": Constrained(radius=0.2),
+    "fraction": Fraction(fraction=0.4),
+    "ball": Ball(radius=0.2),
     "hybrid-sign-current": Hybrid(metric="sign", anchor="current", threshold=0.0),
     "hybrid-mixed": Hybrid(threshold=0.0, related=0.3),
 }

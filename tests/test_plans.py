@@ -19,6 +19,7 @@ from driftboard.strategies.constrained import Constrained
 from driftboard.strategies.frozen import Frozen
 from driftboard.strategies.hybrid import Hybrid, relation
 from driftboard.strategies.initialized import Initialized
+from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.strategies.task_specific import share_of_blocks
 from driftboard.strategies.template import MyMethod
 
@@ -217,28 +218,57 @@ def distance(one, other):
     return sum((one[name] - other[name]).square().sum() for name in one).sqrt().item()
 
 
+def test_shares_alone_need_no_memory(small_task):
+    task = small_task(index=1)
+
+    plan, memory = Constrained(share=0.3, first_block=0.5).begin(task, task.initial, {})
+
+    assert plan.share.tolist() == pytest.approx([0.15, 0.3, 0.3])
+    assert memory == {}
+
+
+# Magnitudes
+
+
+def begun(strategy, first, second, **memory):
+    """Return the memory of a strategy that has gone through the first task, ending where it
+    began, and has begun the second."""
+    _, memory = strategy.begin(first, first.initial, dict(memory))
+    _, memory = strategy.finish(first, first.initial, memory)
+    return strategy.begin(second, first.initial, memory)[1]
+
+
 def test_a_fraction_of_the_update_is_taken_from_the_second_task_on(small_task):
     first, second, trained = two_tasks(small_task)
-    strategy = Constrained(fraction=0.25)
+    strategy = Fraction(fraction=0.25)
 
-    solution, memory = strategy.finish(first, first.initial, {})
-    assert solution is first.initial
+    memory = begun(strategy, first, second)
+    assert strategy.finish(first, trained, memory)[0] is trained
     solution, memory = strategy.finish(second, trained, memory)
 
     for name, value in solution.items():
         torch.testing.assert_close(
             value, 0.75 * first.initial[name] + 0.25 * trained[name], **EXACT
         )
-    assert memory == {"solution": solution}
+
+
+def test_a_magnitude_that_a_learner_brings_along_goes_before_the_strategys_own(small_task):
+    first, second, trained = two_tasks(small_task)
+    strategy = Fraction(fraction=0.25)
+
+    memory = begun(strategy, first, second, magnitude=torch.tensor(0.5, dtype=torch.float64))
+    solution, _ = strategy.finish(second, trained, memory)
+
+    for name, value in solution.items():
+        torch.testing.assert_close(value, (first.initial[name] + trained[name]) / 2, **EXACT)
 
 
 def test_parameters_outside_the_ball_come_back_to_its_surface(small_task):
     first, second, trained = two_tasks(small_task)
     far = distance(trained, first.initial)
-    strategy = Constrained(radius=far / 3)
-    _, memory = strategy.finish(first, first.initial, {})
+    strategy = Ball(radius=far / 3)
 
-    inside = strategy.constrain(second, trained, memory)
+    inside = strategy.constrain(second, trained, begun(strategy, first, second))
 
     assert distance(inside, first.initial) == pytest.approx(far / 3, rel=1e-12)
     for name, value in inside.items():
@@ -248,34 +278,31 @@ def test_parameters_outside_the_ball_come_back_to_its_surface(small_task):
 
 def test_parameters_inside_the_ball_stay_bit_by_bit(small_task):
     first, second, trained = two_tasks(small_task)
-    strategy = Constrained(radius=1.01 * distance(trained, first.initial))
-    _, memory = strategy.finish(first, first.initial, {})
+    strategy = Ball(radius=1.01 * distance(trained, first.initial))
+    memory = begun(strategy, first, second)
 
     for point in (trained, first.initial):
         found = strategy.constrain(second, point, memory)
         assert all(torch.equal(found[name], point[name]) for name in point)
 
 
+def test_a_ball_of_radius_0_holds_its_centre_only(small_task):
+    first, second, trained = two_tasks(small_task)
+    strategy = Ball(radius=0.0)
+    memory = begun(strategy, first, second)
+
+    for point in (trained, first.initial):
+        found = strategy.constrain(second, point, memory)
+        assert all(torch.equal(found[name], first.initial[name]) for name in point)
+
+
 def test_the_ball_does_not_bind_the_first_task_nor_change_the_solution(small_task):
     first, second, trained = two_tasks(small_task)
-    strategy = Constrained(radius=1e-3)
+    strategy = Ball(radius=1e-3)
 
-    assert strategy.constrain(first, trained, {}) is trained
-    _, memory = strategy.finish(first, first.initial, {})
-    solution, memory = strategy.finish(second, trained, memory)
-    assert solution is trained
-    assert memory["solution"] is trained
-
-
-def test_shares_alone_need_no_memory(small_task):
-    task = small_task()
-    strategy = Constrained(share=0.3, first_block=0.5)
-
-    solution, memory = strategy.finish(task, task.initial, {})
-
-    assert solution is task.initial
-    assert memory == {}
-    assert strategy.constrain(task, solution, memory) is solution
+    _, memory = strategy.begin(first, first.initial, {})
+    assert strategy.constrain(first, trained, memory) is trained
+    assert strategy.finish(second, trained, memory)[0] is trained
 
 
 # Template
@@ -303,7 +330,9 @@ def test_the_template_pulls_towards_the_last_solution(small_task):
     [
         *BUILTIN.values(),
         MyMethod(),
-        Constrained(share=0.5, fraction=0.5, radius=0.5),
+        Constrained(share=0.5, first_block=0.5),
+        Fraction(),
+        Ball(radius=0.5),
         Hybrid(metric="sign", anchor="current"),
     ],
     ids=str,
@@ -392,8 +421,8 @@ def test_overridden_hooks_are_known():
         (Hybrid, {"unrelated": 2.0}),
         (Constrained, {"share": -0.1}),
         (Constrained, {"first_block": 1.1}),
-        (Constrained, {"fraction": float("nan")}),
-        (Constrained, {"radius": -1.0}),
+        (Fraction, {"fraction": float("nan")}),
+        (Ball, {"radius": -1.0}),
     ],
 )
 def test_settings_out_of_range_are_refused(strategy, settings):

@@ -67,6 +67,7 @@ class Outcome:
     plans: list[UpdatePlan] = field(default_factory=list)  # per task, tensors (S, blocks)
     update_norms: list[Tensor] = field(default_factory=list)  # per task (S, blocks)
     solution_norms: list[Tensor] = field(default_factory=list)
+    drift_norms: list[Tensor] = field(default_factory=list)
     memory_bytes: list[int] = field(default_factory=list)  # per task, of one seed
     finite: list[Tensor] = field(default_factory=list)  # per task bool (S,)
     seconds: list[float] = field(default_factory=list)  # per task, of the whole cohort
@@ -87,6 +88,7 @@ def run(
     memory: Memory = {}
     outcome = Outcome(_count_all(cohort, parameters, lane))
     finite = torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
+    first = parameters
     for index in range(len(cohort.train)):
         began = time.perf_counter()
         before = parameters
@@ -97,10 +99,11 @@ def run(
         outcome.finite.append(finite.cpu())
         outcome.seconds.append(time.perf_counter() - began)
         outcome.plans.append(UpdatePlan(plan.share.cpu(), plan.restart.cpu()))
+        first = parameters if index == 0 else first
         blocks = cohort.network.blocks
-        change = {name: parameters[name] - before[name] for name in parameters}
-        outcome.update_norms.append(_block_norms(change, blocks).cpu())
+        outcome.update_norms.append(_distances(parameters, before, blocks))
         outcome.solution_norms.append(_block_norms(parameters, blocks).cpu())
+        outcome.drift_norms.append(_distances(parameters, first, blocks))
         outcome.memory_bytes.append(_bytes(memory) // cohort.size)
         began = time.perf_counter()
         outcome.correct.append(_count_all(cohort, parameters, lane))
@@ -277,6 +280,10 @@ def _count(cohort: Cohort, parameters: Parameters, data: TaskData, lane: Lane) -
         chosen = logits.masked_fill(~data.active[:, part], -torch.inf).argmax(dim=-1)
         total += (chosen == data.labels[:, part]).sum(dim=1)
     return total.cpu()
+
+
+def _distances(one: Parameters, other: Parameters, blocks: Several[Block]) -> Tensor:
+    return _block_norms({name: one[name] - other[name] for name in one}, blocks).cpu()
 
 
 def _block_norms(values: Parameters, blocks: Several[Block]) -> Tensor:

@@ -35,9 +35,9 @@ class Protocol:
     """The fixed choices of one version of the benchmark."""
 
     name: str = "driftboard"
-    version: int = 1
+    version: int = 2
     seeds: dict[str, int] = field(
-        default_factory=lambda: {"quick": 5, "core": 10, "full": 10, "own": 5}
+        default_factory=lambda: {"quick": 5, "linear": 10, "core": 10, "full": 10, "own": 5}
     )
     tuning_seeds: tuple[int, ...] = (1000, 1001, 1002, 1003, 1004)
     validation_share: float = 0.2  # of each class's training images, kept apart when tuning

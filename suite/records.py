@@ -1,21 +1,21 @@
 """Records: one JSON file per (sequence, strategy, seed), the only truth behind a leaderboard.
 
-Everything on a board is recomputed from the integer counts of correct answers kept here.
-Reading a record imports no torch.
+Everything on a board is recomputed from the integer counts of correct answers kept here, or, for
+the linear sequences, from excess losses. Reading a record imports no torch.
 """
 
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from driftboard.suite.errors import RecordError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -85,27 +85,24 @@ class Environment(_Strict, frozen=True):
     cohort: tuple[int, ...]  # the seeds that were trained together
 
 
-class Record(_Strict, frozen=True):
-    """One cell of the benchmark.
+class _Run(_Strict, frozen=True, tag_field="measure"):
+    """What every record tells, whatever was measured.
 
-    ``correct[t][k]`` counts the right answers on the test set of task k after training task t;
-    ``correct_untrained[k]`` those of the seeded initialisation. ``update_norms[t][b]`` is the
-    Euclidean norm of block b's change over task t, ``solution_norms[t][b]`` the norm of block b
-    after it. From the task ``diverged_at`` on, counts are those of chance.
+    ``update_norms[t][b]`` is the Euclidean norm of block b's change over task t,
+    ``solution_norms[t][b]`` the norm of block b after it, and ``drift_norms[t][b]`` its distance
+    from where it stood after the first task. ``diverged_at`` is the first task after which
+    something was not finite.
     """
 
-    schema: Literal[1]
+    schema: Literal[2]
     protocol: ProtocolStamp
     sequence: SequenceStamp
     strategy: StrategyStamp
     seed: Count
     split: Literal["test", "validation"]
-    correct: tuple[tuple[Count, ...], ...]
-    correct_untrained: tuple[Count, ...]
-    test_sizes: tuple[Positive, ...]
-    classes: tuple[Positive, ...]  # number of classes a task's answer is chosen from
     update_norms: tuple[tuple[NonNegative, ...], ...]
     solution_norms: tuple[tuple[NonNegative, ...], ...]
+    drift_norms: tuple[tuple[NonNegative, ...], ...]
     plans: tuple[PlanStamp, ...]
     memory_bytes: tuple[Count, ...]  # what the strategy carries over after each task
     status: Literal["finished", "diverged"]
@@ -113,43 +110,80 @@ class Record(_Strict, frozen=True):
     cost: Cost
     environment: Environment
 
-    def __post_init__(self) -> None:
-        """Check what the field types cannot: that all parts tell of the same tasks.
+    @property
+    def tasks(self) -> int:
+        """The number of tasks."""
+        return len(self.plans)
+
+    def check_run(self) -> None:
+        """Check that all parts tell of the same tasks and blocks.
 
         Raises:
             ValueError: with the first inconsistency found.
         """
-        tasks = len(self.test_sizes)
-        blocks = len(self.sequence.blocks)
-        per_task = (
-            self.correct,
-            self.classes,
-            self.update_norms,
-            self.solution_norms,
-            self.plans,
-            self.memory_bytes,
-            self.cost.seconds,
-            self.correct_untrained,
-        )
-        if tasks < 2:
+        if self.tasks < 2:
             raise ValueError("a record needs at least two tasks")
-        if any(len(part) != tasks for part in per_task):
-            raise ValueError(f"not every part of the record has {tasks} tasks")
-        for counts in (*self.correct, self.correct_untrained):
-            if len(counts) != tasks:
-                raise ValueError(f"a row of counts does not have {tasks} tasks")
-            if any(count > size for count, size in zip(counts, self.test_sizes, strict=True)):
-                raise ValueError("more correct answers than test images")
-        for norms in (*self.update_norms, *self.solution_norms):
-            if len(norms) != blocks:
-                raise ValueError(f"a row of norms does not have {blocks} blocks")
+        norms = (self.update_norms, self.solution_norms, self.drift_norms)
+        self.check_lengths(*norms, self.memory_bytes, self.cost.seconds)
+        blocks = len(self.sequence.blocks)
+        if any(len(row) != blocks for part in norms for row in part):
+            raise ValueError(f"a row of norms does not have {blocks} blocks")
         for plan in self.plans:
             if len(plan.share) != blocks or len(plan.restart) != blocks:
                 raise ValueError(f"a plan does not have {blocks} blocks")
         if (self.status == "diverged") != (self.diverged_at is not None):
             raise ValueError("status and diverged_at contradict each other")
-        if self.diverged_at is not None and self.diverged_at >= tasks:
-            raise ValueError(f"diverged_at is not one of the {tasks} tasks")
+        if self.diverged_at is not None and self.diverged_at >= self.tasks:
+            raise ValueError(f"diverged_at is not one of the {self.tasks} tasks")
+
+    def check_lengths(self, *parts: tuple[Any, ...]) -> None:
+        """Check that every part has one entry per task, else raise ValueError."""
+        if any(len(part) != self.tasks for part in parts):
+            raise ValueError(f"not every part of the record has {self.tasks} tasks")
+
+
+class Record(_Run, frozen=True, tag="accuracy"):
+    """One cell of the benchmark, in counts of correct answers.
+
+    ``correct[t][k]`` counts the right answers on the test set of task k after training task t;
+    ``correct_untrained[k]`` those of the seeded initialisation. From the task ``diverged_at``
+    on, counts are those of chance.
+    """
+
+    correct: tuple[tuple[Count, ...], ...]
+    correct_untrained: tuple[Count, ...]
+    test_sizes: tuple[Positive, ...]
+    classes: tuple[Positive, ...]  # number of classes a task's answer is chosen from
+
+    def __post_init__(self) -> None:
+        """Check what the field types cannot, else raise ValueError."""
+        self.check_run()
+        self.check_lengths(self.test_sizes, self.correct, self.classes, self.correct_untrained)
+        for counts in (*self.correct, self.correct_untrained):
+            if len(counts) != self.tasks:
+                raise ValueError(f"a row of counts does not have {self.tasks} tasks")
+            if any(count > size for count, size in zip(counts, self.test_sizes, strict=True)):
+                raise ValueError("more correct answers than test images")
+
+
+class LossRecord(_Run, frozen=True, tag="excess-loss"):
+    """One cell of a linear sequence, in excess losses: expected loss less that of the truth.
+
+    ``losses[t][k]`` is the excess loss on task k after training task t, the mean over the
+    independent ``draws`` of the seed; ``losses_untrained[k]`` that of the initialisation.
+    """
+
+    losses: tuple[tuple[NonNegative, ...], ...]
+    losses_untrained: tuple[NonNegative, ...]
+    draws: Positive
+
+    def __post_init__(self) -> None:
+        """Check what the field types cannot, else raise ValueError."""
+        self.check_run()
+        self.check_lengths(self.losses, self.losses_untrained, *self.losses)
+
+
+AnyRecord = Record | LossRecord
 
 
 def cell_path(results: Path, sequence: str, strategy: str, seed: int) -> Path:
@@ -185,14 +219,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         ) from error
 
 
-def write_record(results: Path, record: Record) -> Path:
+def write_record(results: Path, record: AnyRecord) -> Path:
     """Write one record to its place below ``results`` and return its path."""
     path = cell_path(results, record.sequence.name, record.strategy.name, record.seed)
     write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
     return path
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path) -> AnyRecord:
     """Read and check one record.
 
     Raises:
@@ -203,12 +237,25 @@ def read_record(path: Path) -> Record:
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        return msgspec.json.decode(content, type=Record)
+        return msgspec.json.decode(content, type=AnyRecord)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(
-            f"{path} is not a driftboard record of schema {SCHEMA_VERSION}: {error}; "
-            "delete the file and run again to make it anew"
+            f"{path} is not a driftboard record of schema {SCHEMA_VERSION}: "
+            f"{_other_schema(content) or error}; delete the file and run again to make it anew"
         ) from error
+
+
+class _Version(Struct):
+    schema: int
+
+
+def _other_schema(content: bytes) -> str | None:
+    """Return what to say of a record of another schema; what it holds besides does not matter."""
+    try:
+        found = msgspec.json.decode(content, type=_Version).schema
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return None if found == SCHEMA_VERSION else f"it has schema {found}"
 
 
 def record_paths(results: Path) -> Iterator[Path]:

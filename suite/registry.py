@@ -8,6 +8,7 @@ from driftboard.suite.scenarios import (
     Relabelled,
     Repeat,
     Rotated,
+    RotatedTo,
     Scenario,
     Split,
 )
@@ -135,13 +136,23 @@ def _entries() -> list[Sequence]:
                 FewShot(Rotated(5, step), 10),
                 10,
             )
-            for step in (15, 30)
+            for step in (5, 15, 30, 60)
+        ),
+        *(
+            _fashion(
+                f"fewshot-overlap-{25 * shared}",
+                "A large first task of four classes, then ten images a class; "
+                f"{shared or 'none'} of the classes are shared with the task before.",
+                FewShot(Overlap(5, 4, shared), 10),
+                4,
+            )
+            for shared in (0, 2)
         ),
         _fashion(
-            "fewshot-overlap-50",
-            "A large first task of four classes, then ten images a class, half of them shared.",
-            FewShot(Overlap(5, 4, 2), 10),
-            4,
+            "mixed",
+            "All classes; every task is turned more, by 5 and by 60 degrees in turn.",
+            RotatedTo((0, 5, 65, 70, 130)),
+            10,
         ),
         _fashion("repeat", repeat, Repeat(5), 10),
         _cifar10("split", split, Split(5), 2),

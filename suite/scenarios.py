@@ -192,6 +192,28 @@ def _partial_order(pixels: int, share: float, random: np.random.Generator) -> In
 
 
 @dataclass(frozen=True)
+class RotatedTo:
+    """The same images, turned by the given degrees, one entry per task."""
+
+    degrees: tuple[int, ...]
+    fresh_sets: ClassVar[int] = 1
+
+    @property
+    def tasks(self) -> int:
+        """One per angle."""
+        return len(self.degrees)
+
+    def recipes(self, view: View) -> list[Recipe]:
+        from continuum.scenarios import Rotations
+
+        scenario = Rotations(_one_class(self.tasks), list_degrees=list(self.degrees))
+        return [
+            replace(task, degrees=float(change[0].degrees[0]))
+            for task, change in zip(_all_images(view, self.tasks), scenario.inc_trsf, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
 class Rotated:
     """The same images, turned by ``step`` degrees more with every task."""
 
@@ -200,14 +222,7 @@ class Rotated:
     fresh_sets: ClassVar[int] = 1
 
     def recipes(self, view: View) -> list[Recipe]:
-        from continuum.scenarios import Rotations
-
-        angles = [task * self.step for task in range(self.tasks)]
-        scenario = Rotations(_one_class(self.tasks), list_degrees=angles)
-        return [
-            replace(task, degrees=float(change[0].degrees[0]))
-            for task, change in zip(_all_images(view, self.tasks), scenario.inc_trsf, strict=True)
-        ]
+        return RotatedTo(tuple(task * self.step for task in range(self.tasks))).recipes(view)
 
 
 @dataclass(frozen=True)

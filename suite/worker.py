@@ -92,7 +92,7 @@ def _record(
     chance = [round(size / count) for size, count in zip(sizes, classes, strict=True)]
     finite = [bool(row[position]) for row in outcome.finite]
     return Record(
-        schema=1,
+        schema=2,
         protocol=PROTOCOL.stamp(),
         sequence=SequenceStamp(
             name=sequence.name,
@@ -114,6 +114,7 @@ def _record(
         classes=tuple(classes),
         update_norms=_rows(outcome.update_norms, finite, position),
         solution_norms=_rows(outcome.solution_norms, finite, position),
+        drift_norms=_rows(outcome.drift_norms, finite, position),
         plans=tuple(
             PlanStamp(
                 tuple(round(share, 6) for share in plan.share[position].tolist()),

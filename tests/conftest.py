@@ -106,7 +106,7 @@ def make_record():
         tasks = len(correct)
         plan = records.PlanStamp(share=(1.0, 1.0, 1.0), restart=(False, False, False))
         record = records.Record(
-            schema=1,
+            schema=2,
             protocol=records.ProtocolStamp(name="made-up", version=1, hash="a" * 64),
             sequence=records.SequenceStamp(
                 name=sequence,
@@ -127,6 +127,7 @@ def make_record():
             classes=(10,) * tasks,
             update_norms=((3.0, 4.0, 9.0),) * tasks,
             solution_norms=((6.0, 8.0, 9.0),) * tasks,
+            drift_norms=((0.0, 0.0, 0.0), *((3.0, 4.0, 9.0),) * (tasks - 1)),
             plans=(plan,) * tasks,
             memory_bytes=(0,) * tasks,
             status="finished",

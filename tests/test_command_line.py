@@ -333,7 +333,7 @@ def test_board_without_the_reference(complaint, make_record, tmp_path):
 
 def test_names_from_hostile_files_cannot_move_the_cursor(complaint, make_record, tmp_path):
     path = write_record(tmp_path / "results", make_record())
-    path.write_text('{"\\u001b[2J\\u202e": 1}')
+    path.write_text('{"measure": "accuracy", "\\u001b[2J\\u202e": 1}')
     line = complaint("leaderboard", tmp_path / "results", "--out", tmp_path / "board")
     assert "\\x1b[2J\\u202e" in line
 

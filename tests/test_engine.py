@@ -177,7 +177,7 @@ def test_stacked_learners_are_what_each_is_alone(train, name):
         for plan, single in zip(outcome.plans, alone.plans, strict=True):
             assert_identical(of_seed(plan.share, position), single.share)
             assert_identical(of_seed(plan.restart, position), single.restart)
-        for key in ("update_norms", "solution_norms"):
+        for key in ("update_norms", "solution_norms", "drift_norms"):
             torch.testing.assert_close(
                 of_seed(getattr(outcome, key), position), getattr(alone, key), **EXACT
             )
@@ -504,7 +504,14 @@ def test_joint_sees_the_union_of_all_tasks_so_far_and_others_one_task(train, lan
 def test_the_same_call_twice_gives_identical_results(train, lane, name):
     cohort = make_cohort((1,) if lane == "solo" else SEEDS, dtype=torch.float32)
     (one, first), (other, second) = (train(cohort, BUILTIN[name], lane) for _ in range(2))
-    for key in ("correct_untrained", "correct", "update_norms", "solution_norms", "finite"):
+    for key in (
+        "correct_untrained",
+        "correct",
+        "update_norms",
+        "solution_norms",
+        "drift_norms",
+        "finite",
+    ):
         assert_identical(getattr(one, key), getattr(other, key))
     for trace, again in zip(first, second, strict=True):
         assert_identical(trace["solution"], again["solution"])
@@ -723,8 +730,9 @@ def test_norms_are_those_of_every_blocks_update_and_solution(train):
     cohort = make_cohort()
     outcome, traces = train(cohort, BUILTIN["initialized"])
     last = cohort.initial
-    for trace, update, solution in zip(
-        traces, outcome.update_norms, outcome.solution_norms, strict=True
+    first = traces[0]["solution"]
+    for trace, update, solution, drift in zip(
+        traces, outcome.update_norms, outcome.solution_norms, outcome.drift_norms, strict=True
     ):
         now = trace["solution"]
         for position, block in enumerate(cohort.network.blocks):
@@ -738,6 +746,8 @@ def test_norms_are_those_of_every_blocks_update_and_solution(train):
                 change = {name: now[name] - last[name] for name in now}
                 assert float(update[seed, position]) == pytest.approx(norm(change), rel=1e-12)
                 assert float(solution[seed, position]) == pytest.approx(norm(now), rel=1e-12)
+                gone = {name: now[name] - first[name] for name in now}
+                assert float(drift[seed, position]) == pytest.approx(norm(gone), rel=1e-12)
         last = now
 
 

@@ -124,7 +124,7 @@ def test_seeds_with_a_record_are_not_missing(request_for, write_cell):
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"protocol": replace(PROTOCOL.stamp(), version=2)}, "another protocol"),
+        ({"protocol": replace(PROTOCOL.stamp(), version=1)}, "another protocol"),
         ({"protocol": replace(PROTOCOL.stamp(), hash="0" * 64)}, "another protocol"),
         ({"strategy": replace(SGD.stamp, source_hash="0" * 64)}, "version of the strategy"),
         ({"strategy": replace(SGD.stamp, parameters={"a": 1})}, "version of the strategy"),
@@ -231,13 +231,13 @@ def test_folder_is_marked_with_the_protocol(tmp_path):
     results = tmp_path / "new" / "results"
     claim_folder(results, "test")
     stamp = msgspec.json.decode((results / MARKER).read_bytes())
-    assert stamp == {"name": "driftboard", "version": 1, "hash": PROTOCOL.stamp().hash}
+    assert stamp == {"name": "driftboard", "version": 2, "hash": PROTOCOL.stamp().hash}
     before = (results / MARKER).stat().st_mtime_ns
     claim_folder(results, "validation")
     assert (results / MARKER).stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("change", [{"version": 2}, {"hash": "0" * 64}, {"name": "other"}])
+@pytest.mark.parametrize("change", [{"version": 1}, {"hash": "0" * 64}, {"name": "other"}])
 def test_folder_of_another_protocol_is_refused_and_left_alone(tmp_path, change):
     marker = tmp_path / MARKER
     content = msgspec.json.encode(replace(PROTOCOL.stamp(), **change))

@@ -247,7 +247,7 @@ def test_equal_strategies_are_equal_and_others_are_not(reference):
     found = contents(reference)
     for place, record in found.items():
         plain = found[place.replace(record["strategy"].name, "sgd")]
-        same = {"correct", "correct_untrained", "update_norms", "solution_norms"}
+        same = {"correct", "correct_untrained", "update_norms", "solution_norms", "drift_norms"}
         if record["strategy"].name in PAUSING:
             assert {key: record[key] for key in same} == {key: plain[key] for key in same}
         if record["strategy"].name == "noop":

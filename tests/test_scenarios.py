@@ -20,6 +20,7 @@ from driftboard.suite.scenarios import (
     Relabelled,
     Repeat,
     Rotated,
+    RotatedTo,
     Split,
     View,
 )
@@ -76,6 +77,7 @@ ALL = {
     "permuted": Permuted(3),
     "permuted-part": Permuted(3, 0.25),
     "rotated": Rotated(4, 15),
+    "rotated-to": RotatedTo((0, 5, 65)),
     "relabelled": Relabelled(4, 3),
     "repeat": Repeat(3),
     "corrupted": Corrupted(Repeat(3), 3),
@@ -234,7 +236,7 @@ def test_rotated_turns_by_one_more_step_with_every_task(view, step):
 
 def test_no_other_scenario_than_rotated_turns_images(view):
     turned = {name for name, s in ALL.items() if any(r.degrees for r in s.recipes(view))}
-    assert turned == {"rotated"}
+    assert turned == {"rotated", "rotated-to"}
 
 
 @given(seed=st.integers(0, 30), tasks=st.integers(2, 5), classes=st.integers(2, CLASSES))

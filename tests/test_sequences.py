@@ -8,7 +8,15 @@ import pytest
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import PROTOCOL, Protocol, Training, digest
 from driftboard.suite.registry import registered
-from driftboard.suite.scenarios import Corrupted, FewShot, Overlap, Permuted, Rotated, Split
+from driftboard.suite.scenarios import (
+    Corrupted,
+    FewShot,
+    Overlap,
+    Permuted,
+    Rotated,
+    RotatedTo,
+    Split,
+)
 from driftboard.suite.sequences import Sequence, describe, find_sequences
 
 QUICK = ["split", "permuted", "rotated-15", "rotated-45", "overlap-50", "repeat"]
@@ -18,7 +26,8 @@ FASHION = [
     *(f"overlap-{share}" for share in (0, 25, 50, 75)),
     *(f"corrupted-{severity}" for severity in (1, 3, 5)),
     "relabelled-5",
-    *("fewshot-rotated-15", "fewshot-rotated-30", "fewshot-overlap-50"),
+    *(f"fewshot-rotated-{step}" for step in (5, 15, 30, 60)),
+    *("fewshot-overlap-0", "fewshot-overlap-50", "mixed"),
     "repeat",
 ]
 CIFAR10 = ["split", "overlap-50", "corrupted-3"]
@@ -32,7 +41,7 @@ TIERS = {
     "full": FULL,
 }
 
-PROTOCOL_1 = "b437ddd9c05dc540e399fb23ab916d3474b2bcb093106bf6e21f2eb44cc93fe7"
+PROTOCOL_2 = "33415d93c32f1a0ae99e91eba7eebfce008aa0ea1ac67b268f48a400a0eaebd2"
 DIGITS_SPLIT_1 = "6ecdbad1edbf892ea620d43ae88965491d25d6738adef5032a96172c392a4061"
 
 BASE = Sequence(
@@ -50,7 +59,7 @@ BASE = Sequence(
 def test_registry_has_the_published_names_in_order():
     sequences = registered()
     assert list(sequences) == TIERS["quick"] + TIERS["core"] + TIERS["full"]
-    assert len(sequences) == 6 + 22 + 7
+    assert len(sequences) == 6 + 26 + 7
     for tier, names in TIERS.items():
         assert {sequences[name].tier for name in names} == {tier}
 
@@ -73,6 +82,7 @@ def test_every_entry_is_whole():
         ("fashion-overlap-50", Overlap(5, 4, 2)),
         ("fashion-overlap-75", Overlap(5, 4, 3)),
         ("fashion-fewshot-rotated-30", FewShot(Rotated(5, 30), 10)),
+        ("fashion-mixed", RotatedTo((0, 5, 65, 70, 130))),
         ("cifar10-corrupted-3", Corrupted(Split(5), 3)),
         ("cifar100-split-20", Split(20)),
         ("cifar100-overlap-50", Overlap(10, 20, 10)),
@@ -190,7 +200,7 @@ def test_tuning_seeds_are_disjoint_from_those_of_every_tier():
 
 
 def test_every_tier_has_seeds():
-    assert {*TIERS, "own"} == set(PROTOCOL.seeds)
+    assert {*TIERS, "linear", "own"} == set(PROTOCOL.seeds)
 
 
 def test_unlisted_network_trains_as_others_do():
@@ -200,7 +210,7 @@ def test_unlisted_network_trains_as_others_do():
 
 PROTOCOL_CHANGES = {
     "name": "other",
-    "version": 2,
+    "version": 3,
     "seeds": {**PROTOCOL.seeds, "quick": 6},
     "tuning_seeds": (1000, 1001),
     "validation_share": 0.25,
@@ -220,15 +230,15 @@ def test_every_field_of_the_protocol_has_a_change_above():
 
 def test_protocol_is_the_published_one():
     stamp = PROTOCOL.stamp()
-    assert (stamp.name, stamp.version, stamp.hash) == ("driftboard", 1, PROTOCOL_1), (
-        "the protocol is not that of version 1: results made before cannot be compared with new "
+    assert (stamp.name, stamp.version, stamp.hash) == ("driftboard", 2, PROTOCOL_2), (
+        "the protocol is not that of version 2: results made before cannot be compared with new "
         "ones. If that is meant, raise Protocol.version and write the new hash down here"
     )
 
 
 def test_sequence_is_the_published_one():
     assert registered()["digits-split"].hash() == DIGITS_SPLIT_1, (
-        "digits-split, or how sequences are hashed, is not that of protocol version 1: results "
+        "digits-split, or how sequences are hashed, is not that of protocol version 2: results "
         "made before cannot be compared with new ones. If that is meant, raise Protocol.version "
         "and write the new hash down here"
     )

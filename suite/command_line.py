@@ -6,6 +6,7 @@ import typer
 
 from driftboard.leaderboard.command import leaderboard
 from driftboard.suite import command_data
+from driftboard.suite.command_grade import grade
 from driftboard.suite.command_list import sequences, strategies
 from driftboard.suite.command_run import run
 from driftboard.suite.errors import DriftboardError, one_line
@@ -20,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run)
+app.command()(grade)
 app.command()(leaderboard)
 app.command()(sequences)
 app.command()(strategies)

@@ -1,6 +1,5 @@
 """``driftboard run``: train what is missing and print the leaderboard."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,10 +9,7 @@ import typer
 from driftboard.suite.errors import DriftboardError, one_line
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from driftboard.suite.grid import Request
-    from driftboard.suite.runner import Workers
     from driftboard.suite.sequences import Sequence
 
 Tier = Literal["quick", "core", "full"]
@@ -77,14 +73,15 @@ def run(
     from rich.console import Console
 
     from driftboard.suite.grid import claim_folder
-    from driftboard.suite.runner import worker_processes
+    from driftboard.suite.progress import run_with_progress
+    from driftboard.suite.runner import plan, worker_count, worker_processes
 
     console = Console(stderr=True)
     request = _request(
         suite, sequence, sequence_file, strategy, seeds, tuning, out, data, device, reference
     )
     claim_folder(out, request.purpose)
-    count = workers or (1 if request.device == "cuda" else _cpu_cores())
+    count = worker_count(request.device, workers)
     console.print(
         f"{len(request.sequences)} sequences x {len(request.strategies)} strategies, "
         f"{request.cell_count()} cells, on {request.device} with {count} worker(s); "
@@ -93,7 +90,9 @@ def run(
     )
     try:
         with worker_processes(count, request.device) as processes:
-            failures = _train(request, processes, console)
+            failures = run_with_progress(
+                lambda: plan(request), request.cell_count(), processes, console
+            )
     except KeyboardInterrupt:
         console.print(
             f"stopped; what is done is kept in {out}: the same command goes on from there",
@@ -159,49 +158,6 @@ def _chosen(
         tier_names = {"own"} if own else {"quick"}
     candidates = {name: value for name, value in known.items() if value.tier in tier_names}
     return tuple(find_sequences(patterns or ["*"], candidates).values())
-
-
-def _train(request: "Request", processes: "Workers", console: "Console") -> list[str]:
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from driftboard.suite.runner import plan, run_jobs
-
-    with Progress(
-        TextColumn("{task.percentage:>3.0f}%"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-        TextColumn("{task.description}"),
-        console=console,
-    ) as bar:
-        line = bar.add_task("making the task splits", total=None)
-        planned = plan(request)
-        missing = sum(len(item.job.seeds) for item in planned)
-        if missing < request.cell_count():
-            console.print(
-                f"{request.cell_count() - missing} cells are there already", highlight=False
-            )
-
-        def progress(done: float, total: float, label: str) -> None:
-            bar.update(line, completed=done, total=total, description=label)
-
-        failures = run_jobs(planned, processes, progress)
-        bar.update(line, description="done", completed=1, total=1)
-    return failures
-
-
-def _cpu_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _show_board(results: Path, reference: str) -> None:

@@ -92,7 +92,7 @@ def run(
     for index in range(len(cohort.train)):
         began = time.perf_counter()
         before = parameters
-        parameters, memory, plan, stayed_finite = _train_task(
+        parameters, memory, plan, stayed_finite = train_task(
             cohort, strategy, index, parameters, memory, lane
         )
         finite = finite & stayed_finite
@@ -112,7 +112,7 @@ def run(
     return outcome
 
 
-def _train_task(
+def train_task(
     cohort: Cohort,
     strategy: Strategy,
     index: int,
@@ -120,6 +120,14 @@ def _train_task(
     memory: Memory,
     lane: Lane,
 ) -> tuple[Parameters, Memory, UpdatePlan, Tensor]:
+    """Train a cohort on the task ``index``, going on from ``parameters`` and ``memory``.
+
+    Returns:
+        The solutions, the memory, the plans and, bool (S,), which learners stayed finite.
+
+    Raises:
+        StrategyError: as ``run``.
+    """
     data = (
         joined(cohort.train[: index + 1]) if strategy.trains_on_all_tasks else cohort.train[index]
     )

@@ -144,6 +144,7 @@ def jobs_for(
                 data=request.data,
                 results=request.results,
                 device=request.device,
+                steps=len(recipes),
             )
             for group in groups
             if missing.intersection(group)

@@ -43,7 +43,7 @@ class Prepared:
         """Return the cohort with random numbers of the strategy's own."""
         return replace(
             self.cohort,
-            strategy_noise=lambda task: _streams(setting, "strategy", name, task),
+            strategy_noise=lambda task: streams(setting, "strategy", name, task),
         )
 
 
@@ -65,7 +65,7 @@ def prepare(setting: Setting) -> Prepared:
     )
     recipes = [splits[seed] for seed in setting.seeds]
     units = len(recipes[0][0].active)
-    networks = [_initial(setting, pool, units, seed) for seed in setting.seeds]
+    networks = [initial_network(setting, pool, units, seed) for seed in setting.seeds]
     train, test = _task_data(setting, pool, recipes, device)
     cohort = Cohort(
         network=networks[0][0],
@@ -81,16 +81,17 @@ def prepare(setting: Setting) -> Prepared:
         ],
         scaling=scaling_of(pool, device),
         training=setting.sequence.training_under(PROTOCOL),
-        batch_orders=lambda task, count: _streams(setting, "batch order", task, count),
-        strategy_noise=lambda task: _streams(setting, "strategy", task),
+        batch_orders=lambda task, count: streams(setting, "batch order", task, count),
+        strategy_noise=lambda task: streams(setting, "strategy", task),
     )
     return Prepared(cohort, pool.title, pool.fingerprint)
 
 
-def _initial(
+def initial_network(
     setting: Setting, pool: Pool, units: int, seed: int
 ) -> tuple[ModuleNetwork, Parameters]:
-    random = stream(*_names(setting, seed), "initial weights")
+    """Return the network and the initial parameters of one seed, on the CPU."""
+    random = stream(*names_of(setting, seed), "initial weights")
     shape = pool.train_images.shape[1:]
     return initial_parameters(setting.sequence.network, shape, units, int(random.integers(2**63)))
 
@@ -110,14 +111,16 @@ def _task_data(
         for task in range(setting.sequence.scenario.tasks):
             row = [one_seed[task] for one_seed in recipes]
             positions = [getattr(recipe, part) for recipe in row]
-            names = [(*_names(setting, seed), "image noise", pool_name) for seed in setting.seeds]
+            names = [(*names_of(setting, seed), "image noise", pool_name) for seed in setting.seeds]
             built[part].append(build_task(images, labels, row, positions, names, device))
     return built["train"], built["test"]
 
 
-def _names(setting: Setting, seed: int) -> tuple[str | int, ...]:
+def names_of(setting: Setting, seed: int) -> tuple[str | int, ...]:
+    """Return the names that all random streams of one seed begin with."""
     return (PROTOCOL.name, PROTOCOL.version, setting.sequence.name, seed)
 
 
-def _streams(setting: Setting, *names: str | int) -> list[np.random.Generator]:
-    return [stream(*_names(setting, seed), *names) for seed in setting.seeds]
+def streams(setting: Setting, *names: str | int) -> list[np.random.Generator]:
+    """Return the stream of a purpose, one per seed."""
+    return [stream(*names_of(setting, seed), *names) for seed in setting.seeds]

@@ -64,9 +64,32 @@ class Protocol:
         return ProtocolStamp(self.name, self.version, digest(dataclasses.asdict(self)))
 
 
+@dataclass(frozen=True)
+class Grading:
+    """The fixed choices of measuring how far apart the tasks of a sequence are.
+
+    Versioned apart from the protocol: records of runs do not depend on it. A task's images are
+    dealt out to ``parts``; each part is trained on alone, for as many steps as the protocol
+    takes on the whole task. The cut-offs are reasoned in this room's README.
+    """
+
+    name: str = "driftboard-grading"
+    version: int = 1
+    parts: int = 2
+    near_below: float = 0.5
+    far_from: float = 1.2
+    reliable_from: float = 0.5
+    refused_below: float = 0.3
+
+    def stamp(self) -> ProtocolStamp:
+        """Return name, version and hash, as every grade record carries them."""
+        return ProtocolStamp(self.name, self.version, digest(dataclasses.asdict(self)))
+
+
 def digest(value: Any) -> str:
     """Return the SHA-256 hex digest of plain data, by way of canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 PROTOCOL = Protocol()
+GRADING = Grading()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -19,9 +20,8 @@ from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.grid import Request, jobs_for
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.scenarios import Recipe
 from driftboard.suite.splits import cached_splits
-from driftboard.suite.worker import Job, execute, prepare_process
+from driftboard.suite.worker import prepare_process
 
 CONVOLUTION_COST = 30.0
 """Roughly how much longer an image takes in a small ResNet than in an MLP; for estimates only."""
@@ -32,18 +32,33 @@ Progress = Callable[[float, float, str], None]
 """Called with work done, work in all, and the cell group that has just moved on."""
 
 
+class Executable(Protocol):
+    """What a worker process can do: it names everything and carries nothing, so it is small."""
+
+    @property
+    def label(self) -> str:
+        """What a progress bar and a failure call it."""
+
+    @property
+    def steps(self) -> int:
+        """How often ``execute`` reports."""
+
+    def execute(self, on_step: Callable[[], None]) -> None:
+        """Do it, calling ``on_step`` at every step."""
+
+
 @dataclass(frozen=True)
 class Planned:
     """A job and an estimate of its work, counted in images of an MLP."""
 
-    job: Job
+    job: Executable
     work: float
-    tasks: int
+    cells: int
 
 
 @dataclass(frozen=True)
 class Step:
-    """A worker's message: one more task of a job is done."""
+    """A worker's message: one more step of a job is done."""
 
     label: str
     work: float
@@ -65,14 +80,25 @@ def plan(request: Request) -> list[Planned]:
         seeds = request.seeds(sequence)
         recipes = cached_splits(sequence, pool, PROTOCOL, seeds, request.purpose)[0]
         for job in jobs_for(request, sequence, pool, recipes):
-            planned.append(Planned(job, _work(job, sequence.network, recipes), len(recipes)))
+            images = sum(len(recipe.train) for recipe in recipes) * len(job.seeds)
+            planned.append(Planned(job, work_on(sequence.network, images), len(job.seeds)))
     return planned
 
 
-def _work(job: Job, network: str, recipes: list[Recipe]) -> float:
-    images = sum(len(recipe.train) for recipe in recipes)
-    factor = 1.0 if network.startswith("mlp") else CONVOLUTION_COST
-    return factor * images * len(job.seeds)
+def work_on(network: str, images: int) -> float:
+    """Return the estimated work of training on so many images."""
+    return images * (1.0 if network.startswith("mlp") else CONVOLUTION_COST)
+
+
+def worker_count(device: str, wanted: int | None) -> int:
+    """Return how many worker processes to start: as wanted, else one per core or for CUDA."""
+    if wanted is not None:
+        return wanted
+    if device == "cuda":
+        return 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager
@@ -162,11 +188,10 @@ def _end_with_parent() -> None:
 
 
 def _execute(item: Planned) -> str | None:
-    job = item.job
-    label = f"{job.sequence} / {job.strategy}"
-    share = item.work / item.tasks
+    label = item.job.label
+    share = item.work / item.job.steps
     try:
-        execute(job, lambda _: _parent[0].put(Step(label, share)))
+        item.job.execute(lambda: _parent[0].put(Step(label, share)))
     except DriftboardError as error:
         return f"{label}: {error}"
     except (MemoryError, torch.OutOfMemoryError):

@@ -44,9 +44,19 @@ class Job:
     data: Path | None
     results: Path
     device: str
+    steps: int  # the number of tasks: how often ``execute`` reports
+
+    @property
+    def label(self) -> str:
+        """What a progress bar and a failure call it."""
+        return f"{self.sequence} / {self.strategy}"
+
+    def execute(self, on_step: Callable[[], None]) -> None:
+        """Train and write."""
+        train(self, on_step)
 
 
-def execute(job: Job, on_task: Callable[[int], None] = lambda _: None) -> None:
+def train(job: Job, on_step: Callable[[], None]) -> None:
     """Run a job and write the records that are not there yet.
 
     A cohort is always trained whole, also where some of its records exist: how learners are
@@ -60,12 +70,12 @@ def execute(job: Job, on_task: Callable[[int], None] = lambda _: None) -> None:
     if cohort.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     lane = choose_lane(sequence.network, cohort.device)
-    outcome = run(cohort, loaded.strategy, lane, on_task)
+    outcome = run(cohort, loaded.strategy, lane, lambda _: on_step())
     environment = Environment(
         driftboard=version("driftboard"),
         python=platform.python_version(),
         torch=str(torch.__version__),
-        device=_device_name(cohort.device),
+        device=device_name(cohort.device),
         lane=lane,
         cohort=job.seeds,
     )
@@ -151,9 +161,10 @@ def _peak_memory(device: torch.device) -> int:
     return peak if platform.system() == "Darwin" else 1024 * peak
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """Return what a record says of a device."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.getdevice_name(device)
     return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
 
 

@@ -123,7 +123,7 @@ def test_help_names_commands_and_options(call, command, words):
 def test_sequences_as_json_are_complete_and_light():
     out, codes, loaded = call_apart(["sequences", "--json"])
     assert codes == [0]
-    assert set(loaded) <= {"numpy"}
+    assert set(loaded) <= {"numpy", "scipy"}
     listed = json.loads(out)
     assert [entry["name"] for entry in listed] == list(registered())
     for entry in listed:
@@ -133,6 +133,10 @@ def test_sequences_as_json_are_complete_and_light():
         assert entry["scenario"]["class"] == type(sequence.scenario).__name__
         assert entry["training"]["batch_size"] == sequence.training_under().batch_size
         assert (entry["source"], entry["network"]) == (sequence.source, sequence.network)
+    split = listed[0]["grade"]
+    assert split["distance_low"] < split["distance"] < split["distance_high"]
+    assert (split["level"], split["seeds"]) == ("far", 5)
+    assert listed[-1]["grade"] is None
 
 
 def test_sequences_of_one_tier(call):

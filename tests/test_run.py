@@ -450,10 +450,10 @@ def test_failure_is_told_where_it_leaves_no_board(bench, run_here, tmp_path):
 
 
 def test_progress_counts_all_work_once(bench, run_here, tmp_path, monkeypatch):
-    from driftboard.suite import runner
+    from driftboard.suite import progress as progress_bar
 
     told = []
-    run_jobs = runner.run_jobs
+    run_jobs = progress_bar.run_jobs
 
     def listening(planned, workers, progress):
         def heard(done, total, label):
@@ -462,7 +462,7 @@ def test_progress_counts_all_work_once(bench, run_here, tmp_path, monkeypatch):
 
         return run_jobs(planned, workers, heard)
 
-    monkeypatch.setattr(runner, "run_jobs", listening)
+    monkeypatch.setattr(progress_bar, "run_jobs", listening)
     code, _, _ = run_here(tmp_path / "out", "sgd", "noop")
     assert code == 0
     assert len(told) == 2 * 2 + 2 * 3  # two strategies, sequences of two and of three tasks

@@ -1,0 +1,102 @@
+"""``driftboard grade``: measure how far apart the tasks of sequences are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from driftboard.suite.errors import one_line
+
+if TYPE_CHECKING:
+    from driftboard.suite.grades import GradeRecord
+    from driftboard.suite.sequences import Sequence
+
+
+def grade(
+    sequence: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Sequences or patterns such as 'fashion-*'.", show_default="the suite quick"
+        ),
+    ] = None,
+    sequence_file: Annotated[
+        list[Path] | None,
+        typer.Option(help="A Python file that defines sequences of your own; may be repeated."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many of the protocol's seeds.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="The results folder; grading into it again goes on where it was.")
+    ] = Path("driftboard-results"),
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The data folder.", envvar="DRIFTBOARD_DATA", show_default=False),
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train.")
+    ] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Worker processes.", show_default="one per CPU core, one for CUDA"
+        ),
+    ] = None,
+) -> None:
+    """Measure the parameter distance between the tasks of sequences.
+
+    Trains on separate parts of every task from one initialisation, writes a grade record per
+    sequence and a table of all pairs of tasks. Stopped at any moment, the same command goes on.
+    """
+    from rich.console import Console
+
+    from driftboard.suite.grade_tables import GRADE_LEGEND, pair_table, terminal_table
+    from driftboard.suite.grading_plan import GradeRequest, grade_records, plan_grading
+    from driftboard.suite.grid import resolve_device
+    from driftboard.suite.loading import load_sequences
+    from driftboard.suite.progress import run_with_progress
+    from driftboard.suite.records import write_atomically
+    from driftboard.suite.runner import worker_count, worker_processes
+
+    chosen = _chosen(load_sequences(tuple(sequence_file or ())), sequence, bool(sequence_file))
+    request = GradeRequest(chosen, seeds, data, out, resolve_device(device))
+    console = Console(stderr=True)
+    count = worker_count(request.device, workers)
+    console.print(
+        f"{len(chosen)} sequences, {request.cell_count()} seeds of them, on {request.device} "
+        f"with {count} worker(s); results in {out}",
+        highlight=False,
+    )
+    try:
+        with worker_processes(count, request.device) as processes:
+            failures = run_with_progress(
+                lambda: plan_grading(request), request.cell_count(), processes, console
+            )
+    except KeyboardInterrupt:
+        console.print(
+            f"stopped; what is done is kept in {out}: the same command goes on from there",
+            highlight=False,
+        )
+        raise typer.Exit(130) from None
+    records: list[GradeRecord] = grade_records(request)
+    if records:
+        Console().print(terminal_table(records))
+        typer.echo(GRADE_LEGEND)
+        pairs = out / "grades" / "pairs.csv"
+        write_atomically(pairs, pair_table(records).encode())
+        typer.echo(f"grade records and every pair of tasks: {pairs.parent}")
+    for line in failures:
+        typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _chosen(
+    known: "dict[str, Sequence]", patterns: list[str] | None, own: bool
+) -> "tuple[Sequence, ...]":
+    from driftboard.suite.sequences import find_sequences
+
+    if patterns:
+        return tuple(find_sequences(patterns, known).values())
+    tier = "own" if own else "quick"
+    return tuple(value for value in known.values() if value.tier == tier)

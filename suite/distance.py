@@ -1,0 +1,162 @@
+"""Parameter distance between tasks, from inner products of independently found solutions.
+
+Let ``t_k^a = w_k^a - w_0`` be what training alone on part ``a`` of task k's data, from the seeded
+initialisation ``w_0``, adds to it. The cross-validated relative distance of tasks k and l is
+
+    D2 = <t_k^a - t_l^a, t_k^b - t_l^b> / ( (<t_k^a, t_k^b> + <t_l^a, t_l^b>) / 2 ),  a != b.
+
+Noise of one part is independent of that of another, so numerator and denominator are free of it:
+in linear regression D2 estimates ``||w*_k - w*_l||^2`` relative to the mean squared norm of both
+truths, whatever the number of samples and the noise. It is 0 for the same task, 1 at an angle of
+60 degrees, 2 for unrelated tasks and more for opposed ones, and it may be slightly negative. The
+cross-validated form is that of the crossnobis distance (Walther et al. 2016, NeuroImage 137).
+
+All of it follows from the matrix of inner products of one seed, shape (tasks, parts, tasks,
+parts), with entry ``[k, a, l, b]`` for ``<t_k^a, t_l^b>``. NumPy only.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+Products = NDArray[np.float64]
+"""Inner products of one seed, shape (tasks, parts, tasks, parts)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its 95 % interval over ``n`` seeds; NaN bounds with one seed."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairMeasures:
+    """What is known of the distance of two tasks, over all seeds.
+
+    ``distance`` is D2. The naive measures compare two trainings as they are and do not vanish
+    for equal tasks: ``naive_norm`` is ``||t_k - t_l||``, ``naive_relative`` that over the root
+    of the mean squared norm of both, ``noise_floor`` what ``naive_relative`` is between two
+    parts of the same task. ``reliability`` is ``<t^a, t^b> / ||t||^2``, at most about 1.
+    """
+
+    first: int
+    second: int
+    distance: Estimate
+    naive_norm: float
+    naive_relative: float
+    noise_floor: float
+    reliability: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """Averages over the parts of one seed, for a pair of tasks."""
+
+    numerator: float
+    scale: float
+    naive_square: float
+    norm_square: float
+    floor_square: float
+
+
+def sequence_distance(products: Sequence[Products]) -> Estimate:
+    """Return the mean D2 of consecutive tasks, with its jackknife interval over seeds.
+
+    Args:
+        products: one entry per seed; at least one, with at least two tasks and two parts.
+    """
+    tasks = products[0].shape[0]
+    terms = [[_terms(seed, k, k + 1) for seed in products] for k in range(tasks - 1)]
+
+    def mean_over_pairs(kept: Sequence[int]) -> float:
+        return sum(_relative(pair, kept) for pair in terms) / (tasks - 1)
+
+    return jackknife(mean_over_pairs, len(products))
+
+
+def pair_measures(products: Sequence[Products], first: int, second: int) -> PairMeasures:
+    """Return all measures of the distance of two tasks, pooled over seeds."""
+    terms = [_terms(seed, first, second) for seed in products]
+    norm_square = _mean([term.norm_square for term in terms])
+    naive_square = _mean([term.naive_square for term in terms])
+    floor_square = _mean([term.floor_square for term in terms])
+    return PairMeasures(
+        first=first,
+        second=second,
+        distance=jackknife(lambda kept: _relative(terms, kept), len(terms)),
+        naive_norm=math.sqrt(max(naive_square, 0.0)),
+        naive_relative=_root_ratio(naive_square, norm_square),
+        noise_floor=_root_ratio(floor_square, norm_square),
+        reliability=_mean([term.scale for term in terms]) / norm_square if norm_square else 0.0,
+    )
+
+
+def sequence_reliability(products: Sequence[Products]) -> float:
+    """Return the reliability of all solutions together: mean <t^a, t^b> over mean ||t||^2."""
+    tasks = products[0].shape[0]
+    terms = [_terms(seed, k, k) for seed in products for k in range(tasks)]
+    norm_square = _mean([term.norm_square for term in terms])
+    return _mean([term.scale for term in terms]) / norm_square if norm_square else 0.0
+
+
+def jackknife(statistic: Callable[[Sequence[int]], float], count: int) -> Estimate:
+    """Return a statistic of ``count`` units with Student's t interval from leaving out one each.
+
+    The interval is centred on the statistic of all units (Efron and Tibshirani 1993, chapter
+    11); ``statistic`` is given the numbers of the units that it may use.
+    """
+    everyone = list(range(count))
+    value = statistic(everyone)
+    if count < 2:
+        return Estimate(value, math.nan, math.nan, count)
+    without = [statistic([unit for unit in everyone if unit != left]) for left in everyone]
+    centre = _mean(without)
+    spread = (count - 1) / count * math.fsum((one - centre) ** 2 for one in without)
+    half = float(stdtrit(count - 1, 0.975)) * math.sqrt(spread)
+    return Estimate(value, value - half, value + half, count)
+
+
+def _terms(products: Products, k: int, l: int) -> _Terms:  # noqa: E741
+    kk, ll = products[k, :, k, :], products[l, :, l, :]
+    kl = products[k, :, l, :]
+    difference = kk - kl - kl.T + ll  # [a, b]: <t_k^a - t_l^a, t_k^b - t_l^b>
+    norm_square = (_within(kk) + _within(ll)) / 2
+    scale = (_across(kk) + _across(ll)) / 2
+    return _Terms(
+        numerator=_across(difference),
+        scale=scale,
+        naive_square=_within(difference),
+        norm_square=norm_square,
+        floor_square=2 * (norm_square - scale),
+    )
+
+
+def _across(matrix: Products) -> float:
+    """Return the mean over pairs of different parts."""
+    parts = len(matrix)
+    return float((matrix.sum() - np.trace(matrix)) / (parts * (parts - 1)))
+
+
+def _within(matrix: Products) -> float:
+    return float(np.trace(matrix) / len(matrix))
+
+
+def _relative(terms: Sequence[_Terms], kept: Sequence[int]) -> float:
+    scale = math.fsum(terms[seed].scale for seed in kept)
+    return math.fsum(terms[seed].numerator for seed in kept) / scale if scale else math.nan
+
+
+def _root_ratio(square: float, unit: float) -> float:
+    return math.sqrt(max(square, 0.0) / unit) if unit else math.nan
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

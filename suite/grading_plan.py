@@ -1,0 +1,97 @@
+"""What a grading asks for, what of it is done, and the jobs that measure the rest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from driftboard.suite.data import Pool, load_pool
+from driftboard.suite.errors import RecordError
+from driftboard.suite.grades import GradeRecord, grade_path, merged, read_grade, write_record
+from driftboard.suite.grading import GradeJob, measured_sequence
+from driftboard.suite.protocol import GRADING, PROTOCOL
+from driftboard.suite.runner import Planned, work_on
+from driftboard.suite.sequences import Sequence
+from driftboard.suite.splits import cached_splits
+
+SEEDS_AT_ONCE = 5
+"""Seeds of one job; fewer would stack less, more would leave cores idle."""
+
+
+@dataclass(frozen=True)
+class GradeRequest:
+    """What a grading was asked for."""
+
+    sequences: tuple[Sequence, ...]
+    seed_count: int | None  # the first so many of each tier's seeds; None takes all
+    data: Path | None
+    results: Path
+    device: str
+
+    def seeds(self, sequence: Sequence) -> tuple[int, ...]:
+        """Return the seeds that a sequence is measured with."""
+        return PROTOCOL.seeds_of(sequence.tier)[: self.seed_count]
+
+    def cell_count(self) -> int:
+        """Return the number of measurements asked for, done or not."""
+        return sum(len(self.seeds(sequence)) for sequence in self.sequences)
+
+
+def plan_grading(request: GradeRequest) -> list[Planned]:
+    """Return the jobs that measure what is missing.
+
+    Raises:
+        DataError: a data set is missing or broken.
+        RecordError: a measurement in the results folder does not belong to this grading.
+    """
+    planned = []
+    pools: dict[str, Pool] = {}
+    for sequence in request.sequences:
+        if sequence.source not in pools:
+            pools = {sequence.source: load_pool(sequence.source, request.data)}
+        tested = measured_sequence(sequence)
+        all_seeds = PROTOCOL.seeds_of(sequence.tier)
+        pool = pools[sequence.source]
+        recipes = cached_splits(tested, pool, PROTOCOL, all_seeds, "test")[0]
+        images = sum(len(recipe.train) for recipe in recipes)
+        done = {seed for seed in request.seeds(sequence) if _is_done(request, sequence, seed)}
+        wanted = request.seeds(sequence)
+        for start in range(0, len(wanted), SEEDS_AT_ONCE):
+            group = wanted[start : start + SEEDS_AT_ONCE]
+            if done.issuperset(group):
+                continue
+            job = GradeJob(sequence, group, request.data, request.results, request.device)
+            work = work_on(sequence.network, images * len(group) * GRADING.parts)
+            planned.append(Planned(job, work, len(group)))
+    return planned
+
+
+def grade_records(request: GradeRequest) -> list[GradeRecord]:
+    """Write the record of every sequence whose seeds are all measured, and return these."""
+    records = []
+    for sequence in request.sequences:
+        paths = [_seed_file(request, sequence, seed) for seed in request.seeds(sequence)]
+        found = [read_grade(path) for path in paths if path.exists()]
+        if found and (len(found) == len(paths) or found[0].refusal is not None):
+            records.append(merged(found))
+            write_record(grade_path(request.results, sequence.name), records[-1])
+    return records
+
+
+def _seed_file(request: GradeRequest, sequence: Sequence, seed: int) -> Path:
+    return request.results / "grades" / sequence.name / f"seed-{seed:04d}.json"
+
+
+def _is_done(request: GradeRequest, sequence: Sequence, seed: int) -> bool:
+    path = _seed_file(request, sequence, seed)
+    if not path.exists():
+        return False
+    record = read_grade(path)
+    for what, found, wanted in (
+        ("grading", record.grading, GRADING.stamp()),
+        ("protocol", record.protocol, PROTOCOL.stamp()),
+        ("version of the sequence", record.sequence.hash, sequence.hash()),
+    ):
+        if found != wanted:
+            raise RecordError(
+                f"{path} belongs to another {what}; delete it, or choose another --out"
+            )
+    return True

@@ -7,7 +7,7 @@ functions *of one learner*. The engine runs them for one seed or maps them over 
 indexing, no in-place change of an argument and no random number of one's own making.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -57,8 +57,8 @@ class Network(Protocol):
 class Examples:
     """Labelled images of one learner."""
 
-    images: Tensor  # float, (n, channels, height, width)
-    labels: Tensor  # int64, (n,): the right unit of the head
+    images: Tensor  # float, (n, channels, height, width); in regression (n, features)
+    labels: Tensor  # int64, (n,): the right unit of the head; in regression float, the target
     allowed: Tensor  # bool, (n, head units): the units an answer is chosen from
 
     def slices(self, size: int) -> "Iterator[Examples]":
@@ -84,14 +84,25 @@ class Task:
     units: Tensor  # int64, (classes of the task,): the same units as numbers
     initial: Parameters  # the seeded initialisation, the same for every strategy
     noise: Tensor  # float in [0, 1), (n,): one uniform number per example, the strategy's own
+    regression: bool = False  # the head is one unit that predicts a number, always allowed
 
     def logits(self, parameters: Parameters, examples: Examples) -> Tensor:
-        """Return logits, shape (n, head units); units that are not allowed are far below all."""
-        return masked(self.network.logits(parameters, examples.images), examples.allowed)
+        """Return logits, shape (n, head units); units that are not allowed are far below all.
+
+        In regression these are the predictions, shape (n, 1).
+        """
+        logits = self.network.logits(parameters, examples.images)
+        return logits if self.regression else masked(logits, examples.allowed)
 
     def loss(self, parameters: Parameters, examples: Examples) -> Tensor:
-        """Return the mean cross-entropy over ``examples``, a scalar, over the allowed units."""
-        return F.cross_entropy(self.logits(parameters, examples), examples.labels)
+        """Return the mean cross-entropy over ``examples``, a scalar, over the allowed units.
+
+        In regression it is half the mean squared error.
+        """
+        logits = self.logits(parameters, examples)
+        if self.regression:
+            return 0.5 * F.mse_loss(logits.squeeze(-1), examples.labels)
+        return F.cross_entropy(logits, examples.labels)
 
     def gradient(self, parameters: Parameters) -> Parameters:
         """Return the gradient of the mean loss over all of the task's training data."""
@@ -132,6 +143,21 @@ class UpdatePlan:
 
 
 @dataclass(frozen=True)
+class Range:
+    """Values of a hyper-parameter that are worth trying, from ``low`` to ``high``."""
+
+    low: float
+    high: float
+    logarithmic: bool = False
+
+    def at(self, place: float) -> float:
+        """Return the value at a place in [0, 1]."""
+        if self.logarithmic:
+            return float(self.low ** (1 - place) * self.high**place)
+        return self.low + place * (self.high - self.low)
+
+
+@dataclass(frozen=True)
 class Strategy:
     """Base of all strategies: trains everything, restarts nothing, remembers nothing.
 
@@ -154,6 +180,9 @@ class Strategy:
 
     role: ClassVar[Literal["ranked", "bound"]] = "ranked"
     """Bounds are shown as reference rows and not ranked."""
+
+    search: ClassVar[Mapping[str, Range]] = {}
+    """What ``driftboard tune`` tries besides the learning rate: fields of type float."""
 
     trains_on_all_tasks: ClassVar[bool] = False
     """Only for the bound ``joint``: its training data are those of all tasks so far."""

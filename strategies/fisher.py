@@ -11,6 +11,10 @@ arXiv 2502.11756) compares them. ``labels`` says over which labels y the expecta
 - ``batch``: the *legacy* form of some libraries, the square of a mini-batch's mean gradient with
   the true labels, averaged over batches. It depends on the batch size and is no Fisher; it is
   kept so that results obtained with it can be compared.
+
+In regression ``p`` is a normal distribution of variance 1 around the prediction. The expectation
+over y then leaves the mean of the prediction's squared gradient (Pascanu and Bengio 2014,
+arXiv 1301.3584); only ``exact`` is defined.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,9 +49,14 @@ def diagonal_fisher(task: Task, parameters: Parameters, *, labels: str = "exact"
     that no example allows get exactly 0. Networks that consist of Linear layers only are treated
     in closed form, tens of times faster than per-sample gradients one by one; all others in
     the general form. Both give the same values up to rounding.
+
+    Raises:
+        ValueError: ``labels`` is none of LABELS, or other than ``exact`` in regression.
     """
     if labels not in LABELS:
         raise ValueError(f"labels must be one of {', '.join(LABELS)}, not {labels!r}")
+    if task.regression and labels != "exact":
+        raise ValueError(f"labels must be 'exact' in regression, not {labels!r}")
     if labels == "batch":
         return _squared_batch_gradients(task, parameters)
     layers = _layers_with_closed_form(task, parameters)
@@ -99,12 +108,12 @@ def _linear_squares(
             return output + taps[name]
 
         with _hooks(layers, tap):
-            return F.log_softmax(task.logits(parameters, examples), dim=-1), inputs
+            return _scores(task, parameters, examples), inputs
 
     tracked: Any = vjp(forward, taps, has_aux=True)
-    log_probabilities, pull, inputs = tracked
+    scores, pull, inputs = tracked
     squares = _zeros(taps)
-    for chosen, weight in _draws(labels, task.units, log_probabilities, examples.labels, noise):
+    for chosen, weight in _draws(labels, task, scores, examples.labels, noise):
         (deltas,) = pull(chosen)
         squares = _plus(
             squares, {name: weight[:, None] * delta.square() for name, delta in deltas.items()}
@@ -125,15 +134,13 @@ def _general_squares(
     def squares(image: Tensor, label: Tensor, allowed: Tensor, number: Tensor) -> Parameters:
         example = Examples(image[None], label[None], allowed[None])
 
-        def log_softmax(parameters: Parameters) -> Tensor:
-            return F.log_softmax(task.logits(parameters, example), dim=-1)
+        def scores_at(parameters: Parameters) -> Tensor:
+            return _scores(task, parameters, example)
 
-        tracked: Any = vjp(log_softmax, parameters)
-        log_probabilities, pull = tracked
+        tracked: Any = vjp(scores_at, parameters)
+        scores, pull = tracked
         total = _zeros(parameters)
-        for chosen, weight in _draws(
-            labels, task.units, log_probabilities, example.labels, number[None]
-        ):
+        for chosen, weight in _draws(labels, task, scores, example.labels, number[None]):
             (gradient,) = pull(chosen)
             total = _plus(
                 total, {name: weight[0] * value.square() for name, value in gradient.items()}
@@ -144,23 +151,33 @@ def _general_squares(
     return {name: value.sum(0) for name, value in each.items()}
 
 
+def _scores(task: Task, parameters: Parameters, examples: Examples) -> Tensor:
+    """Return what is differentiated: log-probabilities, (n, units), or predictions, (n, 1)."""
+    logits = task.logits(parameters, examples)
+    return logits if task.regression else F.log_softmax(logits, dim=-1)
+
+
 def _draws(
-    labels: str, active: Tensor, log_probabilities: Tensor, true_labels: Tensor, noise: Tensor
+    labels: str, task: Task, scores: Tensor, true_labels: Tensor, noise: Tensor
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield pairs of one-hot labels, shape (n, units), and their weights, shape (n,).
 
-    The weights of one example sum to 1. Exactly, only the ``active`` units of the task need a
-    turn: all others have probability 0.
+    The weights of one example sum to 1. Exactly, only the units of the task need a turn: all
+    others have probability 0. In regression the one unit has the weight 1, because the squared
+    error of the drawn y, by which its squared gradient is multiplied, has the mean 1.
     """
-    units = torch.arange(log_probabilities.shape[-1], device=log_probabilities.device)
-    if labels == "exact":
-        probabilities = log_probabilities.exp()
-        for unit in active:
-            chosen = (units == unit).to(log_probabilities.dtype)
-            yield chosen.expand_as(log_probabilities), probabilities @ chosen
+    if task.regression:
+        yield torch.ones_like(scores), torch.ones_like(noise)
         return
-    drawn = true_labels if labels == "empirical" else _sample(log_probabilities.exp(), noise)
-    yield (drawn[:, None] == units).to(log_probabilities.dtype), torch.ones_like(noise)
+    units = torch.arange(scores.shape[-1], device=scores.device)
+    if labels == "exact":
+        probabilities = scores.exp()
+        for unit in task.units:
+            chosen = (units == unit).to(scores.dtype)
+            yield chosen.expand_as(scores), probabilities @ chosen
+        return
+    drawn = true_labels if labels == "empirical" else _sample(scores.exp(), noise)
+    yield (drawn[:, None] == units).to(scores.dtype), torch.ones_like(noise)
 
 
 def _sample(probabilities: Tensor, noise: Tensor) -> Tensor:

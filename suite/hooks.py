@@ -37,6 +37,7 @@ class CohortTask:
     units: Tensor
     initial: Parameters
     noise: Tensor
+    regression: bool = False
 
     def tensors(self) -> tuple[Any, ...]:
         """Return all tensors, in the order that ``view`` takes them."""
@@ -52,8 +53,11 @@ class CohortTask:
 
     def view(self, tensors: tuple[Any, ...]) -> Task:
         """Return one learner's task, given that learner's part of ``tensors``."""
-        images, labels, allowed, *rest = tensors
-        return Task(self.index, self.network, Examples(images, labels, allowed), *rest)
+        images, labels, allowed, classes, units, initial, noise = tensors
+        examples = Examples(images, labels, allowed)
+        return Task(
+            self.index, self.network, examples, classes, units, initial, noise, self.regression
+        )
 
 
 class Hooks:
@@ -63,7 +67,9 @@ class Hooks:
         self._strategy = strategy
         self._task = task
         self._lift = lift(lane)
-        self._stacks_plain_loss = lane == "stacked" and not overrides(strategy, "loss")
+        self._stacks_plain_loss = (
+            lane == "stacked" and not overrides(strategy, "loss") and not task.regression
+        )
         self.corrects = overrides(strategy, "correct")
         self.constrains = overrides(strategy, "constrain")
 

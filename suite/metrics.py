@@ -46,3 +46,24 @@ def forward_transfer(accuracy: Matrix, untrained: NDArray[np.float64]) -> float:
     is over all tasks but the first.
     """
     return float((np.diagonal(accuracy, offset=1) - untrained[1:]).mean())
+
+
+# The same of a matrix of losses: ``loss[t, k]`` on task k after training task t, any range.
+
+
+def average_loss(loss: Matrix) -> float:
+    """Return the mean loss over all tasks after the last one."""
+    return float(loss[-1].mean())
+
+
+def task_loss(loss: Matrix) -> float:
+    """Return the mean loss on each task right after training it."""
+    return float(np.diagonal(loss).mean())
+
+
+def loss_forgetting(loss: Matrix) -> float:
+    """Return forgetting: loss at the end minus loss right after a task.
+
+    The mean over all tasks but the last; negative where later tasks helped.
+    """
+    return float((loss[-1, :-1] - np.diagonal(loss)[:-1]).mean())

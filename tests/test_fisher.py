@@ -250,6 +250,29 @@ def test_an_evenly_spread_sample_of_labels_gives_the_exact_fisher(make_task):
         assert ((sampled[name] - value).abs() <= largest[name] / count + 1e-12).all()
 
 
+@pytest.mark.parametrize("module", [mlp, Repeated, Tokens])
+def test_regression_has_the_mean_squared_gradient_of_the_prediction(make_task, module):
+    layers = module()
+    task = make_task(nn.Sequential(layers, nn.Linear(4, 1)), shape=(1, 2, 3), units=1)
+    targets = replace(task.examples, labels=task.examples.images.flatten(1).sum(1))
+    task = replace(task, examples=targets, regression=True)
+    parameters = {name: value.clone().requires_grad_() for name, value in task.initial.items()}
+    predictions = task.network.logits(parameters, task.examples.images)[:, 0]
+    expected = {name: torch.zeros_like(value) for name, value in parameters.items()}
+    for prediction in predictions:
+        gradients = torch.autograd.grad(prediction, list(parameters.values()), retain_graph=True)
+        for name, gradient in zip(parameters, gradients, strict=True):
+            expected[name] += gradient**2 / len(predictions)
+
+    found = diagonal_fisher(task, task.initial)
+
+    assert bool(fisher._layers_with_closed_form(task, task.initial)) == (module is mlp)
+    torch.testing.assert_close(found, expected, **EXACT)
+    for labels in ("sampled", "empirical", "batch"):
+        with pytest.raises(ValueError, match=f"must be 'exact' in regression, not '{labels}'"):
+            diagonal_fisher(task, task.initial, labels=labels)
+
+
 def test_sampled_labels_average_to_the_exact_fisher(make_task):
     task = make_task(mlp(), shape=(1, 2, 3), units=4, count=20)
     random = torch.Generator().manual_seed(1)

@@ -1,0 +1,1 @@
+"""Linear sequences: tasks whose errors are known exactly, to calibrate everything else on."""

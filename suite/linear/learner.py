@@ -1,0 +1,234 @@
+"""Learners of a linear sequence under any strategy: its hooks as they are, training solved."""
+
+from collections.abc import Callable
+from collections.abc import Sequence as Several
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+from torch.utils import _pytree as pytree
+
+from driftboard.strategies.base import Block, Memory, Parameters, Strategy, overrides
+from driftboard.suite.errors import StrategyError
+from driftboard.suite.hooks import CohortTask, Hooks
+from driftboard.suite.linear.draws import LinearData
+from driftboard.suite.linear.setting import LinearSetting
+from driftboard.suite.linear.solutions import least_squares, stationary_point
+from driftboard.suite.networks import ModuleNetwork
+
+SHARED, OWN = "shared.weight", "own.weight"
+
+POINTS_AT_ONCE = 32
+"""At how many points of every learner gradients are corrected at once; bounds the memory."""
+
+Noise = Callable[[int], Several[np.random.Generator]]
+"""(task) -> one generator per seed, the strategy's own."""
+
+
+@dataclass(frozen=True)
+class LinearOutcome:
+    """What L learners did, float64 unless said otherwise; blocks are the shared and the own one."""
+
+    untrained: Tensor  # (L, tasks), excess losses before the first task
+    excess: Tensor  # (L, tasks, tasks), [:, k, i] on task i after training task k
+    share: Tensor  # (L, tasks, 2), of the plans
+    restart: Tensor  # bool, (L, tasks, 2), of the plans
+    update_norms: Tensor  # (L, tasks, 2), from the solution of the task before
+    solution_norms: Tensor  # (L, tasks, 2)
+    drift_norms: Tensor  # (L, tasks, 2), from the first task's solution
+    memory_bytes: tuple[int, ...]  # per task, of one learner
+
+
+class _Weights(nn.Linear):
+    """A Linear layer without a bias, whose weights are given with every call and never drawn."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__(inputs, 1, bias=False, dtype=torch.float64)
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+
+
+class _TwoBlocks(nn.Module):
+    """``u . x_shared + q . x_own``."""
+
+    def __init__(self, shared: int, own: int) -> None:
+        super().__init__()
+        self.shared = _Weights(shared)
+        self.own = _Weights(own)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return predictions, shape (n, 1), for inputs of shape (n, parameters)."""
+        split = self.shared.in_features
+        result: Tensor = self.shared(inputs[:, :split]) + self.own(inputs[:, split:])
+        return result
+
+
+def linear_network(setting: LinearSetting) -> ModuleNetwork:
+    """Return the network with the blocks ``shared`` and, as its head, ``own``."""
+    blocks = (Block("shared", (SHARED,)), Block("own", (OWN,)))
+    return ModuleNetwork(_TwoBlocks(setting.shared, setting.own), blocks)
+
+
+@torch.no_grad()
+def run(
+    setting: LinearSetting, strategy: Strategy, data: LinearData, noise: Noise
+) -> LinearOutcome:
+    """Train all learners through all tasks, every one to convergence.
+
+    Args:
+        setting: the sequence.
+        strategy: any strategy that overrides neither ``loss`` nor ``constrain``, and whose
+            ``correct`` is affine in the parameters.
+        data: what ``draw`` returned for the setting.
+        noise: the source of ``task.noise``; learners are dealt to its seeds in order.
+
+    Raises:
+        StrategyError: the strategy cannot be solved, or one of its hooks breaks the interface.
+    """
+    _refuse_what_has_no_solution(strategy)
+    truths = data.truths
+    weights = torch.zeros_like(truths[:, 0])
+    first, memory = weights, Memory()
+    untrained = _excess(weights, truths)
+    rows: list[Tensor] = []
+    shares: list[Tensor] = []
+    restarts: list[Tensor] = []
+    updates: list[Tensor] = []
+    solutions: list[Tensor] = []
+    drifts: list[Tensor] = []
+    sizes: list[int] = []
+    for index in range(setting.tasks):
+        before = weights
+        task = _cohort_task(setting, strategy, data, index, noise)
+        hooks = Hooks(strategy, task, "stacked")
+        plan, memory = hooks.begin(_parameters(setting, before), memory)
+        start = torch.where(_spread(setting, plan.restart), 0.0, before)
+        share = _spread(setting, plan.share.double())
+        if hooks.corrects:
+            weights = _solve_corrected(setting, strategy, hooks, task, start, share, memory)
+        else:
+            weights = least_squares(task.images, task.labels, start, share)
+        solution, memory = hooks.finish(_parameters(setting, weights), memory)
+        weights = _weights(solution)
+        first = weights if index == 0 else first
+        shares.append(plan.share.double())
+        restarts.append(plan.restart)
+        updates.append(_block_norms(setting, weights - before))
+        solutions.append(_block_norms(setting, weights))
+        drifts.append(_block_norms(setting, weights - first))
+        rows.append(_excess(weights, truths))
+        sizes.append(_bytes(memory) // truths.shape[0])
+    return LinearOutcome(
+        untrained=untrained,
+        excess=torch.stack(rows, dim=1),
+        share=torch.stack(shares, dim=1),
+        restart=torch.stack(restarts, dim=1),
+        update_norms=torch.stack(updates, dim=1),
+        solution_norms=torch.stack(solutions, dim=1),
+        drift_norms=torch.stack(drifts, dim=1),
+        memory_bytes=tuple(sizes),
+    )
+
+
+def _refuse_what_has_no_solution(strategy: Strategy) -> None:
+    for hook in ("loss", "constrain"):
+        if overrides(strategy, hook):
+            raise StrategyError(
+                f"strategy '{strategy.name}' cannot run on linear sequences: they are solved in "
+                f"closed form and know begin(), correct() and finish(), not {hook}()"
+            )
+
+
+def _cohort_task(
+    setting: LinearSetting, strategy: Strategy, data: LinearData, index: int, noise: Noise
+) -> CohortTask:
+    """Return the task's data, or those of all tasks so far if that is what it trains on."""
+    seen = slice(0 if strategy.trains_on_all_tasks else index, index + 1)
+    inputs = torch.cat(data.inputs[seen], dim=1)
+    learners, count, _ = inputs.shape
+    numbers = [generator.random((setting.draws, count)) for generator in noise(index)]
+    return CohortTask(
+        index=index,
+        network=linear_network(setting),
+        images=inputs,
+        labels=torch.cat(data.targets[seen], dim=1),
+        allowed=torch.ones(learners, count, 1, dtype=torch.bool),
+        classes=torch.ones(learners, 1, dtype=torch.bool),
+        units=torch.zeros(learners, 1, dtype=torch.int64),
+        initial=_parameters(setting, torch.zeros_like(data.truths[:, 0])),
+        noise=torch.from_numpy(np.concatenate(numbers)),
+        regression=True,
+    )
+
+
+def _solve_corrected(
+    setting: LinearSetting,
+    strategy: Strategy,
+    hooks: Hooks,
+    task: CohortTask,
+    start: Tensor,
+    share: Tensor,
+    memory: Memory,
+) -> Tensor:
+    """Return where training with the strategy's corrected gradients ends."""
+    moving = share > 0
+    trained = [name for name, part in _parameters(setting, moving).items() if bool(part.any())]
+    if not trained:
+        return start
+    count = task.labels.shape[1]
+    curvature = task.images.mT @ task.images / count
+    pull = (task.images.mT @ task.labels[..., None])[..., 0] / count
+
+    def corrected(gradient: Tensor, weights: Tensor) -> Tensor:
+        # As in training by steps, a block that only some learners freeze has a gradient of 0.
+        parts = _parameters(setting, torch.where(moving, gradient, 0.0))
+        given = {name: parts[name] for name in trained}
+        result = hooks.correct(given, _parameters(setting, weights), memory)
+        return _weights({name: result.get(name, part) for name, part in parts.items()})
+
+    def slope(weights: Tensor) -> Tensor:
+        gradient = torch.einsum("lij,plj->pli", curvature, weights) - pull
+        return vmap(corrected, chunk_size=POINTS_AT_ONCE)(gradient, weights)
+
+    solution, ends = stationary_point(slope, start, share)
+    if not bool(ends.all()):
+        raise StrategyError(
+            f"strategy '{strategy.name}' cannot run on linear sequences: correct() must be affine "
+            f"in the parameters and lead to convergence (task {task.index + 1})"
+        )
+    return solution
+
+
+def _parameters(setting: LinearSetting, weights: Tensor) -> Parameters:
+    """Return weights, shape (L, parameters), as the network's parameters."""
+    shared, own = torch.split(weights, [setting.shared, setting.own], dim=1)
+    return {SHARED: shared[:, None], OWN: own[:, None]}
+
+
+def _weights(parameters: Parameters) -> Tensor:
+    """Return parameters as weights, shape (L, parameters)."""
+    return torch.cat([parameters[SHARED], parameters[OWN]], dim=-1)[:, 0]
+
+
+def _spread(setting: LinearSetting, blocks: Tensor) -> Tensor:
+    """Return values of the blocks, shape (L, 2), repeated for every weight."""
+    return blocks.repeat_interleave(torch.tensor([setting.shared, setting.own]), dim=1)
+
+
+def _excess(weights: Tensor, truths: Tensor) -> Tensor:
+    """Return the excess losses of weights on all tasks, shape (L, tasks)."""
+    return (weights[:, None] - truths).square().sum(dim=2)
+
+
+def _block_norms(setting: LinearSetting, weights: Tensor) -> Tensor:
+    """Return the Euclidean norm of every block, shape (L, 2)."""
+    parts = torch.split(weights, [setting.shared, setting.own], dim=1)
+    return torch.stack([part.norm(dim=1) for part in parts], dim=1)
+
+
+def _bytes(memory: Memory) -> int:
+    leaves = pytree.tree_leaves(memory)
+    return sum(leaf.numel() * leaf.element_size() for leaf in leaves)

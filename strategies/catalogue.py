@@ -7,6 +7,7 @@ from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.frozen import Frozen
 from driftboard.strategies.hybrid import Hybrid
 from driftboard.strategies.initialized import Initialized
+from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.strategies.sgd import Sgd
 
 BUILTIN: dict[str, Strategy] = {
@@ -24,3 +25,10 @@ BUILTIN: dict[str, Strategy] = {
     "joint": Joint(),
 }
 """Name on the board -> strategy with its settings, in the board's order."""
+
+FURTHER: dict[str, Strategy] = {
+    "constrained": Constrained(share=0.1),
+    "fraction": Fraction(),
+    "ball": Ball(),
+}
+"""Known by name like those above, but run only when named: bases for settings of one's own."""

@@ -1,11 +1,12 @@
 """The controls: on every new task each block moves by a constant share of what it would."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
-from driftboard.strategies.base import Memory, Parameters, Strategy, Task, UpdatePlan
+from driftboard.strategies.base import Memory, Parameters, Range, Strategy, Task, UpdatePlan
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Constrained(Strategy):
 
     name: ClassVar[str] = "constrained"
     summary: ClassVar[str] = "Every block continues, by a constant share of what training would do."
+    search: ClassVar[Mapping[str, Range]] = {
+        "share": Range(0.03, 1.0, logarithmic=True),
+        "first_block": Range(0.0, 1.0),
+    }
     literature: ClassVar[str] = "After He, Bai, Yang 2026, arXiv 2602.20796"
 
     def __post_init__(self) -> None:

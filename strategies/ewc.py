@@ -1,9 +1,10 @@
 """Elastic weight consolidation: a quadratic pull towards the last solution."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from driftboard.strategies.base import Memory, Parameters, Strategy, Task
+from driftboard.strategies.base import Memory, Parameters, Range, Strategy, Task
 from driftboard.strategies.fisher import LABELS, diagonal_fisher
 
 
@@ -33,6 +34,7 @@ class Ewc(Strategy):
 
     name: ClassVar[str] = "ewc"
     summary: ClassVar[str] = "Every block trains, pulled towards the last solution by its Fisher."
+    search: ClassVar[Mapping[str, Range]] = {"strength": Range(3.0, 300.0, logarithmic=True)}
     literature: ClassVar[str] = "Kirkpatrick et al. 2017; online form Schwarz et al. 2018"
 
     def __post_init__(self) -> None:

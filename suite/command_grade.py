@@ -9,15 +9,16 @@ from driftboard.suite.errors import one_line
 
 if TYPE_CHECKING:
     from driftboard.suite.grades import GradeRecord
-    from driftboard.suite.sequences import Sequence
 
 
 def grade(
     sequence: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Sequences or patterns such as 'fashion-*'.", show_default="the suite quick"
-        ),
+        typer.Argument(help="Sequences or patterns such as 'fashion-*'.", show_default="all"),
+    ] = None,
+    suite: Annotated[
+        Literal["quick", "core", "full"] | None,
+        typer.Option(help="The tier of sequences to grade.", show_default="quick"),
     ] = None,
     sequence_file: Annotated[
         list[Path] | None,
@@ -57,8 +58,10 @@ def grade(
     from driftboard.suite.progress import run_with_progress
     from driftboard.suite.records import write_atomically
     from driftboard.suite.runner import worker_count, worker_processes
+    from driftboard.suite.sequences import choose_sequences
 
-    chosen = _chosen(load_sequences(tuple(sequence_file or ())), sequence, bool(sequence_file))
+    known = load_sequences(tuple(sequence_file or ()))
+    chosen = choose_sequences(known, suite, sequence, bool(sequence_file))
     request = GradeRequest(chosen, seeds, data, out, resolve_device(device))
     console = Console(stderr=True)
     count = worker_count(request.device, workers)
@@ -89,14 +92,3 @@ def grade(
         typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
     if failures:
         raise typer.Exit(1)
-
-
-def _chosen(
-    known: "dict[str, Sequence]", patterns: list[str] | None, own: bool
-) -> "tuple[Sequence, ...]":
-    from driftboard.suite.sequences import find_sequences
-
-    if patterns:
-        return tuple(find_sequences(patterns, known).values())
-    tier = "own" if own else "quick"
-    return tuple(value for value in known.values() if value.tier == tier)

@@ -88,7 +88,7 @@ def _plain_grade(grade: "Grade | None") -> dict[str, Any] | None:
 
 def strategies(as_json: JsonOption = False) -> None:
     """List the built-in strategies: their parameters and where each comes from."""
-    from driftboard.strategies.catalogue import BUILTIN
+    from driftboard.strategies.catalogue import BUILTIN, FURTHER
 
     if as_json:
         content = [
@@ -99,7 +99,7 @@ def strategies(as_json: JsonOption = False) -> None:
                 "summary": strategy.summary,
                 "literature": strategy.literature,
             }
-            for name, strategy in BUILTIN.items()
+            for name, strategy in (BUILTIN | FURTHER).items()
         ]
         typer.echo(json.dumps(content, indent=1))
         return
@@ -107,7 +107,7 @@ def strategies(as_json: JsonOption = False) -> None:
     from rich.table import Table
 
     table = Table("strategy", "role", "parameters", "from the second task on", "literature")
-    for name, strategy in BUILTIN.items():
+    for name, strategy in (BUILTIN | FURTHER).items():
         parameters = ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(strategy).items())
         table.add_row(name, strategy.role, parameters, strategy.summary, strategy.literature)
     Console().print(table)

@@ -10,7 +10,6 @@ from driftboard.suite.errors import DriftboardError, one_line
 
 if TYPE_CHECKING:
     from driftboard.suite.grid import Request
-    from driftboard.suite.sequences import Sequence
 
 Tier = Literal["quick", "core", "full"]
 
@@ -125,6 +124,7 @@ def _request(
     from driftboard.strategies.catalogue import BUILTIN
     from driftboard.suite.grid import Request, resolve_device
     from driftboard.suite.loading import load_sequences, load_strategy
+    from driftboard.suite.sequences import choose_sequences
 
     loaded = tuple(load_strategy(text) for text in strategies or BUILTIN)
     names = [item.stamp.name for item in loaded]
@@ -136,7 +136,7 @@ def _request(
             f"or choose another with --reference"
         )
     return Request(
-        sequences=_chosen(load_sequences(tuple(files or ())), tier, patterns, bool(files)),
+        sequences=choose_sequences(load_sequences(tuple(files or ())), tier, patterns, bool(files)),
         sequence_files=tuple(files or ()),
         strategies=loaded,
         seed_count=seed_count,
@@ -145,19 +145,6 @@ def _request(
         data=data,
         device=resolve_device(device),
     )
-
-
-def _chosen(
-    known: "dict[str, Sequence]", tier: Tier | None, patterns: list[str] | None, own: bool
-) -> "tuple[Sequence, ...]":
-    """Return the sequences of a tier, or those that match patterns, or the user's own."""
-    from driftboard.suite.sequences import find_sequences
-
-    tier_names: set[str] = {tier, "own"} if tier else {"quick", "core", "full", "own"}
-    if tier is None and not patterns:
-        tier_names = {"own"} if own else {"quick"}
-    candidates = {name: value for name, value in known.items() if value.tier in tier_names}
-    return tuple(find_sequences(patterns or ["*"], candidates).values())
 
 
 def _show_board(results: Path, reference: str) -> None:

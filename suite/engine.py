@@ -75,17 +75,22 @@ class Outcome:
 
 
 def run(
-    cohort: Cohort, strategy: Strategy, lane: Lane, on_task: Callable[[int], None] = lambda _: None
+    cohort: Cohort,
+    strategy: Strategy,
+    lane: Lane,
+    on_task: Callable[[int], None] = lambda _: None,
+    memory: Memory | None = None,
 ) -> Outcome:
     """Train a cohort through all tasks, testing all tasks after each.
 
-    ``on_task`` is called with the number of tasks done, for progress.
+    ``on_task`` is called with the number of tasks done, for progress. ``memory`` is what the
+    learners bring along, tensors with a leading dimension S; by default nothing.
 
     Raises:
         StrategyError: a hook of the strategy raised, or returned something of the wrong shape.
     """
     parameters = {name: value.clone() for name, value in cohort.initial.items()}
-    memory: Memory = {}
+    memory = memory or {}
     outcome = Outcome(_count_all(cohort, parameters, lane))
     finite = torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
     first = parameters

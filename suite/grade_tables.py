@@ -39,7 +39,9 @@ GRADE_LEGEND = (
 
 def terminal_table(records: Sequence[GradeRecord]) -> Table:
     """Return one row per sequence: distance with interval, reliability, grade."""
-    table = Table("sequence", "distance", "rel.", "grade", "note", box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("sequence", "distance", "rel.", "grade", "note"):
+        table.add_column(column, no_wrap=column != "note")
     for grade in map(grade_of, records):
         table.add_row(grade.sequence, *grade_cells(grade), grade.note)
     return table

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from driftboard.strategies.base import Strategy
-from driftboard.strategies.catalogue import BUILTIN
+from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.networks import is_network_name
 from driftboard.suite.protocol import PROTOCOL
@@ -25,6 +25,8 @@ from driftboard.suite.sequences import Sequence
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 RESERVED = "overall"
+RATE = "rate"
+HIGHEST_RATE = 100.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class LoadedStrategy:
     specification: str
     strategy: Strategy
     stamp: StrategyStamp
+    rate: float = 1.0  # times the protocol's learning rate
 
 
 def load_strategy(specification: str) -> LoadedStrategy:
@@ -42,15 +45,17 @@ def load_strategy(specification: str) -> LoadedStrategy:
     Args:
         specification: ``NAME`` of a built-in one, ``FILE.py`` with one strategy class, or
             ``FILE.py:CLASS``; each may be followed by ``,parameter=value`` any number of times,
-            which also becomes part of the name on the board.
+            which also becomes part of the name on the board. Besides the strategy's own fields
+            ``rate`` is a parameter of all: it multiplies the protocol's learning rate.
 
     Raises:
         StrategyError: with one line that says what is wrong and what to do.
     """
     base, *settings = specification.split(",")
     name, strategy = _from_file(base) if ".py" in base else _built_in(base)
+    rate: float | None = None
     if settings:
-        strategy, suffix = _with_parameters(strategy, settings, name)
+        strategy, rate, suffix = _with_parameters(strategy, settings, name)
         name = f"{name}-{suffix}"
     if not NAME.fullmatch(name):
         raise StrategyError(
@@ -58,16 +63,15 @@ def load_strategy(specification: str) -> LoadedStrategy:
             "dots, hyphens and underscores"
         )
     source = Path(inspect.getfile(type(strategy))).read_bytes()
-    stamp = StrategyStamp(
-        name, strategy.role, dataclasses.asdict(strategy), hashlib.sha256(source).hexdigest()
-    )
+    parameters = dataclasses.asdict(strategy) | ({} if rate is None else {RATE: rate})
+    stamp = StrategyStamp(name, strategy.role, parameters, hashlib.sha256(source).hexdigest())
     if not _fits_a_record(stamp):
         raise StrategyError(
             f"{name}: no record can hold role '{stamp.role}' with parameters {stamp.parameters}; "
             "the role is 'ranked' or 'bound', numbers are finite, text is one line of up to 200 "
             "characters"
         )
-    return LoadedStrategy(specification, strategy, stamp)
+    return LoadedStrategy(specification, strategy, stamp, 1.0 if rate is None else rate)
 
 
 def _fits_a_record(stamp: StrategyStamp) -> bool:
@@ -133,9 +137,10 @@ def _problem(sequence: Sequence, known: dict[str, Sequence]) -> str | None:
 
 
 def _built_in(name: str) -> tuple[str, Strategy]:
-    if name in BUILTIN:
-        return name, BUILTIN[name]
-    near = difflib.get_close_matches(name, BUILTIN, n=3, cutoff=0.4)
+    known = BUILTIN | FURTHER
+    if name in known:
+        return name, known[name]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else "see `driftboard strategies`"
     raise StrategyError(f"there is no strategy '{name}'; {hint}")
 
@@ -164,7 +169,7 @@ def _from_file(text: str) -> tuple[str, Strategy]:
         )
     chosen = classes[class_name] if class_name else next(iter(classes.values()))
     name = str(chosen.name)
-    if name in BUILTIN or not name:
+    if name in BUILTIN | FURTHER or not name:
         raise StrategyError(
             f"{file}: give {chosen.__name__} a name of its own, "
             f"'{name}' is {'taken' if name else 'empty'}"
@@ -184,11 +189,20 @@ def _instance(chosen: type[Strategy], file: str) -> Strategy:
             raise StrategyError(
                 f"{file}: field '{field.name}' of {chosen.__name__} must be bool, int, float or str"
             )
+        if field.name == RATE:
+            raise StrategyError(
+                f"{file}: call the field '{RATE}' of {chosen.__name__} something else: that is the "
+                "factor of the learning rate, which every strategy has"
+            )
     return strategy
 
 
-def _with_parameters(strategy: Strategy, settings: list[str], name: str) -> tuple[Strategy, str]:
+def _with_parameters(
+    strategy: Strategy, settings: list[str], name: str
+) -> tuple[Strategy, float | None, str]:
+    """Return the strategy with its parameters set, the rate if it is, and the name's suffix."""
     known = {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)}
+    known[RATE] = 1.0
     changes: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -196,12 +210,18 @@ def _with_parameters(strategy: Strategy, settings: list[str], name: str) -> tupl
             names = ", ".join(known) or "none"
             raise StrategyError(f"'{setting}' does not set a parameter of {name}; it has: {names}")
         changes[key] = _parse(text, known[key], setting)
+    own = {key: value for key, value in changes.items() if key != RATE}
+    rate = changes.get(RATE)
+    if rate is not None and not 0 < rate <= HIGHEST_RATE:
+        raise StrategyError(
+            f"{name}: rate must be above 0 and at most {HIGHEST_RATE:g}, not {rate}"
+        )
     try:
-        changed = dataclasses.replace(strategy, **changes)
+        changed = dataclasses.replace(strategy, **own)
     except Exception as error:  # as above
         raise StrategyError(f"{name}: {error}") from error
     suffix = "-".join(f"{key}-{value}" for key, value in changes.items()).lower()
-    return changed, suffix.replace("_", "-").replace("+", "")
+    return changed, rate, suffix.replace("_", "-").replace("+", "")
 
 
 def _parse(text: str, model: bool | int | float | str, setting: str) -> bool | int | float | str:

@@ -86,6 +86,24 @@ class Grading:
         return ProtocolStamp(self.name, self.version, digest(dataclasses.asdict(self)))
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """The fixed choices of tuning: how many trials, and which learning rates.
+
+    ``lowest_rate`` and ``highest_rate`` are factors of the protocol's learning rate.
+    """
+
+    name: str = "driftboard-tuning"
+    version: int = 1
+    trials: int = 8
+    lowest_rate: float = 0.1
+    highest_rate: float = 3.0
+
+    def stamp(self) -> ProtocolStamp:
+        """Return name, version and hash, as every tuning record carries them."""
+        return ProtocolStamp(self.name, self.version, digest(dataclasses.asdict(self)))
+
+
 def digest(value: Any) -> str:
     """Return the SHA-256 hex digest of plain data, by way of canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
@@ -93,3 +111,4 @@ def digest(value: Any) -> str:
 
 PROTOCOL = Protocol()
 GRADING = Grading()
+TUNING = Tuning()

@@ -80,3 +80,21 @@ def find_sequences(patterns: Iterable[str], sequences: dict[str, Sequence]) -> d
             raise DriftboardError(f"there is no sequence '{pattern}'; {hint}")
         found.update(matches)
     return {name: sequence for name, sequence in sequences.items() if name in found}
+
+
+def choose_sequences(
+    known: dict[str, Sequence], tier: str | None, patterns: Iterable[str] | None, own: bool
+) -> tuple[Sequence, ...]:
+    """Return the sequences of a tier, or those that match patterns, or the user's own.
+
+    Without tier and patterns that is the user's own, where there are any, and else ``quick``;
+    with ``own``, they belong to every tier.
+
+    Raises:
+        DriftboardError: a pattern matches nothing.
+    """
+    tiers = {tier, "own"} if tier else {sequence.tier for sequence in known.values()}
+    if tier is None and not patterns:
+        tiers = {"own"} if own else {"quick"}
+    candidates = {name: value for name, value in known.items() if value.tier in tiers}
+    return tuple(find_sequences(patterns or ["*"], candidates).values())

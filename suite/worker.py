@@ -7,7 +7,7 @@ import os
 import platform
 import resource
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -67,6 +67,9 @@ def train(job: Job, on_step: Callable[[], None]) -> None:
     setting = Setting(sequence, job.seeds, job.run_seeds, job.purpose, job.data, job.device)
     prepared = prepare(setting)
     cohort = prepared.for_strategy(setting, loaded.stamp.name)
+    training = cohort.training
+    scaled = replace(training, learning_rate=training.learning_rate * loaded.rate)
+    cohort = replace(cohort, training=scaled)
     if cohort.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     lane = choose_lane(sequence.network, cohort.device)

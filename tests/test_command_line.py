@@ -371,7 +371,7 @@ def test_values_out_of_range_are_refused(call, arguments, tmp_path):
 
 
 def test_suite_and_own_sequences_together(tmp_path):
-    from driftboard.suite.command_run import _chosen
+    from driftboard.suite.sequences import choose_sequences
     from driftboard.suite.loading import load_sequences
 
     file = Path(tmp_path, "own.py")
@@ -383,7 +383,7 @@ def test_suite_and_own_sequences_together(tmp_path):
     known = load_sequences((file,))
 
     def names(*choice):
-        return [sequence.name for sequence in _chosen(known, *choice)]
+        return [sequence.name for sequence in choose_sequences(known, *choice)]
 
     quick = [name for name, sequence in known.items() if sequence.tier == "quick"]
     assert names(None, None, True) == ["mine"]

@@ -1,0 +1,130 @@
+"""``driftboard sweep``: accuracy and forgetting against the size of the update."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from driftboard.suite.errors import DriftboardError, one_line
+
+if TYPE_CHECKING:
+    from driftboard.suite.sequences import Sequence
+
+MAGNITUDES = {
+    "fraction": (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    "ball": (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0),
+}
+
+
+def sweep(
+    sequence: Annotated[str, typer.Argument(help="A sequence, see 'driftboard sequences'.")],
+    by: Annotated[
+        Literal["fraction", "ball"],
+        typer.Option(
+            help="What is swept: the fraction of the finished update that is taken, or the radius "
+            "of the ball around the last solution."
+        ),
+    ] = "fraction",
+    magnitudes: Annotated[
+        str | None, typer.Option(help="Numbers with commas between.", show_default="a grid of 12")
+    ] = None,
+    sequence_file: Annotated[
+        list[Path] | None, typer.Option(help="A Python file that defines sequences of your own.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many of the protocol's seeds.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="The results folder; a sweep into it again goes on where it was.")
+    ] = Path("driftboard-results"),
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The data folder.", envvar="DRIFTBOARD_DATA", show_default=False),
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train.")
+    ] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Worker processes.", show_default="one per CPU core, one for CUDA"
+        ),
+    ] = None,
+) -> None:
+    """Sweep the update magnitude on one sequence: a curve with intervals, and its optimum.
+
+    Writes curve.md, curve.csv, curve.svg and curve.png. Stopped at any moment, the same command
+    goes on.
+    """
+    from rich.console import Console
+
+    from driftboard.leaderboard.magnitude_curve import files_of, optimum_text, sweep_of
+    from driftboard.leaderboard.magnitude_figure import write_figures
+    from driftboard.suite.grid import resolve_device
+    from driftboard.suite.progress import run_with_progress
+    from driftboard.suite.protocol import PROTOCOL
+    from driftboard.suite.records import write_atomically
+    from driftboard.suite.runner import worker_count, worker_processes
+    from driftboard.suite.sweep import SweepRequest, plan_sweep, sweep_records
+
+    chosen = _one_sequence(sequence, tuple(sequence_file or ()))
+    grid = _parsed(magnitudes, by) if magnitudes else MAGNITUDES[by]
+    used = PROTOCOL.seeds_of(chosen.tier)[:seeds]
+    request = SweepRequest(chosen, by, grid, used, data, out, resolve_device(device))
+    console = Console(stderr=True)
+    count = worker_count(request.device, workers)
+    console.print(
+        f"{chosen.name}: {len(used)} seeds x {len(grid)} magnitudes, on {request.device} with "
+        f"{count} worker(s); results in {out}",
+        highlight=False,
+    )
+    try:
+        with worker_processes(count, request.device) as processes:
+            failures = run_with_progress(lambda: plan_sweep(request), len(used), processes, console)
+    except KeyboardInterrupt:
+        console.print(
+            f"stopped; what is done is kept in {out}: the same command goes on from there",
+            highlight=False,
+        )
+        raise typer.Exit(130) from None
+    records = sweep_records(request)
+    if len(records) == len(used):
+        folder = out / "sweeps" / f"{chosen.name}-by-{by}"
+        curves = sweep_of(records)
+        for name, text in files_of(curves, shlex.join(["driftboard", *sys.argv[1:]])).items():
+            write_atomically(folder / name, text.encode())
+        write_figures(curves, folder)
+        for curve in curves.curves:
+            typer.echo(optimum_text(curves, curve))
+        typer.echo(f"wrote curve.md, curve.csv, curve.svg and curve.png in {folder}")
+    for line in failures:
+        typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _one_sequence(name: str, files: tuple[Path, ...]) -> "Sequence":
+    from driftboard.suite.loading import load_sequences
+    from driftboard.suite.sequences import find_sequences
+
+    found = find_sequences([name], load_sequences(files))
+    if len(found) > 1:
+        raise DriftboardError(f"'{name}' names {len(found)} sequences; a sweep takes one")
+    return next(iter(found.values()))
+
+
+def _parsed(text: str, by: str) -> tuple[float, ...]:
+    """Return the magnitudes in ascending order, each once."""
+    try:
+        numbers = sorted({float(part) for part in text.split(",")})
+    except ValueError as error:
+        raise DriftboardError(
+            f"'{text}' is not a list of numbers; write e.g. --magnitudes 0,0.5,1"
+        ) from error
+    highest = 1.0 if by == "fraction" else float("inf")
+    if not all(0 <= number <= highest and number < float("inf") for number in numbers):
+        limits = "between 0 and 1" if by == "fraction" else "finite and at least 0"
+        raise DriftboardError(f"'{text}': every {by} must be {limits}")
+    return tuple(numbers)

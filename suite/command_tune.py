@@ -1,0 +1,127 @@
+"""``driftboard tune``: choose a strategy's settings on the tuning seeds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from driftboard.suite.errors import one_line
+
+if TYPE_CHECKING:
+    from driftboard.suite.tuning import TuningRecord
+
+
+def tune(
+    strategy: Annotated[
+        list[str], typer.Argument(help="NAME, FILE.py or FILE.py:CLASS; several at once.")
+    ],
+    suite: Annotated[
+        Literal["quick", "core", "full"] | None,
+        typer.Option(help="The tier of sequences to tune on.", show_default="quick"),
+    ] = None,
+    sequence: Annotated[
+        list[str] | None,
+        typer.Option(help="A sequence or pattern such as 'fashion-*'; may be repeated."),
+    ] = None,
+    sequence_file: Annotated[
+        list[Path] | None, typer.Option(help="A Python file that defines sequences of your own.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="The folder for all trials; tuning into it again goes on.")
+    ] = Path("driftboard-tuning"),
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The data folder.", envvar="DRIFTBOARD_DATA", show_default=False),
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train.")
+    ] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Worker processes.", show_default="one per CPU core, one for CUDA"
+        ),
+    ] = None,
+) -> None:
+    """Give every strategy the same number of trials and write down what each reached.
+
+    Trains on the tuning seeds, tests on a part of the training images: nothing that is reported
+    is looked at. Stopped at any moment, the same command goes on.
+    """
+    from rich.console import Console
+
+    from driftboard.suite.grid import Request, claim_folder, resolve_device
+    from driftboard.suite.loading import load_sequences, load_strategy
+    from driftboard.suite.progress import run_with_progress
+    from driftboard.suite.runner import plan, worker_count, worker_processes
+    from driftboard.suite.sequences import choose_sequences
+    from driftboard.suite.tuning import (
+        trial_specifications,
+        tuning_path,
+        tuning_record,
+        write_tuning,
+    )
+
+    files = tuple(sequence_file or ())
+    sequences = choose_sequences(load_sequences(files), suite, sequence, bool(files))
+    tuned = [load_strategy(text) for text in strategy]
+    trials = {loaded.stamp.name: trial_specifications(loaded) for loaded in tuned}
+    request = Request(
+        sequences=sequences,
+        sequence_files=files,
+        strategies=tuple(load_strategy(text) for texts in trials.values() for text in texts),
+        seed_count=None,
+        purpose="validation",
+        results=out,
+        data=data,
+        device=resolve_device(device),
+    )
+    claim_folder(out, request.purpose)
+    console = Console(stderr=True)
+    count = worker_count(request.device, workers)
+    console.print(
+        f"{len(tuned)} strategies x {len(next(iter(trials.values())))} trials x {len(sequences)} "
+        f"sequences, {request.cell_count()} cells, on {request.device} with {count} worker(s); "
+        f"results in {out}",
+        highlight=False,
+    )
+    try:
+        with worker_processes(count, request.device) as processes:
+            failures = run_with_progress(
+                lambda: plan(request), request.cell_count(), processes, console
+            )
+    except KeyboardInterrupt:
+        console.print(
+            f"stopped; what is done is kept in {out}: the same command goes on from there",
+            highlight=False,
+        )
+        raise typer.Exit(130) from None
+    if failures:
+        for line in failures:
+            typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
+        raise typer.Exit(1)
+    for name, specifications in trials.items():
+        record = tuning_record(specifications, sequences, out)
+        write_tuning(tuning_path(out, name), record)
+        _show(name, record)
+    typer.echo(f"tuning records: {out / 'tuning'}")
+
+
+def _show(name: str, record: "TuningRecord") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=name, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("", "setting", "Avg.Acc", "Forgetting", "Task.Acc", "diverged"):
+        table.add_column(column, justify="left" if column == "setting" else "right")
+    for place, trial in enumerate(record.trials):
+        table.add_row(
+            "*" if place == record.chosen else "",
+            trial.specification,
+            f"{100 * trial.avg_acc:.1f}",
+            f"{100 * trial.forgetting:.1f}",
+            f"{100 * trial.task_acc:.1f}",
+            str(trial.diverged),
+        )
+    Console().print(table)

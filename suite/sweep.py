@@ -1,0 +1,223 @@
+"""Sweeps: one strategy at many update magnitudes, as one cohort of seeds x magnitudes.
+
+Every learner of a seed has the same initialisation, data and batches, so the curve over
+magnitudes is paired by seed. A learner's magnitude lies in its memory from the start; see
+``strategies/magnitude.py``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from driftboard.strategies.base import Strategy
+from driftboard.strategies.magnitude import Ball, Fraction
+from driftboard.suite.data import load_pool
+from driftboard.suite.engine import Cohort, Outcome, run
+from driftboard.suite.lanes import choose_lane
+from driftboard.suite.preparation import Prepared, Setting, prepare
+from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.records import SequenceStamp
+from driftboard.suite.runner import Planned, work_on
+from driftboard.suite.sequences import Sequence
+from driftboard.suite.splits import cached_splits
+from driftboard.suite.sweep_records import (
+    SweepRecord,
+    check_sweep,
+    read_sweep,
+    sweep_path,
+    write_sweep,
+)
+from driftboard.suite.task_data import TaskData
+
+Kind = Literal["fraction", "ball"]
+STRATEGIES: dict[Kind, Strategy] = {"fraction": Fraction(), "ball": Ball()}
+
+LEARNERS_AT_ONCE = 40
+"""Learners of one job, about: more use more memory, fewer stack less."""
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What a sweep was asked for."""
+
+    sequence: Sequence
+    kind: Kind
+    magnitudes: tuple[float, ...]
+    seeds: tuple[int, ...]
+    data: Path | None
+    results: Path
+    device: str
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """Some seeds of a sweep, all magnitudes; writes one file per seed."""
+
+    request: SweepRequest
+    seeds: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """What a progress bar and a failure call it."""
+        return f"{self.request.sequence.name} by {self.request.kind}"
+
+    @property
+    def steps(self) -> int:
+        """How often ``execute`` reports: once per task and cohort."""
+        return self.request.sequence.scenario.tasks * len(_groups(self))
+
+    def execute(self, on_step: Callable[[], None]) -> None:
+        """Train and write."""
+        request = self.request
+        setting = Setting(
+            request.sequence,
+            self.seeds,
+            PROTOCOL.seeds_of(request.sequence.tier),
+            "test",
+            request.data,
+            request.device,
+        )
+        prepared = prepare(setting)
+        strategy = STRATEGIES[request.kind]
+        cohort = prepared.for_strategy(setting, strategy.name)
+        lane = choose_lane(request.sequence.network, cohort.device)
+        outcomes = []
+        for learners in _groups(self):
+            chosen = _learners(cohort, [seed for seed, _ in learners])
+            magnitudes = torch.tensor([m for _, m in learners], dtype=cohort.dtype)
+            memory = {"magnitude": magnitudes.to(cohort.device)}
+            outcomes.append(run(chosen, strategy, lane, lambda _: on_step(), memory))
+        for position, seed in enumerate(self.seeds):
+            record = _record(request, prepared, outcomes, position, len(self.seeds), seed)
+            write_sweep(
+                sweep_path(request.results, request.sequence.name, request.kind, seed), record
+            )
+
+
+def plan_sweep(request: SweepRequest) -> list[Planned]:
+    """Return the jobs that make what is missing.
+
+    Raises:
+        DataError: the data set is missing or broken.
+        RecordError: a file in the results folder does not belong to this sweep.
+    """
+    sequence = request.sequence
+    pool = load_pool(sequence.source, request.data)
+    all_seeds = PROTOCOL.seeds_of(sequence.tier)
+    recipes = cached_splits(sequence, pool, PROTOCOL, all_seeds, "test")[0]
+    images = sum(len(recipe.train) for recipe in recipes) * len(request.magnitudes)
+    missing = [seed for seed in request.seeds if not _is_done(request, seed)]
+    together = max(1, LEARNERS_AT_ONCE // len(request.magnitudes))
+    groups = [
+        tuple(missing[start : start + together]) for start in range(0, len(missing), together)
+    ]
+    return [
+        Planned(
+            SweepJob(request, group), work_on(sequence.network, images * len(group)), len(group)
+        )
+        for group in groups
+    ]
+
+
+def sweep_records(request: SweepRequest) -> list[SweepRecord]:
+    """Return the records of all seeds that are there."""
+    paths = [_path(request, seed) for seed in request.seeds]
+    return [read_sweep(path) for path in paths if path.exists()]
+
+
+def _is_done(request: SweepRequest, seed: int) -> bool:
+    path = _path(request, seed)
+    if not path.exists():
+        return False
+    check_sweep(path, read_sweep(path), request.sequence.hash(), request.magnitudes)
+    return True
+
+
+def _path(request: SweepRequest, seed: int) -> Path:
+    return sweep_path(request.results, request.sequence.name, request.kind, seed)
+
+
+def _groups(job: SweepJob) -> list[list[tuple[int, float]]]:
+    """Return the learners of every cohort as (position of the seed, magnitude)."""
+    learners = [
+        (seed, magnitude) for magnitude in job.request.magnitudes for seed in range(len(job.seeds))
+    ]
+    device = torch.device(job.request.device)
+    if choose_lane(job.request.sequence.network, device) == "solo":
+        return [[learner] for learner in learners]
+    return [learners]
+
+
+def _learners(cohort: Cohort, seeds: list[int]) -> Cohort:
+    """Return a cohort whose learners are those of the given positions, repeated as they stand."""
+    index = torch.tensor(seeds, device=cohort.device)
+
+    def data(task: TaskData) -> TaskData:
+        return TaskData(task.images[index], task.labels[index], task.active[index])
+
+    def repeated(values: list[Tensor]) -> list[Tensor]:
+        return [value[index] for value in values]
+
+    return replace(
+        cohort,
+        initial={name: value[index] for name, value in cohort.initial.items()},
+        train=[data(task) for task in cohort.train],
+        test=[data(task) for task in cohort.test],
+        classes=repeated(list(cohort.classes)),
+        # A generator per learner, so that learners of one seed draw the same numbers.
+        batch_orders=lambda task, count: [cohort.batch_orders(task, count)[seed] for seed in seeds],
+        strategy_noise=lambda task: [cohort.strategy_noise(task)[seed] for seed in seeds],
+    )
+
+
+def _record(
+    request: SweepRequest,
+    prepared: Prepared,
+    outcomes: list[Outcome],
+    position: int,
+    seeds: int,
+    seed: int,
+) -> SweepRecord:
+    """Return the record of one seed; learners are ordered by magnitude, then by seed."""
+    cohort = prepared.cohort
+    own = slice(position, None, seeds)
+
+    def of_seed(name: str) -> Tensor:
+        """Return what the outcomes hold under a name, shape (magnitudes, tasks, ...)."""
+        per_task = [torch.cat([getattr(o, name)[t] for o in outcomes]) for t in _tasks(cohort)]
+        return torch.stack([values[own] for values in per_task], dim=1)
+
+    sizes = [int((data.labels[position] >= 0).sum()) for data in cohort.test]
+    classes = [int(active[position].sum()) for active in cohort.classes]
+    chance = torch.tensor([round(n / c) for n, c in zip(sizes, classes, strict=True)])
+    finite = of_seed("finite")
+    # As in every record: once a learner has diverged, its counts are those of chance.
+    correct = torch.where(finite[:, :, None], of_seed("correct"), chance)
+    norms = torch.where(finite, of_seed("update_norms").norm(dim=2), 0.0)
+    return SweepRecord(
+        schema=1,
+        protocol=PROTOCOL.stamp(),
+        sequence=SequenceStamp(
+            name=request.sequence.name,
+            hash=request.sequence.hash(),
+            tier=request.sequence.tier,
+            data=prepared.data_title,
+            data_hash=prepared.data_hash,
+            blocks=tuple(block.name for block in cohort.network.blocks),
+        ),
+        kind=request.kind,
+        seed=seed,
+        magnitudes=request.magnitudes,
+        test_sizes=tuple(sizes),
+        correct=tuple(tuple(map(tuple, matrix)) for matrix in correct.tolist()),
+        update_norms=tuple(map(tuple, norms.tolist())),
+        diverged=tuple(not fine for fine in finite[:, -1].tolist()),
+    )
+
+
+def _tasks(cohort: Cohort) -> range:
+    return range(len(cohort.train))

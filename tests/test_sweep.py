@@ -1,0 +1,282 @@
+"""Sweeps: each learner is what a run at its magnitude is, and curves say what the records say."""
+
+import csv
+import io
+import json
+import sys
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+
+from driftboard.leaderboard.magnitude_curve import (
+    COLUMNS,
+    Measured,
+    csv_of,
+    curve_of,
+    markdown_of,
+    optimum_text,
+    sweep_of,
+)
+from driftboard.leaderboard.magnitude_figure import figure_bytes
+from driftboard.suite.command_line import main
+from driftboard.suite.errors import RecordError
+from driftboard.suite.protocol import PROTOCOL, Training
+from driftboard.suite.records import SequenceStamp
+from driftboard.suite.scenarios import Relabelled
+from driftboard.suite.sequences import Sequence
+from driftboard.suite.sweep_records import SweepRecord, read_sweep, sweep_path, write_sweep
+
+SMALL = Sequence(
+    name="small",
+    description="Words.",
+    source="digits",
+    scenario=Relabelled(3, 5),
+    network="mlp-16x2",
+    train_per_class=20,
+    test_per_class=20,
+    training=Training(epochs=2, minimum_steps=20, batch_size=20, learning_rate=0.05),
+)
+MAGNITUDES = {"fraction": (0.0, 0.4, 1.0), "ball": (0.0, 0.3, 100.0)}
+
+
+def swept(kind, tmp_path, seeds=(0, 1), magnitudes=None):
+    """Return the records of a small sweep, made in this process."""
+    from driftboard.suite.sweep import SweepJob, SweepRequest, sweep_records
+
+    grid = magnitudes or MAGNITUDES[kind]
+    request = SweepRequest(SMALL, kind, grid, seeds, None, tmp_path, "cpu")
+    steps = []
+    job = SweepJob(request, seeds)
+    job.execute(lambda: steps.append(1))
+    assert len(steps) == job.steps == 3
+    return sweep_records(request)
+
+
+def run_of(strategy, seeds=(0, 1)):
+    from driftboard.suite.engine import run
+    from driftboard.suite.preparation import Setting, prepare
+
+    setting = Setting(SMALL, seeds, PROTOCOL.seeds_of("own"), "test", None, "cpu")
+    return run(prepare(setting).for_strategy(setting, strategy.name), strategy, "stacked")
+
+
+@pytest.mark.parametrize("kind", ["fraction", "ball"])
+def test_every_learner_is_a_run_at_its_magnitude(tmp_path, kind):
+    from driftboard.strategies.magnitude import Ball, Fraction
+
+    records = swept(kind, tmp_path)
+    for place, magnitude in enumerate(MAGNITUDES[kind]):
+        alone = run_of(Fraction(magnitude) if kind == "fraction" else Ball(magnitude))
+        for position, record in enumerate(records):
+            norms = [norm[position].norm().item() for norm in alone.update_norms]
+            assert record.update_norms[place] == pytest.approx(norms, rel=1e-4, abs=1e-6)
+            counts = np.array([row[position].tolist() for row in alone.correct])
+            # The last bits of a sum depend on how many are stacked, so an image may tip over.
+            assert np.abs(np.array(record.correct[place]) - counts).max() <= 2
+        assert record.magnitudes[place] == magnitude
+
+
+@pytest.mark.parametrize("kind", ["fraction", "ball"])
+def test_the_ends_are_standing_still_and_plain_training(tmp_path, kind):
+    from driftboard.strategies.sgd import Sgd
+
+    plain = run_of(Sgd())
+    for position, record in enumerate(swept(kind, tmp_path)):
+        assert record.update_norms[0][1:] == (0.0, 0.0)
+        assert record.correct[0][0] == record.correct[0][1] == record.correct[0][2]
+        norms = [norm[position].norm().item() for norm in plain.update_norms]
+        assert record.update_norms[-1] == pytest.approx(norms, rel=1e-4)
+        assert record.update_norms[1][0] == pytest.approx(norms[0], rel=1e-4)
+
+
+def test_a_ball_bounds_every_later_update(tmp_path):
+    for record in swept("ball", tmp_path):
+        assert record.update_norms[1][1:] == pytest.approx((0.3, 0.3), rel=1e-5)
+
+
+def test_solo_learners_are_what_stacked_ones_are(tmp_path, monkeypatch):
+    from driftboard.suite import sweep
+
+    together = swept("fraction", tmp_path / "stacked")
+    monkeypatch.setattr(sweep, "choose_lane", lambda network, device: "solo")
+    request = sweep.SweepRequest(
+        SMALL, "fraction", MAGNITUDES["fraction"], (0, 1), None, tmp_path / "solo", "cpu"
+    )
+    steps = []
+    job = sweep.SweepJob(request, (0, 1))
+    job.execute(lambda: steps.append(1))
+    assert len(steps) == job.steps == 3 * 6
+    for one, other in zip(together, sweep.sweep_records(request), strict=True):
+        assert np.array(one.update_norms) == pytest.approx(np.array(other.update_norms), rel=1e-4)
+        assert np.abs(np.array(one.correct) - np.array(other.correct)).max() <= 2
+
+
+def test_diverged_learners_count_as_chance(tmp_path, monkeypatch):
+    from driftboard.suite import sweep
+
+    wild = replace(SMALL, training=replace(SMALL.training, learning_rate=1e6))
+    request = sweep.SweepRequest(wild, "fraction", (0.0, 1.0), (0,), None, tmp_path, "cpu")
+    sweep.SweepJob(request, (0,)).execute(lambda: None)
+    (record,) = sweep.sweep_records(request)
+    assert record.diverged == (True, True)
+    assert record.correct[1] == ((20, 20, 20),) * 3
+    assert record.update_norms[1] == (0.0, 0.0, 0.0)
+
+
+def make_sweep(correct, seed=0):
+    """Return a record of two tasks with 100 test images each; ``correct[m]`` is a matrix."""
+    magnitudes = tuple(place / 10 for place in range(len(correct)))
+    return SweepRecord(
+        schema=1,
+        protocol=PROTOCOL.stamp(),
+        sequence=SequenceStamp("made-up", "a" * 64, "own", "Data", "b" * 64, ("body", "head")),
+        kind="fraction",
+        seed=seed,
+        magnitudes=magnitudes,
+        test_sizes=(100, 100),
+        correct=tuple(tuple(map(tuple, matrix)) for matrix in correct),
+        update_norms=tuple((9.0, 2.0 * place) for place in range(len(correct))),
+        diverged=(False,) * len(correct),
+    )
+
+
+def test_curves_by_hand():
+    flat = [[80, 10], [80, 20]]  # Avg.Acc .5, forgetting 0, Task.Acc .5
+    good = [[80, 10], [70, 80]]  # Avg.Acc .75, forgetting .1, Task.Acc .8
+    sweep = sweep_of([make_sweep([flat, good], seed) for seed in range(3)])
+    avg, forgotten, task = sweep.curves
+    assert [one.mean for one in avg.intervals] == pytest.approx([0.5, 0.75])
+    assert [one.mean for one in forgotten.intervals] == pytest.approx([0.0, 0.1])
+    assert [one.mean for one in task.intervals] == pytest.approx([0.5, 0.8])
+    assert (avg.best, forgotten.best, task.best) == (1, 0, 1)
+    assert (avg.tied, forgotten.tied) == ((1,), (0,))
+    assert sweep.update_norms == (0.0, 2.0)
+    assert optimum_text(sweep, avg).startswith("Avg.Acc is best at fraction 0.1;")
+
+
+def test_what_seeds_cannot_tell_apart_is_tied():
+    values = [[0.5, 0.6, 0.7], [0.52, 0.58, 0.72], [0.1, 0.2, 0.3]]
+    curve = curve_of(Measured("avg_acc", "Avg.Acc", True, 0.0, 1.0, values))
+    assert curve.best == 1
+    assert curve.tied == (0, 1)
+    lower = curve_of(Measured("loss", "Loss", False, 0.0, 9.0, values))
+    assert (lower.best, lower.tied) == (2, (2,))
+
+
+def test_csv_and_markdown_say_the_same():
+    sweep = sweep_of([make_sweep([[[80, 10], [80, 20]], [[80, 10], [70, 80]]], s) for s in (0, 1)])
+    rows = list(csv.DictReader(io.StringIO(csv_of(sweep))))
+    assert tuple(rows[0]) == COLUMNS
+    assert len(rows) == 3 * 2
+    chosen = next(r for r in rows if (r["metric"], r["magnitude"]) == ("avg_acc", "0.1"))
+    assert (float(chosen["mean"]), chosen["best"], chosen["n"]) == (0.75, "1", "2")
+    text = markdown_of(sweep, "driftboard sweep made-up")
+    assert "| 0.1 | **75.0** [75.0, 75.0] | 10.0 [10.0, 10.0] | **80.0** [80.0, 80.0] |" in text
+    assert "Command: `driftboard sweep made-up`" in text
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_figures_are_the_same_bytes_every_time(kind):
+    sweep = sweep_of([make_sweep([[[80, 10], [80, 20]], [[80, 10], [70, 80]]], s) for s in (0, 1)])
+    first = figure_bytes(sweep, kind)
+    assert first == figure_bytes(sweep, kind)
+    assert len(first) > 1000
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"schema": 2}, "schema"),
+        ({"extra": 1}, "extra"),
+        ({"magnitudes": []}, "magnitudes"),
+        ({"magnitudes": [0.0]}, "1 magnitudes"),
+        ({"diverged": [False]}, "2 magnitudes"),
+        ({"update_norms": [[9.0, 0.0], [9.0]]}, "2 tasks"),
+        ({"correct": [[[80, 10], [80, 20]], [[80, 10]]]}, "2 tasks"),
+        ({"correct": [[[80, 10], [80, 20]], [[80, 10], [70]]]}, "2 tasks"),
+        ({"correct": [[[80, 10], [80, 20]], [[80, 10], [70, 101]]]}, "more correct"),
+    ],
+)
+def test_unsound_sweeps_are_refused_in_one_line(tmp_path, change, word):
+    record = make_sweep([[[80, 10], [80, 20]], [[80, 10], [70, 80]]])
+    path = sweep_path(tmp_path, "made-up", "fraction", 0)
+    write_sweep(path, record)
+    assert read_sweep(path) == record
+    path.write_text(json.dumps(json.loads(msgspec.json.encode(record)) | change))
+    with pytest.raises(RecordError) as caught:
+        read_sweep(path)
+    assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Return a function that runs one command here: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["driftboard", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as left:
+            code = left.code or 0
+        return code, *capsys.readouterr()
+
+    return run
+
+
+OWN = """
+from driftboard.suite.protocol import Training
+from driftboard.suite.scenarios import Relabelled
+from driftboard.suite.sequences import Sequence
+
+tiny = Sequence(
+    name="tiny", description="", source="digits", scenario=Relabelled(2, 5), network="mlp-8x1",
+    train_per_class=10, test_per_class=10,
+    training=Training(epochs=1, minimum_steps=2, batch_size=10, learning_rate=0.05),
+)
+"""
+
+
+def test_the_command_writes_curves_and_goes_on_where_it_was(call, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    words = ("sweep", "tiny", "--sequence-file", tmp_path / "own.py", "--out", tmp_path / "out")
+    words += ("--magnitudes", "1,0,0.5", "--workers", "1")
+    code, out, _ = call(*words, "--seeds", "2")
+    assert code == 0
+    assert "Avg.Acc is best at fraction" in out
+    folder = tmp_path / "out" / "sweeps" / "tiny-by-fraction"
+    before = (folder / "seed-0001.json").read_bytes()
+    assert json.loads(before)["magnitudes"] == [0.0, 0.5, 1.0]
+    code, _, errors = call(*words, "--seeds", "3")
+    assert code == 0
+    assert "2 cells are there already" in errors
+    assert (folder / "seed-0001.json").read_bytes() == before
+    rows = list(csv.DictReader(io.StringIO((folder / "curve.csv").read_text())))
+    assert {row["n"] for row in rows} == {"3"}
+    assert {path.name for path in folder.iterdir()} >= {"curve.md", "curve.svg", "curve.png"}
+    code, _, errors = call(*words[:-4], "--magnitudes", "0,1", "--workers", "1", "--seeds", "2")
+    assert code == 1
+    assert "another list of magnitudes" in errors
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("digits-splot",), "did you mean"),
+        (("digits-*",), "a sweep takes one"),
+        (("digits-split", "--magnitudes", "0,x"), "not a list of numbers"),
+        (("digits-split", "--magnitudes", "0,1.5"), "between 0 and 1"),
+        (("digits-split", "--magnitudes", "nan"), "between 0 and 1"),
+        (("digits-split", "--by", "ball", "--magnitudes", "inf"), "finite"),
+        (("digits-split", "--by", "ball", "--magnitudes=-1"), "at least 0"),
+    ],
+)
+def test_mistakes_are_one_line(call, words, message):
+    code, out, errors = call("sweep", *words)
+    assert (code, out) == (1, "")
+    (line,) = errors.splitlines()
+    assert line.startswith("driftboard: ")
+    assert message in line

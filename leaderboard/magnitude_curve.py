@@ -98,6 +98,43 @@ def sweep_of(records: Sequence[SweepRecord]) -> Sweep:
     )
 
 
+def sweep_of_losses(
+    sequence: str,
+    fractions: tuple[float, ...],
+    measured: Mapping[str, Sequence[Sequence[float]]],
+    exact: Mapping[str, Sequence[float]],
+    optima: Mapping[str, float],
+) -> Sweep:
+    """Return the curves of a linear sequence, each with its exact expectation.
+
+    Args:
+        sequence: its name.
+        fractions: of the update, ascending.
+        measured: by metric (avg_loss, forgetting, task_loss), fraction and seed.
+        exact: by metric and fraction.
+        optima: by metric, where theory knows the best fraction.
+    """
+    titles = {"avg_loss": "Avg.Loss", "forgetting": "Forgetting", "task_loss": "Task.Loss"}
+    lows = {"avg_loss": 0.0, "forgetting": -math.inf, "task_loss": 0.0}
+    curves = tuple(
+        curve_of(
+            Measured(
+                name,
+                title,
+                False,
+                lows[name],
+                math.inf,
+                measured[name],
+                exact[name],
+                optima.get(name),
+            )
+        )
+        for name, title in titles.items()
+    )
+    seeds = len(measured["avg_loss"][0])
+    return Sweep(sequence, "fraction", fractions, seeds, curves, None, (0,) * len(fractions))
+
+
 def curve_of(measured: Measured) -> Curve:
     """Return intervals, the best magnitude, and those that are as good as seeds can tell."""
     intervals = [mean_interval(row, measured.low, measured.high) for row in measured.values]

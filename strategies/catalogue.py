@@ -1,5 +1,6 @@
 """The strategies that the project brings along."""
 
+from driftboard.strategies.algorithm_1 import AlgorithmOne
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.bounds import FrozenReset, Joint, Noop, Scratch
 from driftboard.strategies.constrained import Constrained
@@ -16,6 +17,8 @@ BUILTIN: dict[str, Strategy] = {
     "frozen": Frozen(),
     "initialized": Initialized(),
     "hybrid": Hybrid(),
+    "algorithm-1": AlgorithmOne(),
+    "algorithm-1-initial": AlgorithmOne(threshold=0.5, anchor="initial"),
     "constrained-0.1": Constrained(share=0.1),
     "constrained-0.3": Constrained(share=0.3),
     "constrained-first-0.1": Constrained(first_block=0.1),

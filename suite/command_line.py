@@ -4,11 +4,15 @@ import sys
 
 import typer
 
+from driftboard.leaderboard.claim_command import claim
 from driftboard.leaderboard.command import leaderboard
 from driftboard.suite import command_data
 from driftboard.suite.command_grade import grade
+from driftboard.suite.command_linear import linear
 from driftboard.suite.command_list import sequences, strategies
 from driftboard.suite.command_run import run
+from driftboard.suite.command_sweep import sweep
+from driftboard.suite.command_tune import tune
 from driftboard.suite.errors import DriftboardError, one_line
 
 app = typer.Typer(
@@ -23,6 +27,10 @@ app = typer.Typer(
 app.command()(run)
 app.command()(grade)
 app.command()(leaderboard)
+app.command()(claim)
+app.command()(linear)
+app.command()(sweep)
+app.command()(tune)
 app.command()(sequences)
 app.command()(strategies)
 app.add_typer(command_data.app, name="data")

@@ -16,7 +16,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 
 def sequences(
     suite: Annotated[
-        Literal["quick", "core", "full", "own"] | None, typer.Option(help="Only one tier.")
+        Literal["quick", "linear", "core", "full", "own"] | None,
+        typer.Option(help="Only one tier."),
     ] = None,
     sequence_file: Annotated[
         list[Path] | None, typer.Option(help="A Python file with sequences of your own.")

@@ -11,7 +11,7 @@ from driftboard.suite.errors import DriftboardError, one_line
 if TYPE_CHECKING:
     from driftboard.suite.grid import Request
 
-Tier = Literal["quick", "core", "full"]
+Tier = Literal["quick", "linear", "core", "full"]
 
 
 def run(

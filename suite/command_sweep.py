@@ -10,6 +10,8 @@ import typer
 from driftboard.suite.errors import DriftboardError, one_line
 
 if TYPE_CHECKING:
+    from driftboard.leaderboard.magnitude_curve import Sweep
+    from driftboard.suite.linear.setting import LinearSetting
     from driftboard.suite.sequences import Sequence
 
 MAGNITUDES = {
@@ -60,18 +62,20 @@ def sweep(
     """
     from rich.console import Console
 
-    from driftboard.leaderboard.magnitude_curve import files_of, optimum_text, sweep_of
-    from driftboard.leaderboard.magnitude_figure import write_figures
+    from driftboard.leaderboard.magnitude_curve import sweep_of
     from driftboard.suite.grid import resolve_device
+    from driftboard.suite.linear.setting import LinearSetting
     from driftboard.suite.progress import run_with_progress
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.records import write_atomically
     from driftboard.suite.runner import worker_count, worker_processes
     from driftboard.suite.sweep import SweepRequest, plan_sweep, sweep_records
 
     chosen = _one_sequence(sequence, tuple(sequence_file or ()))
     grid = _parsed(magnitudes, by) if magnitudes else MAGNITUDES[by]
     used = PROTOCOL.seeds_of(chosen.tier)[:seeds]
+    if isinstance(chosen.scenario, LinearSetting):
+        _sweep_linear(chosen, chosen.scenario, by, grid, used, out)
+        return
     request = SweepRequest(chosen, by, grid, used, data, out, resolve_device(device))
     console = Console(stderr=True)
     count = worker_count(request.device, workers)
@@ -91,18 +95,45 @@ def sweep(
         raise typer.Exit(130) from None
     records = sweep_records(request)
     if len(records) == len(used):
-        folder = out / "sweeps" / f"{chosen.name}-by-{by}"
-        curves = sweep_of(records)
-        for name, text in files_of(curves, shlex.join(["driftboard", *sys.argv[1:]])).items():
-            write_atomically(folder / name, text.encode())
-        write_figures(curves, folder)
-        for curve in curves.curves:
-            typer.echo(optimum_text(curves, curve))
-        typer.echo(f"wrote curve.md, curve.csv, curve.svg and curve.png in {folder}")
+        _write(sweep_of(records), out)
     for line in failures:
         typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
     if failures:
         raise typer.Exit(1)
+
+
+def _sweep_linear(
+    sequence: "Sequence",
+    setting: "LinearSetting",
+    by: str,
+    fractions: tuple[float, ...],
+    seeds: tuple[int, ...],
+    out: Path,
+) -> None:
+    from driftboard.leaderboard.magnitude_curve import sweep_of_losses
+    from driftboard.suite.linear.sweep import exact_curves, exact_optima, measured_curves
+
+    if by != "fraction":
+        raise DriftboardError(
+            f"{sequence.name} is solved in closed form, which a {by} has none of; use --by fraction"
+        )
+    measured = measured_curves(sequence.name, setting, fractions, seeds)
+    exact = exact_curves(setting, fractions)
+    _write(sweep_of_losses(sequence.name, fractions, measured, exact, exact_optima(setting)), out)
+
+
+def _write(curves: "Sweep", out: Path) -> None:
+    from driftboard.leaderboard.magnitude_curve import files_of, optimum_text
+    from driftboard.leaderboard.magnitude_figure import write_figures
+    from driftboard.suite.records import write_atomically
+
+    folder = out / "sweeps" / f"{curves.sequence}-by-{curves.kind}"
+    for name, text in files_of(curves, shlex.join(["driftboard", *sys.argv[1:]])).items():
+        write_atomically(folder / name, text.encode())
+    write_figures(curves, folder)
+    for curve in curves.curves:
+        typer.echo(optimum_text(curves, curve))
+    typer.echo(f"wrote curve.md, curve.csv, curve.svg and curve.png in {folder}")
 
 
 def _one_sequence(name: str, files: tuple[Path, ...]) -> "Sequence":

@@ -10,6 +10,8 @@ import torch
 from driftboard.suite.data import Pool
 from driftboard.suite.errors import DriftboardError, RecordError
 from driftboard.suite.lanes import choose_lane
+from driftboard.suite.linear.job import LinearJob
+from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.loading import LoadedStrategy
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
@@ -150,6 +152,20 @@ def jobs_for(
             if missing.intersection(group)
         ]
     return jobs
+
+
+def linear_jobs_for(
+    request: Request, sequence: Sequence, setting: LinearSetting
+) -> list[LinearJob]:
+    """Return the jobs of one linear sequence that make the cells it lacks."""
+    seeds = request.seeds(sequence)
+    return [
+        LinearJob(
+            sequence, setting, strategy.specification, seeds, request.purpose, request.results
+        )
+        for strategy in request.strategies
+        if missing_seeds(request, sequence, strategy)
+    ]
 
 
 def resolve_device(wanted: str) -> str:

@@ -1,5 +1,6 @@
 """The registry of task sequences: every entry is plain data, its name is its documentation."""
 
+from driftboard.suite.linear.entries import linear_entries
 from driftboard.suite.scenarios import (
     Corrupted,
     FewShot,
@@ -88,6 +89,7 @@ def _entries() -> list[Sequence]:
             DIGITS_PER_CLASS,
         ),
         _digits("repeat", repeat, Repeat(5), DIGITS_PER_CLASS // 5),
+        *linear_entries(),
         _fashion("split", split, Split(5), 2),
         _fashion("permuted", permuted, Permuted(5), 10),
         _fashion(

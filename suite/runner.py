@@ -18,13 +18,17 @@ import torch
 
 from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.grid import Request, jobs_for
+from driftboard.suite.grid import Request, jobs_for, linear_jobs_for
+from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.splits import cached_splits
 from driftboard.suite.worker import prepare_process
 
 CONVOLUTION_COST = 30.0
 """Roughly how much longer an image takes in a small ResNet than in an MLP; for estimates only."""
+
+LINEAR_WORK = 3000.0
+"""The same for a seed of a linear sequence."""
 
 POLL_SECONDS = 0.2
 
@@ -74,6 +78,12 @@ def plan(request: Request) -> list[Planned]:
     planned = []
     pools: dict[str, Pool] = {}
     for sequence in request.sequences:
+        if isinstance(sequence.scenario, LinearSetting):
+            planned += [
+                Planned(job, LINEAR_WORK * len(job.seeds), len(job.seeds))
+                for job in linear_jobs_for(request, sequence, sequence.scenario)
+            ]
+            continue
         if sequence.source not in pools:
             pools = {sequence.source: load_pool(sequence.source, request.data)}
         pool = pools[sequence.source]

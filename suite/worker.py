@@ -141,7 +141,7 @@ def _record(
         cost=Cost(
             seconds=tuple(round(value / seeds, 4) for value in outcome.seconds),
             evaluation_seconds=round(outcome.evaluation_seconds / seeds, 4),
-            peak_memory_bytes=_peak_memory(cohort.device),
+            peak_memory_bytes=peak_memory(cohort.device),
         ),
         environment=environment,
     )
@@ -157,7 +157,8 @@ def _rows(
     )
 
 
-def _peak_memory(device: torch.device) -> int:
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes that were in use: by this process, or on a CUDA device."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -164,13 +164,13 @@ def test_own_sequences_are_listed(call, tmp_path):
 
 
 def test_strategies_as_json_are_complete(call):
-    from driftboard.strategies.catalogue import BUILTIN
+    from driftboard.strategies.catalogue import BUILTIN, FURTHER
 
     code, out, _ = call("strategies", "--json")
     assert code == 0
     listed = {entry["name"]: entry for entry in json.loads(out)}
-    assert list(listed) == list(BUILTIN)
-    for name, strategy in BUILTIN.items():
+    assert list(listed) == list(BUILTIN | FURTHER)
+    for name, strategy in (BUILTIN | FURTHER).items():
         assert listed[name]["parameters"] == vars(strategy)
         assert (listed[name]["role"], listed[name]["summary"]) == (strategy.role, strategy.summary)
 
@@ -371,8 +371,8 @@ def test_values_out_of_range_are_refused(call, arguments, tmp_path):
 
 
 def test_suite_and_own_sequences_together(tmp_path):
-    from driftboard.suite.sequences import choose_sequences
     from driftboard.suite.loading import load_sequences
+    from driftboard.suite.sequences import choose_sequences
 
     file = Path(tmp_path, "own.py")
     file.write_text(

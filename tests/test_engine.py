@@ -11,10 +11,10 @@ from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 from driftboard.strategies import Strategy, UpdatePlan
+from driftboard.strategies.algorithm_1 import AlgorithmOne
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.constrained import Constrained
 from driftboard.strategies.ewc import Ewc
-from driftboard.strategies.hybrid import Hybrid
 from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite import engine
@@ -159,8 +159,8 @@ STRATEGIES = {
     "ewc-decay-sampled": Ewc(strength=5.0, decay=0.5, labels="sampled"),
     "fraction": Fraction(fraction=0.4),
     "ball": Ball(radius=0.2),
-    "hybrid-sign-current": Hybrid(metric="sign", anchor="current", threshold=0.0),
-    "hybrid-mixed": Hybrid(threshold=0.0, related=0.3),
+    "algorithm-1-sign": AlgorithmOne(metric="sign"),
+    "algorithm-1-mixed": AlgorithmOne(threshold=0.0, related=0.3, anchor="initial"),
 }
 
 
@@ -186,7 +186,7 @@ def test_stacked_learners_are_what_each_is_alone(train, name):
 
 
 def test_the_mixed_case_has_learners_with_different_plans(train):
-    outcome, _ = train(make_cohort(), STRATEGIES["hybrid-mixed"])
+    outcome, _ = train(make_cohort(), STRATEGIES["algorithm-1-mixed"])
     assert len(torch.unique(outcome.plans[1].share, dim=0)) == 2
 
 

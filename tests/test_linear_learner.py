@@ -490,7 +490,7 @@ def test_the_outcome_says_what_was_done():
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("sgd", (0, 0, 0)), ("ewc", (128, 128, 128)), ("hybrid", (24, 32, 32))],
+    [("sgd", (0, 0, 0)), ("ewc", (128, 128, 128)), ("algorithm-1-initial", (24, 32, 32))],
 )
 def test_memory_is_counted_per_learner(name, expected):
     """Of 8 parameters, 3 of them shared, in float64."""

@@ -1,5 +1,6 @@
 """Every strategy's plan by value, and what the hybrid and the constrained family compute."""
 
+import math
 import re
 from dataclasses import fields, replace
 
@@ -13,11 +14,12 @@ from torch.func import grad
 from torch.utils._pytree import tree_map
 
 from driftboard.strategies import Examples, Strategy, overrides
+from driftboard.strategies.algorithm_1 import AlgorithmOne, relation
 from driftboard.strategies.bounds import FrozenReset
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.constrained import Constrained
 from driftboard.strategies.frozen import Frozen
-from driftboard.strategies.hybrid import Hybrid, relation
+from driftboard.strategies.hybrid import Hybrid
 from driftboard.strategies.initialized import Initialized
 from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.strategies.task_specific import share_of_blocks
@@ -104,7 +106,7 @@ def test_a_share_of_blocks_is_not_rounded_up_by_floating_point():
     assert share_of_blocks(0.07, 100) == 7
 
 
-# Hybrid
+# Algorithm 1
 
 
 def shared_gradient(task, parameters):
@@ -132,9 +134,9 @@ def two_tasks(small_task, blocks=3, seeds=(0, 1)):
 
 
 @pytest.mark.parametrize("anchor", ["initial", "current"])
-def test_hybrid_scores_the_cosine_of_gradients_at_its_anchor(small_task, anchor):
+def test_algorithm_1_scores_the_cosine_of_gradients_at_its_anchor(small_task, anchor):
     first, second, trained = two_tasks(small_task)
-    strategy = Hybrid(anchor=anchor)
+    strategy = AlgorithmOne(anchor=anchor)
     old = shared_gradient(first, first.initial)
     new = shared_gradient(second, second.initial if anchor == "initial" else trained)
     a, b = flat(old), flat(new)
@@ -149,13 +151,17 @@ def test_hybrid_scores_the_cosine_of_gradients_at_its_anchor(small_task, anchor)
     torch.testing.assert_close(memory["gradient"], new, **EXACT)
 
 
-def test_hybrid_scores_the_agreement_of_signs(small_task):
+def test_algorithm_1_scores_the_agreement_of_signs(small_task):
     first, second, _ = two_tasks(small_task)
     a = flat(shared_gradient(first, first.initial))
     b = flat(shared_gradient(second, second.initial))
 
-    _, memory = Hybrid(metric="sign").begin(first, first.initial, {})
-    _, memory = Hybrid(metric="sign").begin(second, second.initial, memory)
+    _, memory = AlgorithmOne(metric="sign", anchor="initial", threshold=0.5).begin(
+        first, first.initial, {}
+    )
+    _, memory = AlgorithmOne(metric="sign", anchor="initial", threshold=0.5).begin(
+        second, second.initial, memory
+    )
 
     agree = np.sign(a) == np.sign(b)
     assert memory["score"].item() == pytest.approx(agree.mean() - (~agree).mean())
@@ -174,14 +180,14 @@ def test_relations_by_hand():
     assert relation("sign", one, zero).item() == 0
 
 
-def test_hybrid_decides_on_each_side_of_its_threshold(small_task):
+def test_algorithm_1_decides_on_each_side_of_its_threshold(small_task):
     first, second, _ = two_tasks(small_task, blocks=10)
-    _, start = Hybrid().begin(first, first.initial, {})
-    _, memory = Hybrid().begin(second, second.initial, start)
+    _, start = AlgorithmOne(anchor="initial").begin(first, first.initial, {})
+    _, memory = AlgorithmOne(anchor="initial").begin(second, second.initial, start)
     score = memory["score"].item()
 
     def at(threshold):
-        strategy = Hybrid(threshold=threshold, related=0.25, unrelated=0.8)
+        strategy = AlgorithmOne("cosine", threshold, 0.25, 0.8, "initial")
         return plan(strategy, second, start)
 
     assert at(score - 1e-6) == later("0000000111", "0000000000")
@@ -189,16 +195,18 @@ def test_hybrid_decides_on_each_side_of_its_threshold(small_task):
     assert at(score + 1e-6) == later("0011111111", "0000000000")
 
 
-def test_hybrid_decides_per_learner(small_task, map_learners):
+def test_algorithm_1_decides_per_learner(small_task, map_learners):
     pairs = [two_tasks(small_task, seeds=seeds) for seeds in ((0, 1), (2, 3), (4, 5))]
-    starts = [Hybrid().begin(first, first.initial, {})[1] for first, _, _ in pairs]
+    starts = [
+        AlgorithmOne(anchor="initial").begin(first, first.initial, {})[1] for first, _, _ in pairs
+    ]
     seconds = [second for _, second, _ in pairs]
     scores = [
-        Hybrid().begin(second, second.initial, start)[1]["score"].item()
+        AlgorithmOne(anchor="initial").begin(second, second.initial, start)[1]["score"].item()
         for second, start in zip(seconds, starts, strict=True)
     ]
     low, middle, _ = sorted(scores)
-    strategy = Hybrid(threshold=(low + middle) / 2)
+    strategy = AlgorithmOne(threshold=(low + middle) / 2, anchor="initial")
 
     def shares(task, memory):
         found, memory = strategy.begin(task, task.initial, memory)
@@ -209,6 +217,63 @@ def test_hybrid_decides_per_learner(small_task, map_learners):
     expected = [[1.0] * 3 if score == low else [0.0, 1.0, 1.0] for score in scores]
     assert share.tolist() == expected
     assert score.tolist() == pytest.approx(scores)
+
+
+# Hybrid
+
+
+def flat_gradient(task):
+    """Return the gradient at the initialisation of everything before the head."""
+    gradient = task.gradient(task.initial)
+    head = task.network.blocks[-1].parameters
+    return torch.cat([value.flatten() for name, value in gradient.items() if name not in head])
+
+
+def test_hybrid_scores_the_cosine_with_all_earlier_gradients(small_task):
+    tasks = [
+        small_task(classes=classes, index=k) for k, classes in enumerate([[0, 1], [1, 2], [0, 3]])
+    ]
+    memory, scores = {}, []
+    for task in tasks:
+        _, memory = Hybrid().begin(task, task.initial, memory)
+        scores.append(memory.get("score"))
+    assert scores[0] is None
+    one, two, three = (flat_gradient(task).numpy() for task in tasks)
+
+    def unit(vector):
+        return vector / np.linalg.norm(vector)
+
+    assert scores[1].item() == pytest.approx(unit(one) @ unit(two), rel=1e-9)
+    assert scores[2].item() == pytest.approx(unit(unit(one) + unit(two)) @ unit(three), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("score", "fraction"), [(1.0, 0.2), (0.5, 0.5), (0.25, 0.65), (0.0, 0.8), (-0.7, 0.8)]
+)
+def test_hybrid_takes_the_less_of_an_update_the_more_gradients_agree(small_task, score, fraction):
+    first, second, trained = two_tasks(small_task)
+    strategy = Hybrid(share=0.5, related=0.2, unrelated=0.8)
+    ours = flat_gradient(second) / flat_gradient(second).norm()
+    other = torch.randn(ours.shape, generator=torch.Generator().manual_seed(0), dtype=ours.dtype)
+    other = other - (other @ ours) * ours
+    earlier = score * ours + math.sqrt(1 - score**2) * other / other.norm()
+
+    plan, memory = strategy.begin(second, first.initial, {"gradients": 3 * earlier})
+    assert plan.share.tolist() == [0.5] * 3
+    assert not plan.restart.any()
+    solution, memory = strategy.finish(second, trained, memory)
+
+    for name, value in solution.items():
+        expected = (1 - fraction) * first.initial[name] + fraction * trained[name]
+        torch.testing.assert_close(value, expected, **EXACT)
+    assert memory.keys() == {"gradients", "score", "fraction"}
+
+
+def test_hybrid_trains_the_first_task_as_sgd_does(small_task):
+    first, _, trained = two_tasks(small_task)
+    plan, memory = Hybrid().begin(first, first.initial, {})
+    assert plan.share.tolist() == [1.0] * 3
+    assert Hybrid().finish(first, trained, memory)[0] is trained
 
 
 # Constrained
@@ -333,7 +398,7 @@ def test_the_template_pulls_towards_the_last_solution(small_task):
         Constrained(share=0.5, first_block=0.5),
         Fraction(),
         Ball(radius=0.5),
-        Hybrid(metric="sign", anchor="current"),
+        AlgorithmOne(metric="sign", anchor="current"),
     ],
     ids=str,
 )
@@ -381,7 +446,7 @@ def test_every_strategy_says_what_it_is(strategy):
 
 def test_names_belong_to_one_class_each():
     classes = {strategy.name: type(strategy) for strategy in [*BUILTIN.values(), MyMethod()]}
-    assert len(set(classes.values())) == len(classes) == 11
+    assert len(set(classes.values())) == len(classes) == 12
 
 
 def test_the_board_ranks_the_strategies_and_not_the_bounds():
@@ -392,6 +457,8 @@ def test_the_board_ranks_the_strategies_and_not_the_bounds():
         "frozen",
         "initialized",
         "hybrid",
+        "algorithm-1",
+        "algorithm-1-initial",
         "constrained-0.1",
         "constrained-0.3",
         "constrained-first-0.1",
@@ -414,11 +481,14 @@ def test_overridden_hooks_are_known():
         (Frozen, {"task_specific": 1.1}),
         (Initialized, {"task_specific": 0.0}),
         (FrozenReset, {"task_specific": float("nan")}),
-        (Hybrid, {"metric": "angle"}),
-        (Hybrid, {"anchor": "start"}),
-        (Hybrid, {"threshold": 1.5}),
-        (Hybrid, {"related": 0.0}),
-        (Hybrid, {"unrelated": 2.0}),
+        (AlgorithmOne, {"metric": "angle"}),
+        (AlgorithmOne, {"anchor": "start"}),
+        (AlgorithmOne, {"threshold": 1.5}),
+        (AlgorithmOne, {"related": 0.0}),
+        (AlgorithmOne, {"unrelated": 2.0}),
+        (Hybrid, {"share": -0.1}),
+        (Hybrid, {"related": 1.1}),
+        (Hybrid, {"unrelated": float("nan")}),
         (Constrained, {"share": -0.1}),
         (Constrained, {"first_block": 1.1}),
         (Fraction, {"fraction": float("nan")}),

@@ -1,0 +1,145 @@
+"""The job of a linear sequence: one strategy, all seeds, written as records of excess losses."""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from driftboard.suite.linear.draws import draw
+from driftboard.suite.linear.learner import LinearOutcome, linear_network, run
+from driftboard.suite.linear.setting import LinearSetting
+from driftboard.suite.loading import LoadedStrategy, load_strategy
+from driftboard.suite.protocol import PROTOCOL, digest
+from driftboard.suite.randomness import stream
+from driftboard.suite.records import (
+    Cost,
+    Environment,
+    LossRecord,
+    PlanStamp,
+    SequenceStamp,
+    cell_path,
+    write_record,
+)
+from driftboard.suite.sequences import Sequence
+from driftboard.suite.splits import Purpose
+from driftboard.suite.worker import device_name, peak_memory
+
+TITLE = "Linear regression"
+
+
+@dataclass(frozen=True)
+class LinearJob:
+    """One strategy on one linear sequence for all seeds."""
+
+    sequence: Sequence
+    setting: LinearSetting
+    strategy: str  # a specification for load_strategy
+    seeds: tuple[int, ...]
+    purpose: Purpose
+    results: Path
+    steps: int = 1
+
+    @property
+    def label(self) -> str:
+        """What a progress bar and a failure call it."""
+        return f"{self.sequence.name} / {self.strategy}"
+
+    def execute(self, on_step: Callable[[], None]) -> None:
+        """Train and write the records that are not there yet."""
+        loaded = load_strategy(self.strategy)
+        began = time.perf_counter()
+        outcome = measure(self.sequence.name, self.setting, loaded, self.seeds)
+        seconds = time.perf_counter() - began
+        for position, seed in enumerate(self.seeds):
+            path = cell_path(self.results, self.sequence.name, loaded.stamp.name, seed)
+            if not path.exists():
+                write_record(self.results, _record(self, loaded, outcome, position, seconds))
+        on_step()
+
+
+def measure(
+    name: str, setting: LinearSetting, loaded: LoadedStrategy, seeds: tuple[int, ...]
+) -> LinearOutcome:
+    """Train every seed's draws under a strategy; all strategies meet the same data."""
+    names = (PROTOCOL.name, PROTOCOL.version, name)
+    data = draw(setting, [stream(*names, seed, "linear data") for seed in seeds])
+    return run(
+        setting,
+        loaded.strategy,
+        data,
+        lambda task: [stream(*names, seed, "strategy", loaded.stamp.name, task) for seed in seeds],
+    )
+
+
+def _record(
+    job: LinearJob, loaded: LoadedStrategy, outcome: LinearOutcome, position: int, seconds: float
+) -> LossRecord:
+    """Return the record of one seed: means over its draws; of restarts what most draws did.
+
+    A strategy whose parameters are no longer finite has diverged, and its losses are from then
+    on those of the initialisation.
+    """
+    setting = job.setting
+    own = slice(position * setting.draws, (position + 1) * setting.draws)
+
+    def mean(values: Tensor) -> Tensor:
+        return values[own].double().mean(dim=0)
+
+    finite = torch.isfinite(outcome.excess[own]).all(dim=2).all(dim=0)
+    untrained = mean(outcome.untrained)
+    losses = torch.where(finite[:, None], mean(outcome.excess), untrained)
+    lost = None if bool(finite.all()) else int(finite.int().argmin())
+    blocks = tuple(block.name for block in linear_network(setting).blocks)
+    return LossRecord(
+        schema=2,
+        protocol=PROTOCOL.stamp(),
+        sequence=SequenceStamp(
+            name=job.sequence.name,
+            hash=job.sequence.hash(),
+            tier=job.sequence.tier,
+            data=TITLE,
+            data_hash=digest([PROTOCOL.name, PROTOCOL.version, job.sequence.name]),
+            blocks=blocks,
+        ),
+        strategy=loaded.stamp,
+        seed=job.seeds[position],
+        split=job.purpose,
+        losses=_rows(losses),
+        losses_untrained=tuple(untrained.tolist()),
+        draws=setting.draws,
+        update_norms=_rows(torch.nan_to_num(mean(outcome.update_norms))),
+        solution_norms=_rows(torch.nan_to_num(mean(outcome.solution_norms))),
+        drift_norms=_rows(torch.nan_to_num(mean(outcome.drift_norms))),
+        plans=tuple(
+            PlanStamp(tuple(np.clip(share, 0.0, 1.0).round(6).tolist()), tuple(restart.tolist()))
+            for share, restart in zip(
+                mean(outcome.share).numpy(), mean(outcome.restart) >= 0.5, strict=True
+            )
+        ),
+        memory_bytes=outcome.memory_bytes,
+        status="finished" if lost is None else "diverged",
+        diverged_at=lost,
+        cost=Cost(
+            seconds=(round(seconds / len(job.seeds) / setting.tasks, 6),) * setting.tasks,
+            evaluation_seconds=0.0,
+            peak_memory_bytes=peak_memory(torch.device("cpu")),
+        ),
+        environment=Environment(
+            driftboard=version("driftboard"),
+            python=platform.python_version(),
+            torch=str(torch.__version__),
+            device=device_name(torch.device("cpu")),
+            lane="stacked",
+            cohort=job.seeds,
+        ),
+    )
+
+
+def _rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in values.tolist())

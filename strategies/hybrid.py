@@ -31,9 +31,9 @@ class Hybrid(Strategy):
         unrelated: fraction taken where they do not agree at all, in [0, 1].
     """
 
-    share: float = 0.3
-    related: float = 0.2
-    unrelated: float = 0.8
+    share: float = 0.2
+    related: float = 0.3
+    unrelated: float = 0.9
 
     name: ClassVar[str] = "hybrid"
     summary: ClassVar[str] = (

@@ -105,12 +105,16 @@ def run(
         task = _cohort_task(setting, strategy, data, index, noise)
         hooks = Hooks(strategy, task, "stacked")
         plan, memory = hooks.begin(_parameters(setting, before), memory)
-        start = torch.where(_spread(setting, plan.restart), 0.0, before)
+        # Solvers refuse what is not finite; such a learner is solved from 0 and stays lost.
+        finite = torch.isfinite(before).all(dim=1, keepdim=True)
+        kept = torch.where(finite, before, 0.0)
+        start = torch.where(_spread(setting, plan.restart), 0.0, kept)
         share = _spread(setting, plan.share.double())
         if hooks.corrects:
             weights = _solve_corrected(setting, strategy, hooks, task, start, share, memory)
         else:
             weights = least_squares(task.images, task.labels, start, share)
+        weights = torch.where(finite, weights, torch.nan)
         solution, memory = hooks.finish(_parameters(setting, weights), memory)
         weights = _weights(solution)
         first = weights if index == 0 else first

@@ -18,7 +18,6 @@ BUILTIN: dict[str, Strategy] = {
     "initialized": Initialized(),
     "hybrid": Hybrid(),
     "algorithm-1": AlgorithmOne(),
-    "algorithm-1-initial": AlgorithmOne(threshold=0.5, anchor="initial"),
     "constrained-0.1": Constrained(share=0.1),
     "constrained-0.3": Constrained(share=0.3),
     "constrained-first-0.1": Constrained(first_block=0.1),
@@ -30,6 +29,7 @@ BUILTIN: dict[str, Strategy] = {
 """Name on the board -> strategy with its settings, in the board's order."""
 
 FURTHER: dict[str, Strategy] = {
+    "algorithm-1-initial": AlgorithmOne(threshold=0.5, anchor="initial"),
     "constrained": Constrained(share=0.1),
     "fraction": Fraction(),
     "ball": Ball(),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.func import grad, vmap
 
 from driftboard.strategies import Examples, Strategy, Task, UpdatePlan
-from driftboard.strategies.catalogue import BUILTIN
+from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.strategies.constrained import Constrained
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.fisher import diagonal_fisher
@@ -494,7 +494,7 @@ def test_the_outcome_says_what_was_done():
 )
 def test_memory_is_counted_per_learner(name, expected):
     """Of 8 parameters, 3 of them shared, in float64."""
-    assert trained(small(), BUILTIN[name]).memory_bytes == expected
+    assert trained(small(), (BUILTIN | FURTHER)[name]).memory_bytes == expected
 
 
 @dataclass(frozen=True)

@@ -458,7 +458,6 @@ def test_the_board_ranks_the_strategies_and_not_the_bounds():
         "initialized",
         "hybrid",
         "algorithm-1",
-        "algorithm-1-initial",
         "constrained-0.1",
         "constrained-0.3",
         "constrained-first-0.1",

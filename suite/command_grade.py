@@ -60,9 +60,9 @@ def grade(
     from driftboard.suite.runner import worker_count, worker_processes
     from driftboard.suite.sequences import choose_sequences
 
-    known = load_sequences(tuple(sequence_file or ()))
-    chosen = choose_sequences(known, suite, sequence, bool(sequence_file))
-    request = GradeRequest(chosen, seeds, data, out, resolve_device(device))
+    files = tuple(sequence_file or ())
+    chosen = choose_sequences(load_sequences(files), suite, sequence, bool(files))
+    request = GradeRequest(chosen, files, seeds, data, out, resolve_device(device))
     console = Console(stderr=True)
     count = worker_count(request.device, workers)
     console.print(

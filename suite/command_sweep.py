@@ -70,13 +70,14 @@ def sweep(
     from driftboard.suite.runner import worker_count, worker_processes
     from driftboard.suite.sweep import SweepRequest, plan_sweep, sweep_records
 
-    chosen = _one_sequence(sequence, tuple(sequence_file or ()))
+    files = tuple(sequence_file or ())
+    chosen = _one_sequence(sequence, files)
     grid = _parsed(magnitudes, by) if magnitudes else MAGNITUDES[by]
     used = PROTOCOL.seeds_of(chosen.tier)[:seeds]
     if isinstance(chosen.scenario, LinearSetting):
         _sweep_linear(chosen, chosen.scenario, by, grid, used, out)
         return
-    request = SweepRequest(chosen, by, grid, used, data, out, resolve_device(device))
+    request = SweepRequest(chosen.name, files, by, grid, used, data, out, resolve_device(device))
     console = Console(stderr=True)
     count = worker_count(request.device, workers)
     console.print(

@@ -20,6 +20,7 @@ from driftboard.suite.engine import Cohort, train_task
 from driftboard.suite.errors import DataError
 from driftboard.suite.grades import GradeRecord, SeedProducts, seed_path, write_record
 from driftboard.suite.lanes import choose_lane
+from driftboard.suite.loading import load_sequences
 from driftboard.suite.networks import ModuleNetwork
 from driftboard.suite.parts import deal
 from driftboard.suite.preparation import Setting, initial_network, names_of, streams
@@ -39,34 +40,32 @@ REFUSAL_LENGTH = 200
 class GradeJob:
     """The measurements of some seeds of one sequence; writes one file per seed."""
 
-    sequence: Sequence
+    sequence: str
+    sequence_files: tuple[Path, ...]
     seeds: tuple[int, ...]
     data: Path | None
     results: Path
     device: str
+    steps: int  # tasks x parts x seeds: how often ``execute`` reports
 
     @property
     def label(self) -> str:
         """What a progress bar and a failure call it."""
-        return f"grading {self.sequence.name}"
-
-    @property
-    def steps(self) -> int:
-        """How often ``execute`` reports."""
-        return self.sequence.scenario.tasks * GRADING.parts * len(self.seeds)
+        return f"grading {self.sequence}"
 
     def execute(self, on_step: Callable[[], None]) -> None:
         """Measure and write."""
+        sequence = load_sequences(self.sequence_files)[self.sequence]
         setting = Setting(
-            measured_sequence(self.sequence),
+            measured_sequence(sequence),
             self.seeds,
-            PROTOCOL.seeds_of(self.sequence.tier),
+            PROTOCOL.seeds_of(sequence.tier),
             "test",
             self.data,
             self.device,
         )
         pool = load_pool(setting.sequence.source, self.data)
-        for record in measure(self.sequence, setting, pool, on_step):
+        for record in measure(sequence, setting, pool, on_step):
             write_record(seed_path(self.results, record), record)
 
 

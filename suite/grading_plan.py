@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from driftboard.suite.data import Pool, load_pool
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import DriftboardError, RecordError
 from driftboard.suite.grades import GradeRecord, grade_path, merged, read_grade, write_record
 from driftboard.suite.grading import GradeJob, measured_sequence
+from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.protocol import GRADING, PROTOCOL
 from driftboard.suite.runner import Planned, work_on
 from driftboard.suite.sequences import Sequence
@@ -21,6 +22,7 @@ class GradeRequest:
     """What a grading was asked for."""
 
     sequences: tuple[Sequence, ...]
+    sequence_files: tuple[Path, ...]
     seed_count: int | None  # the first so many of each tier's seeds; None takes all
     data: Path | None
     results: Path
@@ -39,12 +41,18 @@ def plan_grading(request: GradeRequest) -> list[Planned]:
     """Return the jobs that measure what is missing.
 
     Raises:
+        DriftboardError: a sequence is linear.
         DataError: a data set is missing or broken.
         RecordError: a measurement in the results folder does not belong to this grading.
     """
     planned = []
     pools: dict[str, Pool] = {}
     for sequence in request.sequences:
+        if isinstance(sequence.scenario, LinearSetting):
+            raise DriftboardError(
+                f"{sequence.name}: the distance of a linear sequence's tasks is given and needs no "
+                "measuring; see 'driftboard linear'"
+            )
         if sequence.source not in pools:
             pools = {sequence.source: load_pool(sequence.source, request.data)}
         tested = measured_sequence(sequence)
@@ -58,7 +66,15 @@ def plan_grading(request: GradeRequest) -> list[Planned]:
             group = wanted[start : start + SEEDS_AT_ONCE]
             if done.issuperset(group):
                 continue
-            job = GradeJob(sequence, group, request.data, request.results, request.device)
+            job = GradeJob(
+                sequence=sequence.name,
+                sequence_files=request.sequence_files,
+                seeds=group,
+                data=request.data,
+                results=request.results,
+                device=request.device,
+                steps=sequence.scenario.tasks * GRADING.parts * len(group),
+            )
             work = work_on(sequence.network, images * len(group) * GRADING.parts)
             planned.append(Planned(job, work, len(group)))
     return planned

@@ -5,6 +5,7 @@ magnitudes is paired by seed. A learner's magnitude lies in its memory from the 
 ``strategies/magnitude.py``.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.suite.data import load_pool
 from driftboard.suite.engine import Cohort, Outcome, run
 from driftboard.suite.lanes import choose_lane
+from driftboard.suite.loading import load_sequences
 from driftboard.suite.preparation import Prepared, Setting, prepare
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import SequenceStamp
@@ -42,15 +44,26 @@ LEARNERS_AT_ONCE = 40
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """What a sweep was asked for."""
+    """What a sweep was asked for; it names the sequence, so that any process can find it."""
 
-    sequence: Sequence
+    name: str
+    sequence_files: tuple[Path, ...]
     kind: Kind
     magnitudes: tuple[float, ...]
     seeds: tuple[int, ...]
     data: Path | None
     results: Path
     device: str
+
+    @property
+    def sequence(self) -> Sequence:
+        """The sequence of that name."""
+        return _load(self.name, self.sequence_files)
+
+
+@functools.lru_cache(maxsize=1)
+def _load(name: str, files: tuple[Path, ...]) -> Sequence:
+    return load_sequences(files)[name]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import sys
-from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -22,31 +21,40 @@ from driftboard.leaderboard.magnitude_curve import (
 from driftboard.leaderboard.magnitude_figure import figure_bytes
 from driftboard.suite.command_line import main
 from driftboard.suite.errors import RecordError
-from driftboard.suite.protocol import PROTOCOL, Training
+from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import SequenceStamp
-from driftboard.suite.scenarios import Relabelled
-from driftboard.suite.sequences import Sequence
 from driftboard.suite.sweep_records import SweepRecord, read_sweep, sweep_path, write_sweep
 
-SMALL = Sequence(
-    name="small",
-    description="Words.",
-    source="digits",
-    scenario=Relabelled(3, 5),
-    network="mlp-16x2",
-    train_per_class=20,
-    test_per_class=20,
-    training=Training(epochs=2, minimum_steps=20, batch_size=20, learning_rate=0.05),
+SMALL = """
+from driftboard.suite.protocol import Training
+from driftboard.suite.scenarios import Relabelled
+from driftboard.suite.sequences import Sequence
+
+small = Sequence(
+    name="small", description="Words.", source="digits", scenario=Relabelled(3, 5),
+    network="mlp-16x2", train_per_class=20, test_per_class=20,
+    training=Training(epochs=2, minimum_steps=20, batch_size=20, learning_rate={rate}),
 )
+"""
 MAGNITUDES = {"fraction": (0.0, 0.4, 1.0), "ball": (0.0, 0.3, 100.0)}
 
 
-def swept(kind, tmp_path, seeds=(0, 1), magnitudes=None):
-    """Return the records of a small sweep, made in this process."""
-    from driftboard.suite.sweep import SweepJob, SweepRequest, sweep_records
+def request_for(tmp_path, kind, magnitudes=None, seeds=(0, 1), rate=0.05):
+    """Return the request for a sweep of a small sequence."""
+    from driftboard.suite.sweep import SweepRequest
 
+    tmp_path.mkdir(exist_ok=True)
+    file = tmp_path / "small.py"
+    file.write_text(SMALL.format(rate=rate))
     grid = magnitudes or MAGNITUDES[kind]
-    request = SweepRequest(SMALL, kind, grid, seeds, None, tmp_path, "cpu")
+    return SweepRequest("small", (file,), kind, grid, seeds, None, tmp_path, "cpu")
+
+
+def swept(kind, tmp_path, seeds=(0, 1)):
+    """Return the records of a small sweep, made in this process."""
+    from driftboard.suite.sweep import SweepJob, sweep_records
+
+    request = request_for(tmp_path, kind, seeds=seeds)
     steps = []
     job = SweepJob(request, seeds)
     job.execute(lambda: steps.append(1))
@@ -54,11 +62,12 @@ def swept(kind, tmp_path, seeds=(0, 1), magnitudes=None):
     return sweep_records(request)
 
 
-def run_of(strategy, seeds=(0, 1)):
+def run_of(strategy, tmp_path, seeds=(0, 1)):
     from driftboard.suite.engine import run
     from driftboard.suite.preparation import Setting, prepare
 
-    setting = Setting(SMALL, seeds, PROTOCOL.seeds_of("own"), "test", None, "cpu")
+    sequence = request_for(tmp_path, "fraction").sequence
+    setting = Setting(sequence, seeds, PROTOCOL.seeds_of("own"), "test", None, "cpu")
     return run(prepare(setting).for_strategy(setting, strategy.name), strategy, "stacked")
 
 
@@ -68,7 +77,7 @@ def test_every_learner_is_a_run_at_its_magnitude(tmp_path, kind):
 
     records = swept(kind, tmp_path)
     for place, magnitude in enumerate(MAGNITUDES[kind]):
-        alone = run_of(Fraction(magnitude) if kind == "fraction" else Ball(magnitude))
+        alone = run_of(Fraction(magnitude) if kind == "fraction" else Ball(magnitude), tmp_path)
         for position, record in enumerate(records):
             norms = [norm[position].norm().item() for norm in alone.update_norms]
             assert record.update_norms[place] == pytest.approx(norms, rel=1e-4, abs=1e-6)
@@ -82,7 +91,7 @@ def test_every_learner_is_a_run_at_its_magnitude(tmp_path, kind):
 def test_the_ends_are_standing_still_and_plain_training(tmp_path, kind):
     from driftboard.strategies.sgd import Sgd
 
-    plain = run_of(Sgd())
+    plain = run_of(Sgd(), tmp_path)
     for position, record in enumerate(swept(kind, tmp_path)):
         assert record.update_norms[0][1:] == (0.0, 0.0)
         assert record.correct[0][0] == record.correct[0][1] == record.correct[0][2]
@@ -101,9 +110,7 @@ def test_solo_learners_are_what_stacked_ones_are(tmp_path, monkeypatch):
 
     together = swept("fraction", tmp_path / "stacked")
     monkeypatch.setattr(sweep, "choose_lane", lambda network, device: "solo")
-    request = sweep.SweepRequest(
-        SMALL, "fraction", MAGNITUDES["fraction"], (0, 1), None, tmp_path / "solo", "cpu"
-    )
+    request = request_for(tmp_path / "solo", "fraction")
     steps = []
     job = sweep.SweepJob(request, (0, 1))
     job.execute(lambda: steps.append(1))
@@ -116,8 +123,7 @@ def test_solo_learners_are_what_stacked_ones_are(tmp_path, monkeypatch):
 def test_diverged_learners_count_as_chance(tmp_path, monkeypatch):
     from driftboard.suite import sweep
 
-    wild = replace(SMALL, training=replace(SMALL.training, learning_rate=1e6))
-    request = sweep.SweepRequest(wild, "fraction", (0.0, 1.0), (0,), None, tmp_path, "cpu")
+    request = request_for(tmp_path, "fraction", (0.0, 1.0), (0,), rate=1e6)
     sweep.SweepJob(request, (0,)).execute(lambda: None)
     (record,) = sweep.sweep_records(request)
     assert record.diverged == (True, True)
@@ -228,16 +234,43 @@ def call(monkeypatch, capsys):
 
 
 OWN = """
+from dataclasses import dataclass
 from driftboard.suite.protocol import Training
 from driftboard.suite.scenarios import Relabelled
 from driftboard.suite.sequences import Sequence
 
+@dataclass(frozen=True)
+class Own(Relabelled):
+    "A scenario that only this file knows."
+
 tiny = Sequence(
-    name="tiny", description="", source="digits", scenario=Relabelled(2, 5), network="mlp-8x1",
+    name="tiny", description="", source="digits", scenario=Own(2, 5), network="mlp-8x1",
     train_per_class=10, test_per_class=10,
     training=Training(epochs=1, minimum_steps=2, batch_size=10, learning_rate=0.05),
 )
 """
+
+
+def test_sequences_with_scenarios_of_their_own_are_graded(call, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    words = ("grade", "--sequence-file", tmp_path / "own.py", "--out", tmp_path / "out")
+    code, out, errors = call(*words, "--workers", "1")
+    assert code == 0, errors
+    assert "tiny" in out
+    record = json.loads((tmp_path / "out" / "grades" / "tiny.json").read_text())
+    assert [seed["seed"] for seed in record["seeds"]] == [0, 1, 2, 3, 4]
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out/grades/pairs.csv").read_text())))
+    assert [row["blocks"] for row in rows] == ["shared", "hidden1", "head"]
+    assert rows[0]["distance"] == rows[1]["distance"]
+    code, out, errors = call(*words, "--workers", "1")
+    assert code == 0
+    assert "5 cells are there already" in errors
+
+
+def test_linear_sequences_are_not_graded(call, tmp_path):
+    code, _, errors = call("grade", "linear-few-50", "--out", tmp_path, "--workers", "1")
+    assert code == 1
+    assert "is given" in errors
 
 
 def test_the_command_writes_curves_and_goes_on_where_it_was(call, tmp_path):

@@ -1,0 +1,161 @@
+"""Which score of two tasks' gradients ranks sequences as their measured distance does?
+
+    python tests/benchmarks/compare_relation_scores.py --data DIR
+
+For every graded sequence of the chosen pattern, and for each consecutive pair of its tasks, the
+cosine between gradients of the training loss over all blocks but the head is averaged over the
+tuning seeds:
+
+- ``initial``: both gradients at the seeded initialisation;
+- ``initial, split halves``: the same, from disjoint halves of each task's images, divided by
+  the root of the product of each task's own cosine between halves;
+- ``head warm-up``: both at parameters whose head alone was trained on the earlier task;
+- ``current``: both at the parameters trained on the earlier task;
+- ``algorithm 1``: the later task's at the parameters trained on the earlier one, the earlier
+  task's at its own start, the literal reading of arXiv 2602.20796;
+- one line per block for ``initial``.
+
+Printed is Spearman's rank correlation between the negative score and the measured distance of
+the sequences, over all of them and within each ladder. Scores never see test images, and the
+distances come with the package.
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from driftboard.strategies.base import Examples, Parameters, Strategy, Task, UpdatePlan
+from driftboard.strategies.sgd import Sgd
+from driftboard.suite.engine import Cohort, train_task
+from driftboard.suite.grades import grade_of, shipped_records
+from driftboard.suite.lanes import Lane
+from driftboard.suite.preparation import Setting, prepare
+from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.registry import registered
+from driftboard.suite.sequences import find_sequences
+
+LADDERS = ("rotated", "overlap", "corrupted", "permuted")
+
+
+class HeadOnly(Strategy):
+    """Train the head and nothing else."""
+
+    def begin(self, task: Task, parameters: Parameters, memory: dict) -> tuple[UpdatePlan, dict]:
+        """Freeze all blocks but the last."""
+        plan = task.everything()
+        return UpdatePlan(task.last_blocks(1).to(plan.share.dtype), plan.restart), memory
+
+
+def gradient(
+    cohort: Cohort, task: int, seed: int, point: Parameters, half: int | None
+) -> list[Tensor]:
+    """Return the gradients of one seed on a task, or on half of it, one vector per block."""
+    data = cohort.train[task]
+    rows = slice(None) if half is None else slice(half, None, 2)
+    examples = Examples(
+        cohort.scaling(data.images[seed, rows]), data.labels[seed, rows], data.active[seed, rows]
+    )
+    shape = cohort.classes[task][seed]
+    here = Task(
+        index=task,
+        network=cohort.network,
+        examples=examples,
+        classes=shape,
+        units=shape.nonzero()[:, 0],
+        initial=point,
+        noise=torch.zeros(len(examples.labels)),
+    ).gradient(point)
+    blocks = cohort.network.blocks[:-1]
+    return [torch.cat([here[name].flatten() for name in block.parameters]) for block in blocks]
+
+
+def cosine(one: list[Tensor], other: list[Tensor]) -> float:
+    """Return the cosine between gradients, all blocks together."""
+    return torch.cosine_similarity(torch.cat(one), torch.cat(other), dim=0).item()
+
+
+def scores_of_pair(
+    cohort: Cohort, task: int, seed: int, trained: Parameters, warm: Parameters
+) -> dict[str, float]:
+    """Return all scores of a task and the one after it, for one seed."""
+
+    def at(point: Parameters, index: int, half: int | None = None) -> list[Tensor]:
+        own = {name: value[seed] for name, value in point.items()}
+        return gradient(cohort, index, seed, own, half)
+
+    first, second = at(cohort.initial, task), at(cohort.initial, task + 1)
+    halves = [[at(cohort.initial, index, half) for half in (0, 1)] for index in (task, task + 1)]
+    across = (cosine(halves[0][0], halves[1][1]) + cosine(halves[0][1], halves[1][0])) / 2
+    own = cosine(*halves[0]) * cosine(*halves[1])
+    found = {
+        "initial": cosine(first, second),
+        "initial, split halves": across / np.sqrt(max(own, 1e-6)),
+        "head warm-up": cosine(at(warm, task), at(warm, task + 1)),
+        "current": cosine(at(trained, task), at(trained, task + 1)),
+        "algorithm 1": cosine(at(cohort.initial, task), at(trained, task + 1)),
+    }
+    for position, block in enumerate(cohort.network.blocks[:-1]):
+        if len(cohort.network.blocks) <= 4:
+            found[f"initial, {block.name}"] = cosine([first[position]], [second[position]])
+    return found
+
+
+def sequence_scores(name: str, data: Path | None, seeds: tuple[int, ...]) -> dict[str, float]:
+    """Return every score of a sequence, the mean over seeds and consecutive tasks."""
+    setting = Setting(registered()[name], seeds, PROTOCOL.tuning_seeds, "validation", data, "cpu")
+    cohort = prepare(setting).cohort
+    lane: Lane = "stacked"
+    collected: dict[str, list[float]] = defaultdict(list)
+    for task in range(len(cohort.train) - 1):
+        trained = train_task(cohort, Sgd(), task, cohort.initial, {}, lane)[0]
+        warm = train_task(cohort, HeadOnly(), task, cohort.initial, {}, lane)[0]
+        for seed in range(len(seeds)):
+            for score, value in scores_of_pair(cohort, task, seed, trained, warm).items():
+                collected[score].append(value)
+    return {score: float(np.mean(values)) for score, values in collected.items()}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="the data folder")
+    parser.add_argument("--sequence", action="append", help="pattern; default digits-*, fashion-*")
+    parser.add_argument("--seeds", type=int, default=2, help="of the tuning seeds")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    distances = {r.sequence.name: grade_of(r).distance.value for r in shipped_records()}
+    patterns = arguments.sequence or ["digits-*", "fashion-*"]
+    names = [
+        n for n in find_sequences(patterns, registered()) if n in distances and "fewshot" not in n
+    ]
+    seeds = PROTOCOL.tuning_seeds[: arguments.seeds]
+    scores = {name: sequence_scores(name, arguments.data, seeds) for name in names}
+    kinds = list(next(iter(scores.values())))
+    ladders = {"all": names} | {
+        ladder: [name for name in names if f"-{ladder}-" in name] for ladder in LADDERS
+    }
+    ladders = {ladder: members for ladder, members in ladders.items() if len(members) > 2}
+    print("| score | " + " | ".join(f"{k} ({len(v)})" for k, v in ladders.items()) + " |")
+    print("| --- |" + " ---: |" * len(ladders))
+    for kind in kinds:
+        cells = [
+            spearmanr(
+                [-scores[n][kind] for n in members], [distances[n] for n in members]
+            ).statistic
+            for members in ladders.values()
+        ]
+        print(f"| {kind} | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
+    print("\n| sequence | distance | " + " | ".join(kinds) + " |")
+    print("| --- | ---: |" + " ---: |" * len(kinds))
+    for name in sorted(names, key=distances.__getitem__):
+        row = " | ".join(f"{scores[name][kind]:.2f}" for kind in kinds)
+        print(f"| `{name}` | {distances[name]:.2f} | {row} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from driftboard.leaderboard.collect import OVERALL, Cell, Collection
+from driftboard.leaderboard.collect import OVERALL, Cell, Collection, Measure
 from driftboard.leaderboard.statistics import (
     ROUNDING,
     Interval,
@@ -20,6 +20,7 @@ from driftboard.leaderboard.statistics import (
     seed_averages,
 )
 from driftboard.suite.errors import RecordError
+from driftboard.suite.grades import LEVELS, Grade, Level
 
 FEW_SEEDS = "few-seeds"
 AT_CEILING = "at-ceiling"
@@ -27,23 +28,44 @@ ENOUGH_SEEDS = 5
 CEILING = 0.995  # a mean accuracy from which on the interval is too narrow to be trusted
 SIGNIFICANT = 0.05
 
+Stratum = Level | Literal["ungraded"]
+UNGRADED: Literal["ungraded"] = "ungraded"
+STRATA: tuple[Stratum, ...] = (*LEVELS, UNGRADED)
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric of the board: a field of ``Cell``, its title and its possible range."""
+    """A metric of the board: its name in ``Cell.metrics``, its title and its possible range.
 
-    name: Literal["avg_acc", "forgetting", "task_acc"]
+    A share is shown in percent, everything else as it is.
+    """
+
+    name: str
     title: str
     low: float
     high: float
+    is_share: bool
     has_ceiling: bool
+    lower_is_better: bool
+
+    def is_better(self, a: float, b: float) -> bool:
+        """Whether ``a`` is better than ``b``."""
+        return a < b if self.lower_is_better else a > b
 
 
-METRICS = (
-    Metric("avg_acc", "Avg.Acc", 0.0, 1.0, has_ceiling=True),
-    Metric("forgetting", "Forgetting", -1.0, 1.0, has_ceiling=False),
-    Metric("task_acc", "Task.Acc", 0.0, 1.0, has_ceiling=True),
-)
+METRICS: Mapping[Measure, tuple[Metric, ...]] = {
+    "accuracy": (
+        Metric("avg_acc", "Avg.Acc", 0.0, 1.0, True, has_ceiling=True, lower_is_better=False),
+        Metric("forgetting", "Forgetting", -1.0, 1.0, True, False, lower_is_better=True),
+        Metric("task_acc", "Task.Acc", 0.0, 1.0, True, has_ceiling=True, lower_is_better=False),
+    ),
+    "excess-loss": (
+        Metric("avg_loss", "Avg.Loss", 0.0, math.inf, False, False, lower_is_better=True),
+        Metric("forgetting", "Forgetting", -math.inf, math.inf, False, False, lower_is_better=True),
+        Metric("task_loss", "Task.Loss", 0.0, math.inf, False, False, lower_is_better=True),
+    ),
+}
+"""The metrics of each measure; the first one ranks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +76,7 @@ class Score:
     where the strategy is not in the family of the correction: bounds, incomplete strategies.
     """
 
+    metric: Metric
     interval: Interval
     difference: PairedDifference | None
     p_holm: float
@@ -72,19 +95,28 @@ class Row:
     ``diverged`` counts seeds with at least one diverged cell; ``divergence`` is their share of
     the strategy's seeds. ``memory_bytes`` is the largest of its cells, None without any.
     ``relative_time`` is its training time over that of the reference on the cells both have,
-    NaN where there is none. ``rank`` is None for bounds and incomplete strategies.
+    NaN where there is none. ``step`` and ``drift`` are means over its cells (see ``collect.py``),
+    NaN where there is none or one is not defined. ``rank`` is None for bounds and incomplete
+    strategies.
     """
 
     strategy: str
     role: Literal["ranked", "bound"]
-    scores: Mapping[str, Score]  # by name of the metric
+    scores: Mapping[str, Score]  # by name of the metric, first the one that ranks
     diverged: int
     divergence: Interval
+    step: float
+    drift: float
     memory_bytes: int | None
     relative_time: float
     missing: int
     expected: int
     rank: int | None
+
+    @property
+    def first(self) -> Score:
+        """The score of the metric that ranks."""
+        return next(iter(self.scores.values()))
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -94,16 +126,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One table: a sequence, or ``overall``, the average over all sequences.
+    """One table: a sequence, a grade's sequences on average, or ``overall``, all on average.
 
     A strategy is incomplete if it misses a cell that any other one has; whatever its role, it
-    then stands there and nowhere else.
+    then stands there and nowhere else. ``grade`` is that of a single sequence, None where it has
+    not been graded.
     """
 
     name: str
     tier: str
     sequences: tuple[str, ...]
-    ranked: tuple[Row, ...]  # best Avg.Acc first
+    grade: Grade | None
+    ranked: tuple[Row, ...]  # best first
     bounds: tuple[Row, ...]
     incomplete: tuple[Row, ...]
 
@@ -115,12 +149,39 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """The whole leaderboard, and the collection that it was made from."""
+    """The whole leaderboard, and the collection that it was made from.
+
+    ``strata`` holds a section per grade that occurs, named ``grade:near`` and so on, and
+    ``grade:ungraded`` where only some of the sequences have a grade.
+    """
 
     reference: str
     overall: Section
+    strata: tuple[Section, ...]
     sections: tuple[Section, ...]  # one per sequence, by name
     source: Collection
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics of this board, first the one that ranks."""
+        return METRICS[self.source.measure]
+
+    def sections_of(self, stratum: Section) -> tuple[Section, ...]:
+        """Return the sections of a stratum's sequences, near ones first."""
+        chosen = [section for section in self.sections if section.name in stratum.sequences]
+        return tuple(sorted(chosen, key=_by_distance))
+
+
+def level_of(grade: Grade | None) -> Stratum:
+    """Return the grade of a sequence, ``ungraded`` where it has none."""
+    return UNGRADED if grade is None or grade.level is None else grade.level
+
+
+def _by_distance(section: Section) -> tuple[float, str]:
+    grade = section.grade
+    if grade is None or grade.level is None:
+        return math.inf, section.name
+    return grade.distance.value, section.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +192,22 @@ class _Scope:
     cells: Mapping[str, Mapping[tuple[str, int], Cell]]
     roles: Mapping[str, Literal["ranked", "bound"]]
     reference: str
+    metrics: tuple[Metric, ...]
 
     def values(self, strategy: str, metric: Metric) -> dict[int, float]:
         """Return one value per seed: the average over the sequences of this section."""
         per_sequence: dict[str, dict[int, float]] = {name: {} for name in self.sequences}
         for (sequence, seed), cell in self.cells[strategy].items():
-            per_sequence[sequence][seed] = float(getattr(cell, metric.name))
+            per_sequence[sequence][seed] = cell.metrics[metric.name]
         return seed_averages(list(per_sequence.values()))
 
 
-def build_board(collection: Collection, reference: str = "sgd") -> Board:
+def build_board(
+    collection: Collection, reference: str = "sgd", grades: Mapping[str, Grade] = {}
+) -> Board:
     """Compute the leaderboard of a collection, with differences from ``reference``.
+
+    ``grades`` are looked up by the hash of the sequence; those of other sequences do not matter.
 
     Raises:
         RecordError: there is no cell of the reference strategy.
@@ -153,16 +219,38 @@ def build_board(collection: Collection, reference: str = "sgd") -> Board:
             f"name one of these with --reference: {', '.join(strategies)}"
         )
     sequences = tuple(sorted(collection.sequences))
+    found = {name: grades.get(collection.sequences[name].hash) for name in sequences}
     return Board(
         reference=reference,
         overall=_section(OVERALL, sequences, collection, reference),
-        sections=tuple(_section(name, (name,), collection, reference) for name in sequences),
+        strata=tuple(
+            _section(f"grade:{level}", chosen, collection, reference)
+            for level, chosen in _strata(found).items()
+        ),
+        sections=tuple(
+            _section(name, (name,), collection, reference, found[name]) for name in sequences
+        ),
         source=collection,
     )
 
 
+def _strata(grades: Mapping[str, Grade | None]) -> dict[str, tuple[str, ...]]:
+    """Return the sequences of each grade that occurs; nothing where none is graded."""
+    strata = {
+        level: tuple(name for name, grade in grades.items() if level_of(grade) == level)
+        for level in STRATA
+    }
+    if len(strata[UNGRADED]) == len(grades):
+        return {}
+    return {level: sequences for level, sequences in strata.items() if sequences}
+
+
 def _section(
-    name: str, sequences: tuple[str, ...], collection: Collection, reference: str
+    name: str,
+    sequences: tuple[str, ...],
+    collection: Collection,
+    reference: str,
+    grade: Grade | None = None,
 ) -> Section:
     scope = _scope(sequences, collection, reference)
     expected = {place for cells in scope.cells.values() for place in cells}
@@ -170,7 +258,9 @@ def _section(
     complete = [strategy for strategy, count in missing.items() if count == 0]
     ranked = [strategy for strategy in complete if scope.roles[strategy] == "ranked"]
     scores = _scores(scope, ranked)
-    ranks = _ranks({strategy: scores[strategy]["avg_acc"].interval.mean for strategy in ranked})
+    first = scope.metrics[0]
+    means = {strategy: scores[strategy][first.name].interval.mean for strategy in ranked}
+    ranks = _ranks(means, first)
     rows = {
         strategy: _row(
             scope, strategy, scores[strategy], missing[strategy], len(expected), ranks.get(strategy)
@@ -181,6 +271,7 @@ def _section(
         name=name,
         tier=" ".join(sorted({collection.sequences[sequence].tier for sequence in sequences})),
         sequences=sequences,
+        grade=grade,
         ranked=tuple(rows[strategy] for strategy in ranks),
         bounds=tuple(rows[strategy] for strategy in complete if strategy not in ranks),
         incomplete=tuple(row for row in rows.values() if row.missing),
@@ -193,14 +284,14 @@ def _scope(sequences: tuple[str, ...], collection: Collection, reference: str) -
     for cell in collection.cells:
         if cell.sequence in sequences:
             cells[cell.strategy][cell.sequence, cell.seed] = cell
-    return _Scope(sequences, cells, roles, reference)
+    return _Scope(sequences, cells, roles, reference, METRICS[collection.measure])
 
 
 def _scores(scope: _Scope, ranked: Sequence[str]) -> dict[str, dict[str, Score]]:
     """Return every strategy's scores by metric; ``ranked`` are the family of the correction."""
     scores: dict[str, dict[str, Score]] = {strategy: {} for strategy in scope.cells}
     family = [strategy for strategy in ranked if strategy != scope.reference]
-    for metric in METRICS:
+    for metric in scope.metrics:
         values = {strategy: scope.values(strategy, metric) for strategy in scope.cells}
         differences = {
             strategy: paired_difference(values[strategy], values[scope.reference])
@@ -214,6 +305,7 @@ def _scores(scope: _Scope, ranked: Sequence[str]) -> dict[str, dict[str, Score]]
             by_seed = list(values[strategy].values())
             interval = mean_interval(by_seed, metric.low, metric.high)
             scores[strategy][metric.name] = Score(
+                metric=metric,
                 interval=interval,
                 difference=differences.get(strategy),
                 p_holm=adjusted.get(strategy, math.nan),
@@ -235,13 +327,13 @@ def _is_at_ceiling(metric: Metric, by_seed: Sequence[float], interval: Interval)
     return interval.mean >= CEILING - ROUNDING or max(by_seed) >= metric.high - ROUNDING
 
 
-def _ranks(means: Mapping[str, float]) -> dict[str, int]:
-    """Return ranks, best first: 1 + the number of strategies with a higher mean."""
-    ordered = sorted(means, key=lambda strategy: (-means[strategy], strategy))
-    return {
-        strategy: 1 + sum(other > means[strategy] for other in means.values())
-        for strategy in ordered
+def _ranks(means: Mapping[str, float], metric: Metric) -> dict[str, int]:
+    """Return ranks, best first: 1 + the number of strategies with a better mean."""
+    ranks = {
+        strategy: 1 + sum(metric.is_better(other, mean) for other in means.values())
+        for strategy, mean in means.items()
     }
+    return dict(sorted(ranks.items(), key=lambda item: (item[1], item[0])))
 
 
 def _row(
@@ -262,12 +354,18 @@ def _row(
         scores=scores,
         diverged=len(diverged),
         divergence=clopper_pearson(len(diverged), len(seeds)),
+        step=_mean([cell.step for cell in cells.values()]),
+        drift=_mean([cell.drift for cell in cells.values()]),
         memory_bytes=max((cell.memory_bytes for cell in cells.values()), default=None),
         relative_time=_relative_time(cells, scope.cells[scope.reference]),
         missing=missing,
         expected=expected,
         rank=rank,
     )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
 
 
 def _relative_time(

@@ -17,8 +17,9 @@ import numpy as np
 from driftboard.suite import metrics
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import (
+    AnyRecord,
+    LossRecord,
     ProtocolStamp,
-    Record,
     SequenceStamp,
     cell_path,
     read_record,
@@ -36,16 +37,20 @@ _HASH = re.compile(r"\b[0-9a-f]{64}\b")
 _SHOWN_VARIANTS = 4
 _NOT_CONTENT = {"cost", "environment"}  # may differ between two equal runs
 
-Located = tuple[Path, Record]
+Located = tuple[Path, AnyRecord]
+Measure = Literal["accuracy", "excess-loss"]
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The metrics of one record.
+    """What one record says in a few numbers.
 
-    Accuracies are in [0, 1]; forgetting and the transfers in [-1, 1]; see ``suite/metrics.py``.
-    ``memory_bytes`` is the most that the strategy carried over between tasks, ``seconds`` the
-    training time of all tasks together, ``drift`` what the function ``drift`` says.
+    ``metrics`` holds, by name, what ``suite/metrics.py`` defines. Of accuracies: ``avg_acc`` and
+    ``task_acc`` in [0, 1], ``forgetting``, ``backward_transfer`` and ``forward_transfer`` in
+    [-1, 1]. Of excess losses: ``avg_loss`` and ``task_loss``, at least 0, and ``forgetting``,
+    any number, positive where a task was forgotten. ``step`` and ``drift`` are what the functions
+    of these names say, ``memory_bytes`` is the most that the strategy carried over between
+    tasks, ``seconds`` the training time of all tasks together.
     """
 
     sequence: str
@@ -54,11 +59,8 @@ class Cell:
     role: Literal["ranked", "bound"]
     seed: int
     status: Literal["finished", "diverged"]
-    avg_acc: float
-    task_acc: float
-    forgetting: float
-    backward_transfer: float
-    forward_transfer: float
+    metrics: Mapping[str, float]
+    step: float
     drift: float
     memory_bytes: int
     seconds: float
@@ -66,9 +68,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """All cells of one protocol and split, sorted by sequence, strategy and seed."""
+    """All cells of one measure, protocol and split, sorted by sequence, strategy and seed."""
 
     cells: tuple[Cell, ...]
+    measure: Measure
     protocol: ProtocolStamp
     split: Literal["test", "validation"]
     sequences: Mapping[str, SequenceStamp]
@@ -84,8 +87,8 @@ def collect(results: Sequence[Path], skip_broken: bool = False) -> Collection:
 
     Raises:
         RecordError: a folder without records; a broken record; a file that lies in the wrong
-            place; one cell with two contents; records of several protocols, splits, or variants
-            of one sequence or strategy.
+            place; one cell with two contents; records of several measures, protocols, splits,
+            or variants of one sequence or strategy.
     """
     located: list[Located] = []
     skipped: list[str] = []
@@ -99,6 +102,7 @@ def collect(results: Sequence[Path], skip_broken: bool = False) -> Collection:
     records = _one_record_per_cell(located)
     return Collection(
         cells=tuple(cell_of(record) for record in records),
+        measure=_measure(records[0]),
         protocol=records[0].protocol,
         split=records[0].split,
         sequences={record.sequence.name: record.sequence for record in records},
@@ -108,18 +112,18 @@ def collect(results: Sequence[Path], skip_broken: bool = False) -> Collection:
 
 
 def as_frame(cells: Iterable[Cell]) -> "pd.DataFrame":
-    """Return the cells as a tidy table: one row per cell, one column per field of ``Cell``."""
+    """Return the cells as a tidy table: one row per cell, one column per field and metric."""
     import pandas as pd
 
-    names = [field.name for field in fields(Cell)]
-    rows = [[getattr(cell, name) for name in names] for cell in cells]
-    return pd.DataFrame(rows, columns=names)
+    rows = []
+    for cell in cells:
+        row = {field.name: getattr(cell, field.name) for field in fields(Cell)}
+        rows.append(row | row.pop("metrics"))
+    return pd.DataFrame(rows)
 
 
-def cell_of(record: Record) -> Cell:
-    """Recompute every metric of one record from its counts of correct answers."""
-    accuracy = metrics.accuracy_matrix(record.correct, record.test_sizes)
-    untrained = np.divide(record.correct_untrained, record.test_sizes)
+def cell_of(record: AnyRecord) -> Cell:
+    """Recompute every number of one record from its counts of correct answers or its losses."""
     return Cell(
         sequence=record.sequence.name,
         tier=record.sequence.tier,
@@ -127,18 +131,15 @@ def cell_of(record: Record) -> Cell:
         role=record.strategy.role,
         seed=record.seed,
         status=record.status,
-        avg_acc=metrics.average_accuracy(accuracy),
-        task_acc=metrics.task_accuracy(accuracy),
-        forgetting=metrics.forgetting(accuracy),
-        backward_transfer=metrics.backward_transfer(accuracy),
-        forward_transfer=metrics.forward_transfer(accuracy, untrained),
-        drift=drift(record.update_norms, record.solution_norms),
+        metrics=_metrics(record),
+        step=step(record.update_norms, record.solution_norms),
+        drift=drift(record.drift_norms, record.solution_norms),
         memory_bytes=max(record.memory_bytes),
         seconds=math.fsum(record.cost.seconds),
     )
 
 
-def drift(
+def step(
     update_norms: Sequence[Sequence[float]], solution_norms: Sequence[Sequence[float]]
 ) -> float:
     """Return how far the parameters before the head move on a new task, relative to their size.
@@ -147,11 +148,50 @@ def drift(
     other blocks together is divided by that of the solution reached; the mean over all tasks
     but the first, at least 0. NaN where a solution is zero or has no block but the head.
     """
-    ratios = []
-    for update, solution in zip(update_norms[1:], solution_norms[1:], strict=True):
-        size = math.hypot(*solution[:-1])
-        ratios.append(math.hypot(*update[:-1]) / size if size else math.nan)
+    pairs = list(zip(update_norms, solution_norms, strict=True))
+    ratios = [_relative_norm(update, solution) for update, solution in pairs[1:]]
     return sum(ratios) / len(ratios)
+
+
+def drift(
+    drift_norms: Sequence[Sequence[float]], solution_norms: Sequence[Sequence[float]]
+) -> float:
+    """Return how far the final parameters before the head are from the first task's solution.
+
+    The arguments are as in ``step``; ``drift_norms`` are distances from the first solution. The
+    distance of all blocks but the head together, relative to the norm of the first solution, at
+    least 0. NaN where that is zero or there is no block but the head.
+    """
+    return _relative_norm(drift_norms[-1], solution_norms[0])
+
+
+def _relative_norm(norms: Sequence[float], unit: Sequence[float]) -> float:
+    """Return the norm of all blocks but the last over that of ``unit``, NaN if that is zero."""
+    size = math.hypot(*unit[:-1])
+    return math.hypot(*norms[:-1]) / size if size else math.nan
+
+
+def _measure(record: AnyRecord) -> Measure:
+    return "excess-loss" if isinstance(record, LossRecord) else "accuracy"
+
+
+def _metrics(record: AnyRecord) -> dict[str, float]:
+    if isinstance(record, LossRecord):
+        loss = np.asarray(record.losses, dtype=np.float64)
+        return {
+            "avg_loss": metrics.average_loss(loss),
+            "task_loss": metrics.task_loss(loss),
+            "forgetting": metrics.loss_forgetting(loss),
+        }
+    accuracy = metrics.accuracy_matrix(record.correct, record.test_sizes)
+    untrained = np.divide(record.correct_untrained, record.test_sizes)
+    return {
+        "avg_acc": metrics.average_accuracy(accuracy),
+        "task_acc": metrics.task_accuracy(accuracy),
+        "forgetting": metrics.forgetting(accuracy),
+        "backward_transfer": metrics.backward_transfer(accuracy),
+        "forward_transfer": metrics.forward_transfer(accuracy, untrained),
+    }
 
 
 def _read_folder(folder: Path, skip_broken: bool) -> tuple[list[Located], list[str]]:
@@ -175,7 +215,7 @@ def _read_folder(folder: Path, skip_broken: bool) -> tuple[list[Located], list[s
     return located, broken
 
 
-def _check_place(folder: Path, path: Path, record: Record) -> None:
+def _check_place(folder: Path, path: Path, record: AnyRecord) -> None:
     if record.sequence.name == OVERALL:
         raise RecordError(f"{path}: '{OVERALL}' is no name for a sequence, the tables use it")
     place = cell_path(folder, record.sequence.name, record.strategy.name, record.seed)
@@ -197,9 +237,10 @@ def _refuse_mixtures(located: Sequence[Located]) -> None:
             raise RecordError(_mixture_message(subject, variants))
 
 
-def _kinds(record: Record) -> Iterable[tuple[str, str]]:
+def _kinds(record: AnyRecord) -> Iterable[tuple[str, str]]:
     """Yield what must agree between records: a subject and, in words, its kind."""
     protocol, sequence, strategy = record.protocol, record.sequence, record.strategy
+    yield "the measure", _measure(record)
     yield "the protocol", f"{protocol.name} version {protocol.version} {protocol.hash}"
     yield "the split", record.split
     yield (
@@ -226,7 +267,7 @@ def _mixture_message(subject: str, variants: Mapping[str, Path]) -> str:
     )
 
 
-def _one_record_per_cell(located: Sequence[Located]) -> list[Record]:
+def _one_record_per_cell(located: Sequence[Located]) -> list[AnyRecord]:
     """Return the records sorted by cell, equal ones once."""
     kept: dict[tuple[str, str, int], Located] = {}
     for path, record in located:
@@ -245,7 +286,7 @@ def _one_record_per_cell(located: Sequence[Located]) -> list[Record]:
     return [kept[cell][1] for cell in sorted(kept)]
 
 
-def _same_content(a: Record, b: Record) -> bool:
+def _same_content(a: AnyRecord, b: AnyRecord) -> bool:
     return all(
         getattr(a, name) == getattr(b, name)
         for name in a.__struct_fields__
@@ -257,7 +298,7 @@ def _cost_and_environment(located: Located) -> bytes:
     return msgspec.json.encode((located[1].cost, located[1].environment))
 
 
-def _versions(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+def _versions(records: Sequence[AnyRecord]) -> dict[str, tuple[str, ...]]:
     environments = [record.environment for record in records]
     return {
         "driftboard": tuple(sorted({environment.driftboard for environment in environments})),

@@ -23,6 +23,9 @@ def build_leaderboard(
 ) -> "Board":
     """Write ``leaderboard.md`` and ``leaderboard.csv`` below ``out`` and return the board.
 
+    Sequences are graded by what comes with the package and by the grades that the results
+    folders hold; a later folder's replace an earlier one's.
+
     ``command`` is printed in the legend as the way to make the tables again; by default the
     command line with these arguments.
 
@@ -34,9 +37,11 @@ def build_leaderboard(
     from driftboard.leaderboard.collect import collect
     from driftboard.leaderboard.csv_table import csv_table
     from driftboard.leaderboard.markdown import markdown
+    from driftboard.suite.grades import known_grades
     from driftboard.suite.records import write_atomically
 
-    board = build_board(collect(results, skip_broken), reference)
+    collection = collect(results, skip_broken)
+    board = build_board(collection, reference, known_grades(tuple(results)))
     if command is None:
         command = _command_line(results, out, reference, skip_broken)
     write_atomically(out / MARKDOWN_NAME, markdown(board, command).encode())

@@ -2,9 +2,10 @@
 
 import pandas as pd
 
-from driftboard.leaderboard.board import METRICS, Board, Row, Section
+from driftboard.leaderboard.board import Board, Row, Section
 from driftboard.leaderboard.statistics import PairedDifference
 from driftboard.leaderboard.text import csv_cell
+from driftboard.suite.grades import Grade
 
 COLUMNS = (
     "sequence",
@@ -26,16 +27,22 @@ COLUMNS = (
     "missing",
     "rank",
     "flags",
+    "step",
+    "drift",
+    "distance",
+    "distance_low",
+    "distance_high",
+    "grade",
 )
 
 Value = str | int | float | None
 
 
 def csv_table(board: Board) -> str:
-    """Return the board as CSV: one row per sequence (or ``overall``), strategy and metric."""
+    """Return the board as CSV: one row per section, strategy and metric."""
     rows = [
         [csv_cell(line[column]) for column in COLUMNS]
-        for section in (board.overall, *board.sections)
+        for section in (board.overall, *board.strata, *board.sections)
         for row in section.rows
         for line in _lines(section, row)
     ]
@@ -45,15 +52,14 @@ def csv_table(board: Board) -> str:
 
 def _lines(section: Section, row: Row) -> list[dict[str, Value]]:
     lines: list[dict[str, Value]] = []
-    for metric in METRICS:
-        score = row.scores[metric.name]
+    for name, score in row.scores.items():
         lines.append(
             {
                 "sequence": section.name,
                 "tier": section.tier,
                 "strategy": row.strategy,
                 "role": row.role,
-                "metric": metric.name,
+                "metric": name,
                 "mean": score.interval.mean,
                 "low": score.interval.low,
                 "high": score.interval.high,
@@ -64,6 +70,9 @@ def _lines(section: Section, row: Row) -> list[dict[str, Value]]:
                 "missing": row.missing,
                 "rank": row.rank,
                 "flags": ";".join(score.flags),
+                "step": row.step,
+                "drift": row.drift,
+                **_distance(section.grade),
             }
         )
     return lines
@@ -79,3 +88,13 @@ def _comparison(difference: PairedDifference | None) -> dict[str, Value]:
         "correlation": "correlation",
     }
     return {column: getattr(difference, name, None) for column, name in names.items()}
+
+
+def _distance(grade: Grade | None) -> dict[str, Value]:
+    """Return the columns of the measured distance, empty for sections of several sequences."""
+    names = {"distance": "value", "distance_low": "low", "distance_high": "high"}
+    distance = grade.distance if grade is not None else None
+    return {
+        **{column: getattr(distance, name, None) for column, name in names.items()},
+        "grade": grade.level if grade is not None else None,
+    }

@@ -8,14 +8,15 @@ import math
 from driftboard.leaderboard.board import (
     AT_CEILING,
     FEW_SEEDS,
-    METRICS,
     Row,
     Score,
     Section,
 )
-from driftboard.leaderboard.statistics import Interval, PairedDifference
+from driftboard.leaderboard.statistics import PairedDifference
+from driftboard.suite.distance import Estimate
 
 NOTHING = "-"
+CROSSING = "†"  # marks a distance whose interval contains a cut-off between grades
 _BYTE_UNITS = ("kB", "MB", "GB", "TB")
 FLAG_WORDS = {FEW_SEEDS: "n < 5", AT_CEILING: "ceiling"}
 GROUPS = {
@@ -32,34 +33,74 @@ def groups(section: Section) -> dict[str, tuple[Row, ...]]:
 
 
 def row_cells(row: Row) -> dict[str, str]:
-    """Return one row of a table as text by column heading; accuracies are in percent."""
+    """Return one row of a table as text by column heading; shares are in percent."""
     cells = {"#": NOTHING if row.rank is None else str(row.rank), "Strategy": row.strategy}
-    for metric in METRICS:
-        score = row.scores[metric.name]
-        cells[metric.title] = interval_text(score.interval)
-        cells[f"Δ {metric.title}"] = difference_text(score)
-    first = row.scores["avg_acc"]
-    cells["r"] = _correlation_text(first.difference)
+    for score in row.scores.values():
+        cells[score.metric.title] = interval_text(score)
+        cells[f"Δ {score.metric.title}"] = difference_text(score)
+    cells["r"] = _correlation_text(row.first.difference)
     cells["Seeds"] = str(row.divergence.n)
     cells["Diverged"] = _divergence_text(row)
+    cells["Step"] = _number_or_nothing(row.step, digits=3)
+    cells["Drift"] = _number_or_nothing(row.drift, digits=3)
     cells["Memory"] = NOTHING if row.memory_bytes is None else bytes_text(row.memory_bytes)
-    cells["Time"] = _number_or_nothing(row.relative_time, "x")
+    cells["Time"] = _number_or_nothing(row.relative_time, unit="x")
     cells["Notes"] = _notes(row)
     return cells
 
 
-def interval_text(interval: Interval) -> str:
-    """Return e.g. ``78.4 [77.9, 78.9]`` in percent, without bounds where there are none."""
-    return _percent(interval.mean, interval.low, interval.high, sign="")
+def interval_text(score: Score) -> str:
+    """Return e.g. ``78.4 [77.9, 78.9]``, without bounds where there are none."""
+    interval = score.interval
+    return estimate_text(interval.mean, interval.low, interval.high, score.metric.is_share)
 
 
 def difference_text(score: Score) -> str:
-    """Return e.g. ``+1.2 [+0.5, +1.9] *`` in points of percent; the star marks significance."""
+    """Return e.g. ``+1.2 [+0.5, +1.9] *``; the star marks significance."""
     if score.difference is None:
         return "reference"
-    difference = score.difference
+    found = score.difference
     star = " *" if score.is_significant else ""
-    return _percent(difference.mean, difference.low, difference.high, sign="+") + star
+    is_share = score.metric.is_share
+    return estimate_text(found.mean, found.low, found.high, is_share, sign="+") + star
+
+
+def estimate_text(mean: float, low: float, high: float, is_share: bool, sign: str = "") -> str:
+    """Return a number with its interval: a share in percent, others with up to four digits.
+
+    Nothing is shown of a number that is NaN, no interval where a bound is NaN. ``sign`` is ``+``
+    to show the sign of positive numbers as well.
+    """
+    if math.isnan(mean):
+        return NOTHING
+    shown = [mean] if math.isnan(low) or math.isnan(high) else [mean, low, high]
+    if is_share:
+        # One digit is what few seeds can tell; two where the interval is too narrow to be seen.
+        form = f"{sign}z.{2 if 0.0 < high - low < 0.002 else 1}f"
+        shown = [100 * number for number in shown]
+    else:
+        form = _plain_form(max(map(abs, shown)), sign)
+    first, *bounds = (f"{number:{form}}" for number in shown)
+    return f"{first} [{', '.join(bounds)}]" if bounds else first
+
+
+def distance_text(distance: Estimate, crosses: bool = False) -> str:
+    """Return e.g. ``0.31 [0.28, 0.34]``, marked where the interval contains a cut-off."""
+    if math.isnan(distance.value):
+        return NOTHING
+    mark = f" {CROSSING}" if crosses else ""
+    if math.isnan(distance.low):
+        return f"{distance.value:z.2f}{mark}"
+    return f"{distance.value:z.2f} [{distance.low:z.2f}, {distance.high:z.2f}]{mark}"
+
+
+def _plain_form(largest: float, sign: str) -> str:
+    """Return the format that shows four digits of the largest of some numbers."""
+    if largest == 0.0:
+        return f"{sign}z.0f"
+    if not 1e-3 <= largest < 1e6:
+        return f"{sign}z.2e"
+    return f"{sign}z.{max(0, 3 - math.floor(math.log10(largest)))}f"
 
 
 def bytes_text(count: int) -> str:
@@ -70,23 +111,12 @@ def bytes_text(count: int) -> str:
     return f"{count / 1000**power:.1f} {_BYTE_UNITS[power - 1]}"
 
 
-def _percent(mean: float, low: float, high: float, sign: str) -> str:
-    if math.isnan(mean):
-        return NOTHING
-    # One digit is what few seeds can tell; two where the interval is too narrow to be seen.
-    digits = 2 if 0.0 < high - low < 0.002 else 1
-    form = f"{sign}z.{digits}f"
-    if math.isnan(low):
-        return f"{100 * mean:{form}}"
-    return f"{100 * mean:{form}} [{100 * low:{form}}, {100 * high:{form}}]"
-
-
 def _correlation_text(difference: PairedDifference | None) -> str:
-    return _number_or_nothing(math.nan if difference is None else difference.correlation, "")
+    return _number_or_nothing(math.nan if difference is None else difference.correlation)
 
 
-def _number_or_nothing(number: float, unit: str) -> str:
-    return NOTHING if math.isnan(number) else f"{number:z.2f}{unit}"
+def _number_or_nothing(number: float, digits: int = 2, unit: str = "") -> str:
+    return NOTHING if math.isnan(number) else f"{number:z.{digits}f}{unit}"
 
 
 def _divergence_text(row: Row) -> str:

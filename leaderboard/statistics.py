@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from scipy.special import betaincinv, stdtr, stdtrit
 
 # Accuracies are sums of ratios of counts, so equal ones may differ by a few units in the last
-# place. A real difference is at least 1 / (tasks x test images), many orders above this.
+# place. A real difference is at least 1 / (tasks x test images), many orders above this. For
+# values above 1, as losses may be, it is relative to the largest.
 ROUNDING = 1e-12
 
 
@@ -121,6 +122,28 @@ def seed_averages(per_sequence: Sequence[Mapping[int, float]]) -> dict[int, floa
     return {seed: _mean([values[seed] for values in per_sequence]) for seed in sorted(seeds)}
 
 
+def spearman(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return Spearman's rank correlation, in [-1, 1]; ties share the mean of their ranks.
+
+    NaN where one side does not vary.
+    """
+    return _correlation(_ranks(a), _ranks(b))
+
+
+def line_fit(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """Return slope and intercept of the least-squares line through the points (x, y).
+
+    Raises:
+        ValueError: there are no two different x.
+    """
+    mean_x, mean_y = _mean(x), _mean(y)
+    square = math.fsum((one - mean_x) ** 2 for one in x)
+    if not square:
+        raise ValueError("a line needs two different x")
+    slope = math.fsum((i - mean_x) * (j - mean_y) for i, j in zip(x, y, strict=True)) / square
+    return slope, mean_y - slope * mean_x
+
+
 def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> Interval:
     """Return the share of failures with its exact binomial interval (Clopper and Pearson 1934).
 
@@ -145,7 +168,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _is_constant(values: Sequence[float]) -> bool:
-    return max(values) - min(values) <= ROUNDING
+    return max(values) - min(values) <= ROUNDING * max(1.0, *map(abs, values))
 
 
 def _standard_error(values: Sequence[float]) -> float:
@@ -172,6 +195,13 @@ def _p_of_zero_mean(differences: Sequence[float]) -> float:
     if _is_constant(differences):
         return 1.0 if abs(mean) <= ROUNDING else 0.0
     return float(2.0 * stdtr(len(differences) - 1, -abs(mean) / _standard_error(differences)))
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    # rounded, because equal means of counts may differ in their last places
+    rounded = [round(value, 12) for value in values]
+    below = [sum(other < value for other in rounded) for value in rounded]
+    return [low + (rounded.count(value) + 1) / 2 for low, value in zip(below, rounded, strict=True)]
 
 
 def _correlation(a: Sequence[float], b: Sequence[float]) -> float:

@@ -7,8 +7,6 @@ from rich.text import Text
 from driftboard.leaderboard.board import Board
 from driftboard.leaderboard.layout import groups, row_cells
 
-COLUMNS = ("Strategy", "Avg.Acc", "Δ Avg.Acc", "Forgetting", "Task.Acc", "Notes")
-
 
 def terminal_table(board: Board) -> Table:
     """Return the overall section as a table for rich, its groups divided by lines.
@@ -22,7 +20,7 @@ def terminal_table(board: Board) -> Table:
     )
     grouped = [[row_cells(row) for row in rows] for rows in groups(board.overall).values()]
     notes = any(cells["Notes"] for rows in grouped for cells in rows)
-    columns = COLUMNS if notes else COLUMNS[:-1]
+    columns = ["Strategy", *_metric_columns(board), *(["Notes"] if notes else [])]
     for column in columns:
         text = column in ("Strategy", "Notes")
         table.add_column(column, justify="left" if text else "right", no_wrap=column != "Notes")
@@ -32,6 +30,12 @@ def terminal_table(board: Board) -> Table:
             # Text, because rich reads strings as markup
             table.add_row(*(Text(_on_two_lines(cells[column])) for column in columns))
     return table
+
+
+def _metric_columns(board: Board) -> list[str]:
+    """Return the headings of all metrics, and of the difference in the one that ranks."""
+    first, *others = (metric.title for metric in board.metrics)
+    return [first, f"Δ {first}", *others]
 
 
 def _on_two_lines(cell: str) -> str:

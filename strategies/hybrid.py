@@ -86,4 +86,5 @@ def _direction(task: Task) -> Tensor:
     gradient = task.gradient(task.initial)
     names = [name for block in task.network.blocks[:-1] for name in block.parameters]
     flat = torch.cat([gradient[name].flatten() for name in names])
-    return flat / flat.norm().clamp(min=torch.finfo(flat.dtype).tiny)
+    length: Tensor = torch.linalg.vector_norm(flat)
+    return flat / length.clamp(min=torch.finfo(flat.dtype).tiny)

@@ -73,11 +73,11 @@ def sequence_distance(products: Sequence[Products]) -> Estimate:
     Args:
         products: one entry per seed; at least one, with at least two tasks and two parts.
     """
-    tasks = products[0].shape[0]
-    terms = [[_terms(seed, k, k + 1) for seed in products] for k in range(tasks - 1)]
+    pairs = range(products[0].shape[0] - 1)
+    terms = [[_terms(seed, k, k + 1) for seed in products] for k in pairs]
 
     def mean_over_pairs(kept: Sequence[int]) -> float:
-        return sum(_relative(pair, kept) for pair in terms) / (tasks - 1)
+        return _mean([_relative(pair, kept) for pair in terms])
 
     return jackknife(mean_over_pairs, len(products))
 

@@ -237,7 +237,8 @@ def read_record(path: Path) -> AnyRecord:
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        return msgspec.json.decode(content, type=AnyRecord)
+        record: AnyRecord = msgspec.json.decode(content, type=AnyRecord)
+        return record
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(
             f"{path} is not a driftboard record of schema {SCHEMA_VERSION}: "

@@ -168,7 +168,7 @@ def peak_memory(device: torch.device) -> int:
 def device_name(device: torch.device) -> str:
     """Return what a record says of a device."""
     if device.type == "cuda":
-        return torch.cuda.getdevice_name(device)
+        return torch.cuda.get_device_name(device)
     return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
 
 

@@ -147,3 +147,69 @@ def make_record():
         return replace(record, **changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_loss_record(make_record):
+    """Return a function that makes one valid record of excess losses, with blocks u and q."""
+    from msgspec.structs import asdict, replace
+
+    from driftboard.suite import records
+
+    of_accuracies = {"correct", "correct_untrained", "test_sizes", "classes"}
+
+    def make(
+        sequence="alpha", strategy="sgd", seed=0, losses=((0.5, 1.5), (0.75, 0.25)), **changes
+    ):
+        tasks = len(losses)
+        common = make_record(sequence, strategy, seed, correct=((1,) * tasks,) * tasks)
+        fields = {k: v for k, v in asdict(common).items() if k not in of_accuracies}
+        two_blocks = {
+            "sequence": replace(common.sequence, blocks=("u", "q")),
+            "plans": (records.PlanStamp(share=(1.0, 1.0), restart=(False, False)),) * tasks,
+            "update_norms": ((3.0, 9.0),) * tasks,
+            "solution_norms": ((6.0, 9.0),) * tasks,
+            "drift_norms": ((0.0, 0.0), *((1.5, 9.0),) * (tasks - 1)),
+        }
+        return records.LossRecord(
+            **fields | two_blocks | changes,
+            losses=tuple(tuple(row) for row in losses),
+            losses_untrained=(1.0,) * tasks,
+            draws=50,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_grade_record():
+    """Return a function that makes a grade record; a seed of cosine c measures 2 - 2 c."""
+    from driftboard.suite import grades
+    from driftboard.suite.protocol import GRADING
+
+    def make(stamp, cosines, reliability=1.0):
+        def triangle(cosine):
+            norm = 1.0 / reliability
+            # rows and columns: both parts of the first task, then both of the second
+            return (norm, 1.0, cosine, cosine, norm, cosine, cosine, norm, 1.0, norm)
+
+        head = (7.0,) * 10
+        return grades.GradeRecord(
+            schema=1,
+            grading=GRADING.stamp(),
+            protocol=GRADING.stamp(),
+            sequence=stamp,
+            tasks=2,
+            parts=2,
+            images=100,
+            seeds=tuple(
+                grades.SeedProducts(seed, (*((triangle(cosine),) * (len(stamp.blocks) - 1)), head))
+                for seed, cosine in enumerate(cosines)
+            ),
+            refusal=None,
+            python="3.12.0",
+            torch="2.11.0",
+            device="cpu",
+        )
+
+    return make

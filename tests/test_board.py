@@ -19,10 +19,19 @@ from driftboard.leaderboard.board import AT_CEILING, FEW_SEEDS, Board, build_boa
 from driftboard.leaderboard.collect import collect
 from driftboard.leaderboard.command import build_leaderboard, leaderboard
 from driftboard.leaderboard.csv_table import COLUMNS, csv_table
-from driftboard.leaderboard.layout import bytes_text, difference_text, row_cells
+from driftboard.leaderboard.layout import (
+    bytes_text,
+    difference_text,
+    distance_text,
+    estimate_text,
+    row_cells,
+)
 from driftboard.leaderboard.markdown import markdown
 from driftboard.leaderboard.terminal import terminal_table
+from driftboard.suite.distance import Estimate
 from driftboard.suite.errors import RecordError
+from driftboard.suite.grades import Grade, grade_path
+from driftboard.suite.grades import write_record as write_grade
 from driftboard.suite.records import write_record
 
 METRICS = ("avg_acc", "forgetting", "task_acc")
@@ -34,10 +43,10 @@ SEEDS = range(6)
 def board_of(tmp_path):
     """Return a function that writes records and builds their board."""
 
-    def build(records, reference="sgd") -> Board:
+    def build(records, reference="sgd", grades=None) -> Board:
         for record in records:
             write_record(tmp_path / "results", record)
-        return build_board(collect([tmp_path / "results"]), reference)
+        return build_board(collect([tmp_path / "results"]), reference, grades or {})
 
     return build
 
@@ -347,6 +356,232 @@ def test_no_negative_zero_and_no_invisible_interval(make_record, board_of):
     cells = row_cells(same_strategy(board_of(records), "ewc"))
     assert cells["Δ Avg.Acc"] == "+0.0 [+0.0, +0.0] *"
     assert cells["Avg.Acc"] == "70.01 [70.00, 70.01]"
+
+
+def test_step_and_drift_are_means_over_the_cells(make_record, board_of):
+    records = [make_record(seed=seed) for seed in range(2)]
+    for seed, last in enumerate((3.0, 9.0)):
+        records.append(
+            make_record(
+                "beta",
+                seed=seed,
+                update_norms=((0.0,) * 3, (0.0, last, 1.0)),
+                solution_norms=((8.0, 6.0, 1.0), (0.0, 6.0, 1.0)),
+                drift_norms=((0.0,) * 3, (0.0, last, 1.0)),
+            )
+        )
+    board = board_of(records)
+    (row,) = board.overall.ranked
+    assert row.step == pytest.approx((0.5 + 0.5 + 0.5 + 1.5) / 4)
+    assert row.drift == pytest.approx((0.5 + 0.5 + 0.3 + 0.9) / 4)
+    assert (row_cells(row)["Step"], row_cells(row)["Drift"]) == ("0.750", "0.550")
+    beta = [line for line in csv_rows(board) if line["sequence"] == "beta"]
+    assert {(float(line["step"]), float(line["drift"])) for line in beta} == {(1.0, 0.6)}
+
+
+def test_step_of_nothing_is_shown_as_nothing(make_record, board_of):
+    zero = ((0.0, 0.0, 9.0),) * 2
+    board = board_of([make_record(solution_norms=zero)])
+    assert row_cells(board.overall.ranked[0])["Step"] == "-"
+    assert csv_rows(board)[0]["step"] == ""
+
+
+def test_board_of_excess_losses(make_loss_record, board_of):
+    sgd = [((0.5, 2.0), (x, 0.25)) for x in (0.75, 1.0, 1.25, 0.75, 1.0)]
+    frozen = [((0.5, 2.0), (x, 0.125)) for x in (0.25, 0.375, 0.25, 0.5, 0.25)]
+    records = [make_loss_record(seed=seed, losses=x) for seed, x in enumerate(sgd)]
+    records += [make_loss_record("alpha", "frozen", s, x) for s, x in enumerate(frozen)]
+    board = board_of(records)
+    assert [metric.title for metric in board.metrics] == ["Avg.Loss", "Forgetting", "Task.Loss"]
+    first, second = board.overall.ranked
+    assert [(row.strategy, row.rank) for row in (first, second)] == [("frozen", 1), ("sgd", 2)]
+    scores = first.scores
+    assert scores["avg_loss"].interval.mean == pytest.approx((1.625 / 5 + 0.125) / 2)
+    assert scores["task_loss"].interval.mean == pytest.approx((0.5 + 0.125) / 2)
+    assert scores["forgetting"].interval.mean == pytest.approx(1.625 / 5 - 0.5)
+    assert second.scores["forgetting"].interval.mean == pytest.approx(4.75 / 5 - 0.5)
+    assert first.flags == ()
+    # last losses .25 .375 .25 .5 .25 and .125 give means of sd .05590; t(0.975, 4) = 2.7764
+    cells = row_cells(first)
+    assert cells["Avg.Loss"] == "0.2250 [0.1556, 0.2944]"
+    assert cells["Δ Avg.Loss"].startswith("-0.3750 [-0.5")
+    assert cells["Δ Avg.Loss"].endswith("*")
+    rows = csv_rows(board)
+    assert {row["metric"] for row in rows} == {"avg_loss", "forgetting", "task_loss"}
+    text = markdown(board, "")
+    assert "Excess loss" in text
+    assert "rank by mean Avg.Loss" in text
+    for word in ("Avg.Acc", "Task.Acc", "All in percent", "points of", "ceiling", "chance"):
+        assert word not in text
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(terminal_table(board))
+    assert "Δ Avg.Loss" in console.export_text()
+
+
+def test_losses_have_no_upper_bound(make_loss_record, board_of):
+    values = (100.0, 900.0, 200.0, 100.0, 5000.0)
+    records = [
+        make_loss_record(seed=seed, losses=((1.0, 1.0), (value, value)))
+        for seed, value in enumerate(values)
+    ]
+    interval = board_of(records).overall.ranked[0].scores["avg_loss"].interval
+    expected = scipy.stats.ttest_1samp(values, 0.0).confidence_interval()
+    assert (interval.low, interval.high) == (0.0, pytest.approx(expected.high))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((0.34377, 0.3361, 0.35144), "0.3438 [0.3361, 0.3514]"),
+        ((1.37966, 0.9, 1.4), "1.380 [0.900, 1.400]"),
+        ((12345.678, 12000.0, 12500.4), "12346 [12000, 12500]"),
+        ((1234567.0, 1e6, 2e6), "1.23e+06 [1.00e+06, 2.00e+06]"),
+        ((2.5e-9, 0.0, 5e-9), "2.50e-09 [0.00e+00, 5.00e-09]"),
+        ((-1e-9, -1.0, 1.0), "0.000 [-1.000, 1.000]"),
+        ((0.0, 0.0, 0.0), "0 [0, 0]"),
+        ((0.25, math.nan, math.nan), "0.2500"),
+        ((math.nan, math.nan, math.nan), "-"),
+    ],
+)
+def test_plain_numbers_in_words(numbers, text):
+    assert estimate_text(*numbers, is_share=False) == text
+
+
+def graded(sequence, value, level, low=None, high=None, crosses=False, note=""):
+    low = value - 0.01 if low is None else low
+    high = value + 0.01 if high is None else high
+    estimate = Estimate(value, low, high, 10)
+    return Grade(sequence, digest_of(sequence), estimate, 0.8125, level, crosses, note)
+
+
+def digest_of(sequence):
+    return sequence.encode().hex().rjust(64, "0")
+
+
+def with_own_hash(record):
+    return replace(record, sequence=replace(record.sequence, hash=digest_of(record.sequence.name)))
+
+
+@pytest.fixture
+def stratified(many_records, board_of):
+    """Return a function that builds the board of three sequences under some grades."""
+
+    def build(*grades):
+        records = [with_own_hash(record) for record in many_records]
+        return board_of(records, grades={grade.sequence_hash: grade for grade in grades})
+
+    return build
+
+
+GRADES = (
+    graded("gamma", 0.3125, "near"),
+    graded("alpha", 0.4375, "near", 0.3, 0.55, crosses=True),
+    graded("beta", 1.5, "far"),
+)
+
+
+def test_strata_are_averages_of_their_sequences(many_records, stratified):
+    board = stratified(*GRADES)
+    assert [section.name for section in board.strata] == ["grade:near", "grade:far"]
+    near, far = board.strata
+    assert (near.sequences, far.sequences) == (("alpha", "gamma"), ("beta",))
+    for strategy in ("sgd", "late"):
+        for metric in METRICS:
+            values = naive_values(many_records, near.sequences, strategy, metric)
+            row = next(row for row in near.rows if row.strategy == strategy)
+            assert row.scores[metric].interval.mean == pytest.approx(
+                statistics.fmean(values.values())
+            )
+    # complete on these two, so it is ranked there
+    assert not near.incomplete
+    beta = board.sections[1]
+    assert [row.strategy for row in far.rows] == [row.strategy for row in beta.rows]
+    for mine, other in zip(far.rows, beta.rows, strict=True):
+        assert row_cells(mine) == row_cells(other)
+
+
+def test_markdown_of_the_strata(stratified):
+    text = markdown(stratified(*GRADES), "")
+    headings = [line for line in text.splitlines() if line.startswith("##")]
+    assert headings[:4] == [
+        "## Overall, 3 sequences",
+        "## Grade: near, 2 sequences",
+        "## Grade: far, 1 sequence",
+        "## `alpha`",
+    ]
+    listed = "Distances: `gamma` 0.31 [0.30, 0.32]; `alpha` 0.44 [0.30, 0.55] †."
+    assert listed in text
+    assert "Distance 1.50 [1.49, 1.51] over 10 seeds, reliability 0.81, grade **far**." in text
+    assert "`†`: the interval contains a cut-off" in text
+
+
+def test_csv_of_the_strata(stratified):
+    rows = csv_rows(stratified(*GRADES))
+    order = list(dict.fromkeys(row["sequence"] for row in rows))
+    assert order == ["overall", "grade:near", "grade:far", "alpha", "beta", "gamma"]
+    assert len(rows) == 6 * 5 * 3
+    assert tuple(rows[0])[-4:] == ("distance", "distance_low", "distance_high", "grade")
+    for row in rows:
+        found = tuple(row[column] for column in COLUMNS[-4:])
+        expected = {
+            "alpha": ("0.4375", "0.3", "0.55", "near"),
+            "beta": ("1.5", "1.49", "1.51", "far"),
+            "gamma": ("0.3125", "0.3025", "0.3225", "near"),
+        }
+        assert found == expected.get(row["sequence"], ("", "", "", ""))
+
+
+def test_ungraded_sequences_are_a_stratum_beside_graded_ones(stratified):
+    refused = graded("beta", 0.2, None, note="reliability 0.21 is below 0.3: no grade")
+    board = stratified(refused, graded("gamma", 0.9, "medium"))
+    assert [section.name for section in board.strata] == ["grade:medium", "grade:ungraded"]
+    assert board.strata[1].sequences == ("alpha", "beta")
+    text = markdown(board, "")
+    assert "## Ungraded, 2 sequences" in text
+    assert "`alpha` not measured; `beta` (reliability 0.21 is below 0.3&#58; no grade)." in text
+    assert "Distance: not measured." in text
+    assert "grade **ungraded** (reliability 0.21" in text
+    rows = [row for row in csv_rows(board) if row["sequence"] == "beta"]
+    assert {(row["distance"], row["grade"]) for row in rows} == {("0.2", "")}
+
+
+def test_refused_measurement_is_told_with_its_reason(stratified):
+    nothing = Estimate(math.nan, math.nan, math.nan, 0)
+    refusal = Grade("beta", digest_of("beta"), nothing, math.nan, None, False, "one <task>")
+    board = stratified(refusal, graded("gamma", 0.9, "medium"))
+    text = markdown(board, "")
+    assert "Distance: not measurable, one &#60;task&#62;." in text
+    assert "nan" not in text.lower()
+    assert "nan" not in csv_table(board).lower()
+
+
+def test_without_any_grade_there_are_no_strata(stratified):
+    board = stratified(graded("elsewhere", 0.1, "near"), graded("beta", 0.1, None, note="no"))
+    assert board.strata == ()
+    assert "Grade" not in markdown(board, "")
+
+
+def test_distance_in_words():
+    assert distance_text(Estimate(-0.001, -0.02, 0.018, 5)) == "0.00 [-0.02, 0.02]"
+    assert distance_text(Estimate(0.5, math.nan, math.nan, 1)) == "0.50"
+    assert distance_text(Estimate(0.5, 0.4, 0.6, 5), crosses=True) == "0.50 [0.40, 0.60] †"
+
+
+def test_leaderboard_takes_the_grades_of_the_results_folders(
+    make_record, make_grade_record, tmp_path
+):
+    for name in ("alpha", "beta"):
+        record = with_own_hash(make_record(name))
+        write_record(tmp_path / "results", record)
+        cosines = (0.9, 0.9, 0.9) if name == "alpha" else (0.0, 0.0, 0.0)
+        path = grade_path(tmp_path / "results", name)
+        write_grade(path, make_grade_record(record.sequence, cosines))
+    board = build_leaderboard([tmp_path / "results"], tmp_path / "out")
+    assert [section.name for section in board.strata] == ["grade:near", "grade:far"]
+    assert board.sections[0].grade is not None
+    assert board.sections[0].grade.distance.value == pytest.approx(0.2)
+    text = (tmp_path / "out" / "leaderboard.md").read_text()
+    assert "`alpha` 0.20 [0.20, 0.20]" in text
 
 
 def test_markdown_holds_every_table_and_the_legend(many_records, board_of):

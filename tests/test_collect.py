@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from driftboard.leaderboard.collect import as_frame, cell_of, collect, drift
+from driftboard.leaderboard.collect import as_frame, cell_of, collect, drift, step
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import cell_path, write_record
 
@@ -32,29 +32,56 @@ def test_cell_by_hand(make_record):
     record = make_record(
         correct=((90, 20, 10), (70, 80, 30), (60, 50, 40)),
         update_norms=((9.0, 9.0, 9.0), (3.0, 4.0, 9.0), (0.0, 1.0, 9.0)),
-        solution_norms=((1.0, 1.0, 1.0), (6.0, 8.0, 1.0), (3.0, 4.0, 1.0)),
+        solution_norms=((12.0, 5.0, 1.0), (6.0, 8.0, 1.0), (3.0, 4.0, 1.0)),
+        drift_norms=((0.0, 0.0, 0.0), (9.0, 9.0, 9.0), (3.9, 5.2, 9.0)),
         memory_bytes=(8, 24, 16),
     )
     cell = cell_of(record)
     assert (cell.sequence, cell.tier, cell.strategy) == ("alpha", "small", "sgd")
     assert (cell.role, cell.seed, cell.status) == ("ranked", 0, "finished")
-    assert cell.avg_acc == pytest.approx((0.6 + 0.5 + 0.4) / 3)
-    assert cell.task_acc == pytest.approx((0.9 + 0.8 + 0.4) / 3)
-    assert cell.forgetting == pytest.approx((0.3 + 0.3) / 2)
-    assert cell.backward_transfer == pytest.approx(-0.3)
-    assert cell.forward_transfer == pytest.approx((0.2 + 0.3) / 2 - 0.05)
-    assert cell.drift == pytest.approx((5 / 10 + 1 / 5) / 2)
+    assert cell.metrics == pytest.approx(
+        {
+            "avg_acc": (0.6 + 0.5 + 0.4) / 3,
+            "task_acc": (0.9 + 0.8 + 0.4) / 3,
+            "forgetting": (0.3 + 0.3) / 2,
+            "backward_transfer": -0.3,
+            "forward_transfer": (0.2 + 0.3) / 2 - 0.05,
+        }
+    )
+    assert cell.step == pytest.approx((5 / 10 + 1 / 5) / 2)
+    assert cell.drift == pytest.approx(6.5 / 13)
     assert cell.memory_bytes == 24
     assert cell.seconds == 3.0
 
 
-def test_drift_counts_neither_the_first_task_nor_the_head():
-    assert drift([(5.0, 5.0), (0.0, 5.0)], [(1.0, 1.0), (1.0, 1.0)]) == 0.0
+def test_loss_cell_by_hand(make_loss_record):
+    record = make_loss_record(losses=((0.5, 4.0, 7.0), (1.0, 0.25, 6.0), (2.0, 0.5, 0.125)))
+    cell = cell_of(record)
+    assert cell.metrics == pytest.approx(
+        {
+            "avg_loss": (2.0 + 0.5 + 0.125) / 3,
+            "task_loss": (0.5 + 0.25 + 0.125) / 3,
+            "forgetting": (1.5 + 0.25) / 2,
+        }
+    )
+    # the shared block stands before the head, which is the task-specific one
+    assert (cell.step, cell.drift) == (0.5, 0.25)
 
 
-def test_drift_is_not_defined_relative_to_nothing():
-    assert math.isnan(drift([(1.0, 1.0), (1.0, 1.0)], [(1.0, 1.0), (0.0, 1.0)]))
-    assert math.isnan(drift([(1.0,), (1.0,)], [(1.0,), (1.0,)]))
+def test_step_counts_neither_the_first_task_nor_the_head():
+    assert step([(5.0, 5.0), (0.0, 5.0)], [(1.0, 1.0), (1.0, 1.0)]) == 0.0
+
+
+def test_drift_counts_only_where_the_last_task_ended_and_not_the_head():
+    norms = [(0.0, 0.0), (9.0, 9.0), (1.0, 9.0)]
+    assert drift(norms, [(4.0, 1.0), (5.0, 5.0), (5.0, 5.0)]) == 0.25
+
+
+def test_step_and_drift_are_not_defined_relative_to_nothing():
+    assert math.isnan(step([(1.0, 1.0), (1.0, 1.0)], [(1.0, 1.0), (0.0, 1.0)]))
+    assert math.isnan(drift([(0.0, 0.0), (1.0, 1.0)], [(0.0, 1.0), (1.0, 1.0)]))
+    for function in (step, drift):
+        assert math.isnan(function([(1.0,), (1.0,)], [(1.0,), (1.0,)]))
 
 
 @st.composite
@@ -66,15 +93,15 @@ def counts(draw):
 
 @given(counts())
 def test_metrics_are_bounded_and_agree(make_record, correct):
-    cell = cell_of(make_record(correct=correct))
-    assert 0.0 <= cell.avg_acc <= 1.0
-    assert 0.0 <= cell.task_acc <= 1.0
-    assert -1.0 <= cell.forgetting <= 1.0
-    assert -1.0 <= cell.forward_transfer <= 1.0
-    assert cell.backward_transfer == -cell.forgetting
+    found = cell_of(make_record(correct=correct)).metrics
+    assert 0.0 <= found["avg_acc"] <= 1.0
+    assert 0.0 <= found["task_acc"] <= 1.0
+    assert -1.0 <= found["forgetting"] <= 1.0
+    assert -1.0 <= found["forward_transfer"] <= 1.0
+    assert found["backward_transfer"] == -found["forgetting"]
     tasks = len(correct)
-    lost = (tasks - 1) / tasks * cell.forgetting
-    assert cell.task_acc - cell.avg_acc == pytest.approx(lost, abs=1e-12)
+    lost = (tasks - 1) / tasks * found["forgetting"]
+    assert found["task_acc"] - found["avg_acc"] == pytest.approx(lost, abs=1e-12)
 
 
 def test_collect_reads_several_folders_in_any_order(make_record, tmp_path):
@@ -117,9 +144,22 @@ def test_frame_has_one_row_per_cell(make_record, tmp_path):
     write_all(tmp_path, [make_record(seed=seed) for seed in range(3)])
     cells = collect([tmp_path]).cells
     frame = as_frame(cells)
-    assert list(frame.columns) == [field.name for field in dataclasses.fields(cells[0])]
+    fields = [field.name for field in dataclasses.fields(cells[0]) if field.name != "metrics"]
+    assert list(frame.columns) == [*fields, *cells[0].metrics]
     assert frame["seed"].tolist() == [0, 1, 2]
-    assert frame["avg_acc"].tolist() == [cell.avg_acc for cell in cells]
+    assert frame["avg_acc"].tolist() == [cell.metrics["avg_acc"] for cell in cells]
+
+
+def test_excess_losses_make_a_collection_of_their_own(make_record, make_loss_record, tmp_path):
+    write_all(tmp_path / "losses", [make_loss_record(seed=seed) for seed in range(2)])
+    write_all(tmp_path / "accuracies", [make_record("beta")])
+    losses = collect([tmp_path / "losses"])
+    assert losses.measure == "excess-loss"
+    assert [cell.metrics["avg_loss"] for cell in losses.cells] == [0.5, 0.5]
+    assert collect([tmp_path / "accuracies"]).measure == "accuracy"
+    message = refusal(tmp_path / "losses", tmp_path / "accuracies")
+    assert "the measure is not the same in all records: accuracy in" in message
+    assert "excess-loss in" in message
 
 
 def test_no_folder_is_refused():

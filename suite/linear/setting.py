@@ -2,6 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
+
+from driftboard.suite.errors import DataError
+from driftboard.suite.scenarios import Recipe, View
 
 ROUNDING = 1e-12
 """What is smaller than this, relatively, is rounding: a distance may exceed the largest by it."""
@@ -51,6 +55,8 @@ class LinearSetting:
     own_norm: float = math.sqrt(0.5)
     draws: int = 50
 
+    fresh_sets: ClassVar[int] = 1
+
     def __post_init__(self) -> None:
         """Refuse values outside their range, and sizes at which an expected error is infinite."""
         self._check_ranges()
@@ -65,6 +71,14 @@ class LinearSetting:
         """Return the number of training samples of a task, 0 for the first."""
         first = self.samples if self.first_samples is None else self.first_samples
         return first if task == 0 else self.samples
+
+    def recipes(self, view: View) -> list[Recipe]:
+        """Refuse: the tasks are drawn, not dealt out from a data set.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError("the tasks of a linear sequence are drawn, no data set can be dealt out")
 
     def _check_ranges(self) -> None:
         least = {

@@ -1,5 +1,6 @@
 """The answer to the paper's claim in Markdown: a paragraph in words, and every number behind it."""
 
+from collections.abc import Callable
 from importlib.metadata import version
 
 from driftboard.leaderboard.claim import (
@@ -24,7 +25,7 @@ def claim_page(claim: Claim, command: str, figure: str) -> str:
     """Return the whole page; ``figure`` is the path of the picture that it shows."""
     parts = ["# Does a small distance favour freezing?", _summary(claim), *answer(claim)]
     parts.append(f"![Difference against distance]({figure})")
-    parts += [markdown_cell(line) for line in left_out(claim)]
+    parts += left_out(claim, markdown_cell)
     for contrast in CONTRASTS:
         parts += _contrast(claim, contrast)
     parts.append(_legend(claim, command))
@@ -40,14 +41,17 @@ def answer(claim: Claim) -> list[str]:
     ]
 
 
-def left_out(claim: Claim) -> list[str]:
-    """Return a line of plain text for each reason for which sequences are in no fit."""
+def left_out(claim: Claim, escape: Callable[[str], str] = str) -> list[str]:
+    """Return a line for each reason for which sequences are in no fit.
+
+    ``escape`` makes names and reasons harmless for the format that they are shown in.
+    """
     lines = []
     if claim.unusable:
-        listed = "; ".join(f"{name} ({reason})" for name, reason in claim.unusable.items())
+        listed = "; ".join(escape(f"{name} ({why})") for name, why in claim.unusable.items())
         lines.append(f"Without a usable distance, so in no fit: {listed}.")
     if claim.absent:
-        lines.append(f"Graded, but without records here: {', '.join(claim.absent)}.")
+        lines.append(f"Graded, but without records here: {', '.join(map(escape, claim.absent))}.")
     return lines
 
 
@@ -71,10 +75,10 @@ def _about(group: Group, claim: Claim) -> str:
     finding = claim.of(PAPER, group)[0]
     trend = finding.trend
     if trend is None:
-        return f"**{GROUPS[group].capitalize()}** ({_sequences(len(finding.points))})."
+        return f"**{GROUPS[group].capitalize()}** ({_count(len(finding.points), 'sequence')})."
     return (
-        f"**{GROUPS[group].capitalize()}** ({_sequences(trend.sequences)} at distances "
-        f"{trend.nearest:z.2f} to {trend.farthest:z.2f}, {trend.seeds} seeds; differences in "
+        f"**{GROUPS[group].capitalize()}** ({_count(trend.sequences, 'sequence')} at distances "
+        f"{trend.nearest:z.2f} to {trend.farthest:z.2f}, {_count(trend.seeds, 'seed')}; differences in "
         f"{_unit(claim)})."
     )
 
@@ -189,8 +193,8 @@ def _unit(claim: Claim) -> str:
     return "points of percent" if claim.metrics[0].is_share else "excess loss"
 
 
-def _sequences(count: int) -> str:
-    return f"{count} sequence{'' if count == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _legend(claim: Claim, command: str) -> str:

@@ -55,32 +55,21 @@ def grade(
     from driftboard.suite.grading_plan import GradeRequest, grade_records, plan_grading
     from driftboard.suite.grid import resolve_device
     from driftboard.suite.loading import load_sequences
-    from driftboard.suite.progress import run_with_progress
+    from driftboard.suite.progress import work_off
     from driftboard.suite.records import write_atomically
-    from driftboard.suite.runner import worker_count, worker_processes
     from driftboard.suite.sequences import choose_sequences
 
     files = tuple(sequence_file or ())
     chosen = choose_sequences(load_sequences(files), suite, sequence, bool(files))
     request = GradeRequest(chosen, files, seeds, data, out, resolve_device(device))
-    console = Console(stderr=True)
-    count = worker_count(request.device, workers)
-    console.print(
-        f"{len(chosen)} sequences, {request.cell_count()} seeds of them, on {request.device} "
-        f"with {count} worker(s); results in {out}",
-        highlight=False,
+    failures = work_off(
+        lambda: plan_grading(request),
+        request.cell_count(),
+        f"{len(chosen)} sequences to be graded",
+        out,
+        request.device,
+        workers,
     )
-    try:
-        with worker_processes(count, request.device) as processes:
-            failures = run_with_progress(
-                lambda: plan_grading(request), request.cell_count(), processes, console
-            )
-    except KeyboardInterrupt:
-        console.print(
-            f"stopped; what is done is kept in {out}: the same command goes on from there",
-            highlight=False,
-        )
-        raise typer.Exit(130) from None
     records: list[GradeRecord] = grade_records(request)
     if records:
         Console().print(terminal_table(records))

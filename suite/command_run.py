@@ -69,35 +69,22 @@ def run(
 
     Stopped at any moment, the same command goes on and ends with the same records.
     """
-    from rich.console import Console
-
     from driftboard.suite.grid import claim_folder
-    from driftboard.suite.progress import run_with_progress
-    from driftboard.suite.runner import plan, worker_count, worker_processes
+    from driftboard.suite.progress import work_off
+    from driftboard.suite.runner import plan
 
-    console = Console(stderr=True)
     request = _request(
         suite, sequence, sequence_file, strategy, seeds, tuning, out, data, device, reference
     )
     claim_folder(out, request.purpose)
-    count = worker_count(request.device, workers)
-    console.print(
-        f"{len(request.sequences)} sequences x {len(request.strategies)} strategies, "
-        f"{request.cell_count()} cells, on {request.device} with {count} worker(s); "
-        f"results in {out}",
-        highlight=False,
+    failures = work_off(
+        lambda: plan(request),
+        request.cell_count(),
+        f"{len(request.sequences)} sequences x {len(request.strategies)} strategies",
+        out,
+        request.device,
+        workers,
     )
-    try:
-        with worker_processes(count, request.device) as processes:
-            failures = run_with_progress(
-                lambda: plan(request), request.cell_count(), processes, console
-            )
-    except KeyboardInterrupt:
-        console.print(
-            f"stopped; what is done is kept in {out}: the same command goes on from there",
-            highlight=False,
-        )
-        raise typer.Exit(130) from None
     if failures:
         # Where a failed strategy leaves no record, there may be no board; the failure says why.
         with suppress(DriftboardError):

@@ -60,14 +60,11 @@ def sweep(
     Writes curve.md, curve.csv, curve.svg and curve.png. Stopped at any moment, the same command
     goes on.
     """
-    from rich.console import Console
-
     from driftboard.leaderboard.magnitude_curve import sweep_of
     from driftboard.suite.grid import resolve_device
     from driftboard.suite.linear.setting import LinearSetting
-    from driftboard.suite.progress import run_with_progress
+    from driftboard.suite.progress import work_off
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.runner import worker_count, worker_processes
     from driftboard.suite.sweep import SweepRequest, plan_sweep, sweep_records
 
     files = tuple(sequence_file or ())
@@ -78,22 +75,14 @@ def sweep(
         _sweep_linear(chosen, chosen.scenario, by, grid, used, out)
         return
     request = SweepRequest(chosen.name, files, by, grid, used, data, out, resolve_device(device))
-    console = Console(stderr=True)
-    count = worker_count(request.device, workers)
-    console.print(
-        f"{chosen.name}: {len(used)} seeds x {len(grid)} magnitudes, on {request.device} with "
-        f"{count} worker(s); results in {out}",
-        highlight=False,
+    failures = work_off(
+        lambda: plan_sweep(request),
+        len(used),
+        f"{chosen.name} at {len(grid)} magnitudes",
+        out,
+        request.device,
+        workers,
     )
-    try:
-        with worker_processes(count, request.device) as processes:
-            failures = run_with_progress(lambda: plan_sweep(request), len(used), processes, console)
-    except KeyboardInterrupt:
-        console.print(
-            f"stopped; what is done is kept in {out}: the same command goes on from there",
-            highlight=False,
-        )
-        raise typer.Exit(130) from None
     records = sweep_records(request)
     if len(records) == len(used):
         _write(sweep_of(records), out)

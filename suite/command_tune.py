@@ -48,12 +48,11 @@ def tune(
     Trains on the tuning seeds, tests on a part of the training images: nothing that is reported
     is looked at. Stopped at any moment, the same command goes on.
     """
-    from rich.console import Console
-
     from driftboard.suite.grid import Request, claim_folder, resolve_device
     from driftboard.suite.loading import load_sequences, load_strategy
-    from driftboard.suite.progress import run_with_progress
-    from driftboard.suite.runner import plan, worker_count, worker_processes
+    from driftboard.suite.progress import work_off
+    from driftboard.suite.protocol import TUNING
+    from driftboard.suite.runner import plan
     from driftboard.suite.sequences import choose_sequences
     from driftboard.suite.tuning import (
         trial_specifications,
@@ -77,25 +76,14 @@ def tune(
         device=resolve_device(device),
     )
     claim_folder(out, request.purpose)
-    console = Console(stderr=True)
-    count = worker_count(request.device, workers)
-    console.print(
-        f"{len(tuned)} strategies x {len(next(iter(trials.values())))} trials x {len(sequences)} "
-        f"sequences, {request.cell_count()} cells, on {request.device} with {count} worker(s); "
-        f"results in {out}",
-        highlight=False,
+    failures = work_off(
+        lambda: plan(request),
+        request.cell_count(),
+        f"{len(tuned)} strategies x {TUNING.trials} trials x {len(sequences)} sequences",
+        out,
+        request.device,
+        workers,
     )
-    try:
-        with worker_processes(count, request.device) as processes:
-            failures = run_with_progress(
-                lambda: plan(request), request.cell_count(), processes, console
-            )
-    except KeyboardInterrupt:
-        console.print(
-            f"stopped; what is done is kept in {out}: the same command goes on from there",
-            highlight=False,
-        )
-        raise typer.Exit(130) from None
     if failures:
         for line in failures:
             typer.echo(f"driftboard: failed: {one_line(line)}", err=True)

@@ -1,20 +1,56 @@
-"""Jobs under a progress bar with an estimate of the time left."""
+"""What all long commands share: worker processes, a progress bar, and a stop by Ctrl-C."""
 
 from collections.abc import Callable
+from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from driftboard.suite.runner import Planned, Workers, run_jobs
+from driftboard.suite.runner import Planned, Workers, run_jobs, worker_count, worker_processes
 
 
-def run_with_progress(
+def work_off(
+    plan: Callable[[], list[Planned]],
+    cells: int,
+    what: str,
+    results: Path,
+    device: str,
+    workers: int | None,
+) -> list[str]:
+    """Plan jobs, run them in worker processes, and return one line for each that failed.
+
+    Args:
+        plan: makes the jobs; called once the processes start, so that both import at a time.
+        cells: how many were asked for; what the plan lacks is there already, and said so.
+        what: what is asked for, in words.
+        results: where the results go.
+        device: ``cpu`` or ``cuda``.
+        workers: number of processes; None chooses by the device.
+
+    Raises:
+        typer.Exit: stopped by Ctrl-C; a line has said how to go on.
+    """
+    console = Console(stderr=True)
+    count = worker_count(device, workers)
+    console.print(
+        f"{what}, {cells} cells, on {device} with {count} worker(s); results in {results}",
+        highlight=False,
+    )
+    try:
+        with worker_processes(count, device) as processes:
+            return _run_with_bar(plan, cells, processes, console)
+    except KeyboardInterrupt:
+        console.print(
+            f"stopped; what is done is kept in {results}: the same command goes on from there",
+            highlight=False,
+        )
+        raise typer.Exit(130) from None
+
+
+def _run_with_bar(
     plan: Callable[[], list[Planned]], cells: int, processes: Workers, console: Console
 ) -> list[str]:
-    """Plan jobs, run them, and return one line for each that failed.
-
-    ``cells`` is how many were asked for; what the plan lacks is there already, and said so.
-    """
     with Progress(
         TextColumn("{task.percentage:>3.0f}%"),
         BarColumn(),

@@ -77,7 +77,7 @@ def late_complaint(call, monkeypatch, tmp_path):
     """The same for mistakes that come to light when a run is planned, without its processes."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(
-        "driftboard.suite.runner.worker_processes", lambda count, device: nullcontext()
+        "driftboard.suite.progress.worker_processes", lambda count, device: nullcontext()
     )
 
     def run(*arguments):

@@ -410,7 +410,7 @@ def test_worker_that_is_killed_is_one_clear_line(bench, tmp_path):
 @pytest.fixture
 def run_here(bench, monkeypatch, capfd):
     """Return a function that runs in this process: exit code, stdout, stderr."""
-    from driftboard.suite import runner
+    from driftboard.suite import progress, runner
     from driftboard.suite.command_line import main
 
     messages = queue.SimpleQueue()
@@ -422,7 +422,7 @@ def run_here(bench, monkeypatch, capfd):
         with ThreadPoolExecutor(count) as executor:
             yield runner.Workers(executor, messages)
 
-    monkeypatch.setattr(runner, "worker_processes", one_thread)
+    monkeypatch.setattr(progress, "worker_processes", one_thread)
 
     def run(*arguments, **options):
         monkeypatch.setattr(sys, "argv", ["driftboard", *bench.arguments(*arguments, **options)])

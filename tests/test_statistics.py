@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from driftboard.leaderboard.statistics import (
     clopper_pearson,
     holm,
+    line_fit,
     mean_interval,
     paired_difference,
     seed_averages,
+    spearman,
 )
 from driftboard.suite.metrics import accuracy_matrix, average_accuracy
 
@@ -122,6 +124,14 @@ def test_rounding_is_no_difference():
     assert paired_difference(by_seed([a] * 5), by_seed([b] * 5)).p == 1.0
 
 
+def test_rounding_of_large_losses_is_no_difference():
+    values = [1e6 + shift * 1e-9 for shift in range(5)]
+    interval = mean_interval(values, 0.0, math.inf)
+    assert (interval.low, interval.high) == (interval.mean, interval.mean)
+    small = mean_interval([1e-9, 2e-9, 3e-9], 0.0, math.inf)
+    assert small.low < small.mean < small.high
+
+
 def test_correlation_is_not_defined_without_variance():
     difference = paired_difference(by_seed([0.5, 0.5, 0.5]), by_seed([0.1, 0.2, 0.4]))
     assert math.isnan(difference.correlation)
@@ -198,6 +208,31 @@ def test_seed_averages_keep_the_seeds_of_all_sequences():
     assert list(averages) == [1, 2]
     assert seed_averages([]) == {}
     assert seed_averages([{1: 0.5}, {}]) == {}
+
+
+TIES = [1.0, 1.0, 2.0, 3.0, 3.0, 3.0, 4.0, 0.5, 6.0]
+
+
+@pytest.mark.parametrize("a", [random_values(9, 1), TIES])
+@pytest.mark.parametrize("b", [random_values(9, 2), TIES[::-1]])
+def test_spearman_equals_scipy(a, b):
+    assert spearman(a, b) == pytest.approx(scipy.stats.spearmanr(a, b).statistic)
+
+
+def test_spearman_takes_no_rounding_for_an_order():
+    assert spearman([1.0, 2.0, 3.0], [0.3, 0.1 + 0.2, 0.4]) == pytest.approx(math.sqrt(0.75))
+    assert math.isnan(spearman([1.0, 2.0, 3.0], [0.3, 0.1 + 0.2, 0.3]))
+
+
+def test_line_fit_equals_scipy():
+    x, y = random_values(9, 3), random_values(9, 4)
+    expected = scipy.stats.linregress(x, y)
+    assert line_fit(x, y) == pytest.approx((expected.slope, expected.intercept))
+
+
+def test_line_fit_needs_two_different_x():
+    with pytest.raises(ValueError, match="two different"):
+        line_fit([0.5, 0.5], [0.0, 1.0])
 
 
 @pytest.mark.parametrize("trials", [1, 3, 5, 10])

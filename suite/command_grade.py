@@ -5,6 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from driftboard.suite.command_options import (
+    DataFolder,
+    Device,
+    ResultsFolder,
+    SeedCount,
+    SequenceFiles,
+    Workers,
+)
 from driftboard.suite.errors import one_line
 
 if TYPE_CHECKING:
@@ -20,29 +28,12 @@ def grade(
         Literal["quick", "core", "full"] | None,
         typer.Option(help="The tier of sequences to grade.", show_default="quick"),
     ] = None,
-    sequence_file: Annotated[
-        list[Path] | None,
-        typer.Option(help="A Python file that defines sequences of your own; may be repeated."),
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many of the protocol's seeds.")
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(help="The results folder; grading into it again goes on where it was.")
-    ] = Path("driftboard-results"),
-    data: Annotated[
-        Path | None,
-        typer.Option(help="The data folder.", envvar="DRIFTBOARD_DATA", show_default=False),
-    ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train.")
-    ] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Worker processes.", show_default="one per CPU core, one for CUDA"
-        ),
-    ] = None,
+    sequence_file: SequenceFiles = None,
+    seeds: SeedCount = None,
+    out: ResultsFolder = Path("driftboard-results"),
+    data: DataFolder = None,
+    device: Device = "auto",
+    workers: Workers = None,
 ) -> None:
     """Measure the parameter distance between the tasks of sequences.
 

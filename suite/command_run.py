@@ -6,6 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from driftboard.suite.command_options import (
+    DataFolder,
+    Device,
+    ResultsFolder,
+    SeedCount,
+    SequenceFiles,
+    SequencePatterns,
+    Workers,
+)
 from driftboard.suite.errors import DriftboardError, one_line
 
 if TYPE_CHECKING:
@@ -19,14 +28,8 @@ def run(
         Tier | None,
         typer.Option(help="The tier of sequences to run.", show_default="quick"),
     ] = None,
-    sequence: Annotated[
-        list[str] | None,
-        typer.Option(help="A sequence or pattern such as 'fashion-*'; may be repeated."),
-    ] = None,
-    sequence_file: Annotated[
-        list[Path] | None,
-        typer.Option(help="A Python file that defines sequences of your own; may be repeated."),
-    ] = None,
+    sequence: SequencePatterns = None,
+    sequence_file: SequenceFiles = None,
     strategy: Annotated[
         list[str] | None,
         typer.Option(
@@ -34,9 +37,7 @@ def run(
             "may be repeated. Without it: all built-in strategies.",
         ),
     ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many of the protocol's seeds.")
-    ] = None,
+    seeds: SeedCount = None,
     tuning: Annotated[
         bool,
         typer.Option(
@@ -45,22 +46,10 @@ def run(
             "hyper-parameters. Never for results that are reported.",
         ),
     ] = False,
-    out: Annotated[
-        Path, typer.Option(help="The results folder; a run into it again goes on where it was.")
-    ] = Path("driftboard-results"),
-    data: Annotated[
-        Path | None,
-        typer.Option(help="The data folder.", envvar="DRIFTBOARD_DATA", show_default=False),
-    ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train.")
-    ] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Worker processes.", show_default="one per CPU core, one for CUDA"
-        ),
-    ] = None,
+    out: ResultsFolder = Path("driftboard-results"),
+    data: DataFolder = None,
+    device: Device = "auto",
+    workers: Workers = None,
     reference: Annotated[
         str, typer.Option(help="The strategy that the board compares the others with.")
     ] = "sgd",

@@ -5,6 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from driftboard.suite.command_options import (
+    DataFolder,
+    Device,
+    ResultsFolder,
+    SequenceFiles,
+    SequencePatterns,
+    Workers,
+)
 from driftboard.suite.errors import one_line
 
 if TYPE_CHECKING:
@@ -19,29 +27,12 @@ def tune(
         Literal["quick", "core", "full"] | None,
         typer.Option(help="The tier of sequences to tune on.", show_default="quick"),
     ] = None,
-    sequence: Annotated[
-        list[str] | None,
-        typer.Option(help="A sequence or pattern such as 'fashion-*'; may be repeated."),
-    ] = None,
-    sequence_file: Annotated[
-        list[Path] | None, typer.Option(help="A Python file that defines sequences of your own.")
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(help="The folder for all trials; tuning into it again goes on.")
-    ] = Path("driftboard-tuning"),
-    data: Annotated[
-        Path | None,
-        typer.Option(help="The data folder.", envvar="DRIFTBOARD_DATA", show_default=False),
-    ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to train.")
-    ] = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Worker processes.", show_default="one per CPU core, one for CUDA"
-        ),
-    ] = None,
+    sequence: SequencePatterns = None,
+    sequence_file: SequenceFiles = None,
+    out: ResultsFolder = Path("driftboard-tuning"),
+    data: DataFolder = None,
+    device: Device = "auto",
+    workers: Workers = None,
 ) -> None:
     """Give every strategy the same number of trials and write down what each reached.
 

@@ -93,7 +93,8 @@ def _show(name: str, record: "TuningRecord") -> None:
 
     table = Table(title=name, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("", "setting", "Avg.Acc", "Forgetting", "Task.Acc", "diverged"):
-        table.add_column(column, justify="left" if column == "setting" else "right")
+        justify: Literal["left", "right"] = "left" if column == "setting" else "right"
+        table.add_column(column, justify=justify, overflow="fold")
     for place, trial in enumerate(record.trials):
         table.add_row(
             "*" if place == record.chosen else "",

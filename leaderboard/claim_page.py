@@ -1,6 +1,6 @@
 """The answer to the paper's claim in Markdown: a paragraph in words, and every number behind it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from driftboard.leaderboard.claim import (
@@ -76,10 +76,10 @@ def _about(group: Group, claim: Claim) -> str:
     trend = finding.trend
     if trend is None:
         return f"**{GROUPS[group].capitalize()}** ({_count(len(finding.points), 'sequence')})."
+    sequences, seeds = _count(trend.sequences, "sequence"), _count(trend.seeds, "seed")
     return (
-        f"**{GROUPS[group].capitalize()}** ({_count(trend.sequences, 'sequence')} at distances "
-        f"{trend.nearest:z.2f} to {trend.farthest:z.2f}, {_count(trend.seeds, 'seed')}; differences in "
-        f"{_unit(claim)})."
+        f"**{GROUPS[group].capitalize()}** ({sequences} at distances {trend.nearest:z.2f} to "
+        f"{trend.farthest:z.2f}, {seeds}; differences in {_unit(claim)})."
     )
 
 
@@ -113,6 +113,10 @@ def _sentence(finding: Finding) -> str:
 def _contrast(claim: Claim, contrast: Contrast) -> list[str]:
     findings = claim.of(contrast)
     parts = [f"## {_heading(contrast)}"]
+    strategies = {cell.strategy for cell in claim.source.cells}
+    absent = [name for name in (contrast.first, *contrast.others) if name not in strategies]
+    if absent:
+        return [*parts, f"There are no records of {_listed(absent)}."]
     if len(contrast.others) > 1:
         parts.append(
             "The best is chosen for each sequence and metric by the mean over the same seeds. "
@@ -120,8 +124,7 @@ def _contrast(claim: Claim, contrast: Contrast) -> list[str]:
         )
     missing = sorted({name for finding in findings for name in finding.missing})
     if missing:
-        names = ", ".join(f"`{name}`" for name in missing)
-        parts.append(f"Not compared, because the strategies share no seed: {names}.")
+        parts.append(f"Not compared, because the strategies share no seed: {_listed(missing)}.")
     groups = [group for group in GROUPS if claim.of(contrast, group)[0].points]
     if groups:
         trends = [_trend_row(finding) for group in groups for finding in claim.of(contrast, group)]
@@ -187,6 +190,10 @@ def _ranks(found: Estimate) -> str:
     if found.low != found.low:
         return f"{found.value:+z.2f}"
     return f"{found.value:+z.2f} [{found.low:+z.2f}, {found.high:+z.2f}]"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _unit(claim: Claim) -> str:

@@ -207,7 +207,7 @@ def _with_parameters(
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or key not in known:
-            names = ", ".join(known) or "none"
+            names = ", ".join(known)
             raise StrategyError(f"'{setting}' does not set a parameter of {name}; it has: {names}")
         changes[key] = _parse(text, known[key], setting)
     own = {key: value for key, value in changes.items() if key != RATE}

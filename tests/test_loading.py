@@ -144,8 +144,8 @@ def test_bad_parameter_is_refused(settings, word):
     assert word in refusal(f"ewc,{settings}")
 
 
-def test_parameter_of_a_strategy_without_any():
-    assert "it has: none" in refusal("sgd,strength=1")
+def test_a_strategy_without_parameters_has_the_rate():
+    assert "it has: rate" in refusal("sgd,strength=1")
 
 
 def test_whole_number_is_not_rounded(make_file):
@@ -212,12 +212,12 @@ BROKEN = {
     "raises without words": ("raise KeyError()", "KeyError: no message"),
     "leaves": ("import sys\nsys.exit(3)", "does not import: SystemExit: 3"),
     "imports what is not there": ("import driftboard_absent", "ModuleNotFoundError"),
-    "field without default": (mine(f"rate: float\n{NAMED}"), "'rate'"),
+    "field without default": (mine(f"size: float\n{NAMED}"), "'size'"),
     "field of a strange type": (
         mine(f"rates: tuple = (1, 2)\n{NAMED}"),
         "field 'rates' of Mine must be bool, int, float or str",
     ),
-    "default that is not finite": (mine(f'rate: float = float("inf")\n{NAMED}'), "finite"),
+    "default that is not finite": (mine(f'size: float = float("inf")\n{NAMED}'), "finite"),
     "default with a control character": (mine(f"text: str = '\\x1b'\n{NAMED}"), "one line"),
     "not frozen": (mine(NAMED, "@dataclass"), "does not import: TypeError"),
     "refuses its own defaults": (
@@ -249,10 +249,10 @@ def test_broken_file_is_refused(make_file, text, word):
 
 
 def test_parameter_refused_by_a_users_code(make_file):
-    check = "def __post_init__(self): 1 / (self.rate - 2)"
-    path = make_file(mine(f"rate: float = 1.0\n{NAMED}{check}"))
-    assert load_strategy(str(path)).strategy.rate == 1.0
-    assert refusal(f"{path},rate=2") == "mine: float division by zero"
+    check = "def __post_init__(self): 1 / (self.size - 2)"
+    path = make_file(mine(f"size: float = 1.0\n{NAMED}{check}"))
+    assert load_strategy(str(path)).strategy.size == 1.0
+    assert refusal(f"{path},size=2") == "mine: float division by zero"
 
 
 def test_ctrl_c_while_a_file_is_imported_is_not_swallowed(make_file):

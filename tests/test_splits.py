@@ -137,7 +137,7 @@ def test_sequences_and_protocols_draw_different_images(pool, change):
     sequence = make_sequence(
         Relabelled(2, 3), train_per_class=10, **({"name": "other"} if change == "name" else {})
     )
-    protocol = Protocol(version=2) if change == "protocol" else PROTOCOL
+    protocol = Protocol(version=1) if change == "protocol" else PROTOCOL
     other = make_splits(sequence, pool, protocol, 0, "test")
     assert not np.array_equal(one[0].train, other[0].train)
 
@@ -147,7 +147,7 @@ def test_the_images_of_a_class_are_the_first_of_the_seeds_order(pool):
     recipe = make_splits(sequence, pool, PROTOCOL, 5, "test")[0]
     for part, quota in (("train", 7), ("test", 4)):
         labels = getattr(pool, f"{part}_labels")
-        random = stream("driftboard", 1, "made-up", 5, "subset", part)
+        random = stream("driftboard", PROTOCOL.version, "made-up", 5, "subset", part)
         expected = set()
         for label in range(CLASSES):
             rows = [row for row, own in enumerate(labels) if own == label]
@@ -304,7 +304,7 @@ def test_whatever_decides_a_split_has_a_cache_file_of_its_own(pool, tmp_path):
         (sequence, pool, PROTOCOL, (0, 1), "validation"),
         (sequence, pool, PROTOCOL, (1, 0), "test"),
         (sequence, pool, PROTOCOL, (0,), "test"),
-        (sequence, pool, Protocol(version=2), (0, 1), "test"),
+        (sequence, pool, Protocol(version=1), (0, 1), "test"),
         (sequence, make_pool(seed=1), PROTOCOL, (0, 1), "test"),
         (make_sequence(train_per_class=6), pool, PROTOCOL, (0, 1), "test"),
         (make_sequence(Overlap(4, 3, 2), train_per_class=5), pool, PROTOCOL, (0, 1), "test"),

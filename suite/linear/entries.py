@@ -3,7 +3,7 @@
 from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.sequences import Sequence
 
-DRAWS = 20
+DRAWS = 10
 
 
 def linear_sequence(name: str, description: str, setting: LinearSetting) -> Sequence:

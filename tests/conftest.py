@@ -213,3 +213,22 @@ def make_grade_record():
         )
 
     return make
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Return a function that runs one command here: exit code, stdout, stderr."""
+    import sys
+
+    from driftboard.suite.command_line import main
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["driftboard", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as left:
+            code = left.code or 0
+        return code, *capsys.readouterr()
+
+    return run

@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from driftboard.suite.command_line import main
 from driftboard.suite.errors import one_line
 from driftboard.suite.records import cell_path, write_record
 from driftboard.suite.registry import registered
@@ -39,22 +38,6 @@ def call_apart(*commands):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, *json.loads(done.stderr.splitlines()[-1])
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Return a function that runs one command here: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["driftboard", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as left:
-            code = left.code or 0
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

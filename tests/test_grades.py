@@ -94,18 +94,22 @@ def test_a_grade_whose_interval_contains_a_cut_off_says_so():
 
 
 @pytest.mark.parametrize(
-    ("noise", "level", "note"),
-    [(0.1, "far", ""), (1.2, "far", "low reliability"), (2.0, None, "no grade")],
+    ("reliability", "level", "note"),
+    [
+        (0.98, "far", ""),
+        (0.51, "far", ""),
+        (0.49, "far", "low reliability"),
+        (0.31, "far", "low reliability"),
+        (0.29, None, "reliability 0.29 is below 0.3: no grade"),
+        (-0.2, None, "reliability -0.20 is below 0.3: no grade"),
+    ],
 )
-def test_an_unreliable_measurement_is_noted_or_gives_no_grade(noise, level, note):
+def test_an_unreliable_measurement_is_noted_or_gives_no_grade(reliability, level, note):
+    # Noise of opposite sign in both parts: <t^a, t^b> = 1 - n^2 where ||t||^2 = 1 + n^2.
+    noise = math.sqrt((1 - reliability) / (1 + reliability))
     grade = grade_of(make_grade(pair((1, 0), (0, 1), noise)))
-    signal = 1 - noise**2  # <t^a, t^b>, noise of opposite sign
-    assert grade.reliability == pytest.approx(signal / (1 + noise**2))
-    if signal > 0:
-        assert grade.level == level
-    else:
-        assert grade.level is None
-    assert note in grade.note or signal <= 0
+    assert grade.reliability == pytest.approx(reliability)
+    assert (grade.level, grade.note) == (level, note)
 
 
 def test_a_refusal_gives_no_grade_and_its_reason():

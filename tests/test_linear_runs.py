@@ -2,13 +2,11 @@
 
 import csv
 import io
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from driftboard.suite.command_line import main
 from driftboard.suite.linear.comparison import Comparison, compare
 from driftboard.suite.linear.entries import linear_entries, linear_sequence
 from driftboard.suite.linear.exact import best_fractions, expected_excess, expected_untrained
@@ -19,22 +17,6 @@ from driftboard.suite.loading import load_strategy
 from driftboard.suite.records import read_record, record_paths
 
 SMALL = LinearSetting(3, 12, 12, 6, 40, noise=0.2, distance=0.5, draws=30)
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Return a function that runs one command here: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["driftboard", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as left:
-            code = left.code or 0
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def records_of(tmp_path, strategy="sgd", setting=SMALL, seeds=tuple(range(10))):

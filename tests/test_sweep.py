@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import sys
 
 import msgspec
 import numpy as np
@@ -19,7 +18,6 @@ from driftboard.leaderboard.magnitude_curve import (
     sweep_of,
 )
 from driftboard.leaderboard.magnitude_figure import figure_bytes
-from driftboard.suite.command_line import main
 from driftboard.suite.errors import RecordError
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import SequenceStamp
@@ -215,22 +213,6 @@ def test_unsound_sweeps_are_refused_in_one_line(tmp_path, change, word):
         read_sweep(path)
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Return a function that runs one command here: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["driftboard", *map(str, arguments)])
-        try:
-            main()
-            code = 0
-        except SystemExit as left:
-            code = left.code or 0
-        return code, *capsys.readouterr()
-
-    return run
 
 
 OWN = """

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from driftboard.leaderboard.board import METRICS, Metric
 from driftboard.leaderboard.collect import Collection
+from driftboard.leaderboard.metric import METRICS, Metric
 from driftboard.leaderboard.statistics import (
     Interval,
     PairedDifference,

@@ -68,9 +68,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """All cells of one measure, protocol and split, sorted by sequence, strategy and seed."""
+    """All cells of one measure, protocol and split, sorted by sequence, strategy and seed.
+
+    ``matrices`` holds the mean over seeds of the accuracy matrices, shape (tasks, tasks), entry
+    [t, k] for task k after training task t, by sequence and strategy; of excess losses likewise.
+    """
 
     cells: tuple[Cell, ...]
+    matrices: Mapping[tuple[str, str], tuple[tuple[float, ...], ...]]
     measure: Measure
     protocol: ProtocolStamp
     split: Literal["test", "validation"]
@@ -102,6 +107,7 @@ def collect(results: Sequence[Path], skip_broken: bool = False) -> Collection:
     records = _one_record_per_cell(located)
     return Collection(
         cells=tuple(cell_of(record) for record in records),
+        matrices=_mean_matrices(records),
         measure=_measure(records[0]),
         protocol=records[0].protocol,
         split=records[0].split,
@@ -175,15 +181,32 @@ def _measure(record: AnyRecord) -> Measure:
     return "excess-loss" if isinstance(record, LossRecord) else "accuracy"
 
 
+def _matrix(record: AnyRecord) -> metrics.Matrix:
+    if isinstance(record, LossRecord):
+        return np.asarray(record.losses, dtype=np.float64)
+    return metrics.accuracy_matrix(record.correct, record.test_sizes)
+
+
+def _mean_matrices(
+    records: Sequence[AnyRecord],
+) -> dict[tuple[str, str], tuple[tuple[float, ...], ...]]:
+    by_place: dict[tuple[str, str], list[metrics.Matrix]] = {}
+    for record in records:
+        place = (record.sequence.name, record.strategy.name)
+        by_place.setdefault(place, []).append(_matrix(record))
+    means = {place: np.mean(matrices, axis=0) for place, matrices in by_place.items()}
+    return {place: tuple(map(tuple, mean.tolist())) for place, mean in means.items()}
+
+
 def _metrics(record: AnyRecord) -> dict[str, float]:
     if isinstance(record, LossRecord):
-        loss = np.asarray(record.losses, dtype=np.float64)
+        loss = _matrix(record)
         return {
             "avg_loss": metrics.average_loss(loss),
             "task_loss": metrics.task_loss(loss),
             "forgetting": metrics.loss_forgetting(loss),
         }
-    accuracy = metrics.accuracy_matrix(record.correct, record.test_sizes)
+    accuracy = _matrix(record)
     untrained = np.divide(record.correct_untrained, record.test_sizes)
     return {
         "avg_acc": metrics.average_accuracy(accuracy),
@@ -245,7 +268,8 @@ def _kinds(record: AnyRecord) -> Iterable[tuple[str, str]]:
     yield "the split", record.split
     yield (
         f"sequence {sequence.name}",
-        f"{sequence.hash} of tier {sequence.tier} on data {sequence.data_hash} {sequence.data!r}",
+        f"{sequence.hash} of tier {sequence.tier}, {record.tasks} tasks, on data "
+        f"{sequence.data_hash} {sequence.data!r}",
     )
     parameters = dict(sorted(strategy.parameters.items()))
     yield (

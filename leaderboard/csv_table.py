@@ -2,7 +2,9 @@
 
 import pandas as pd
 
-from driftboard.leaderboard.board import Board, Row, Section
+from driftboard.leaderboard.board import Board, GradeContrast
+from driftboard.leaderboard.ranks import letters
+from driftboard.leaderboard.section import Row, Score, Section
 from driftboard.leaderboard.statistics import PairedDifference
 from driftboard.leaderboard.text import csv_cell
 from driftboard.suite.grades import Grade
@@ -33,6 +35,18 @@ COLUMNS = (
     "distance_low",
     "distance_high",
     "grade",
+    "rank_low",
+    "rank_high",
+    "tied_best",
+    "letters",
+    "diverged_low",
+    "diverged_high",
+    "memory_bytes",
+    "sequences",
+    "sequences_low",
+    "sequences_high",
+    "sequences_difference_low",
+    "sequences_difference_high",
 )
 
 Value = str | int | float | None
@@ -40,17 +54,20 @@ Value = str | int | float | None
 
 def csv_table(board: Board) -> str:
     """Return the board as CSV: one row per section, strategy and metric."""
-    rows = [
-        [csv_cell(line[column]) for column in COLUMNS]
-        for section in (board.overall, *board.strata, *board.sections)
-        for row in section.rows
-        for line in _lines(section, row)
-    ]
+    lines: list[dict[str, Value]] = []
+    for section in (*board.averages, *board.sections):
+        shared = letters(tuple(row.strategy for row in section.ranked), section.comparisons)
+        for row in section.rows:
+            lines += _lines(section, row, shared.get(row.strategy))
+    lines += [_change(contrast) for contrast in board.contrasts]
+    rows = [[csv_cell(line.get(column)) for column in COLUMNS] for line in lines]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
-def _lines(section: Section, row: Row) -> list[dict[str, Value]]:
+def _lines(section: Section, row: Row, shared: str | None) -> list[dict[str, Value]]:
+    """Return a line per metric; ``shared`` are the letters of the strategy's groups."""
+    ranks = row.rank_set
     lines: list[dict[str, Value]] = []
     for name, score in row.scores.items():
         lines.append(
@@ -73,9 +90,42 @@ def _lines(section: Section, row: Row) -> list[dict[str, Value]]:
                 "step": row.step,
                 "drift": row.drift,
                 **_distance(section.grade),
+                "rank_low": ranks.best if ranks else None,
+                "rank_high": ranks.worst if ranks else None,
+                "tied_best": int(ranks.is_tied_best) if ranks else None,
+                "letters": shared,
+                "diverged_low": row.divergence.low,
+                "diverged_high": row.divergence.high,
+                "memory_bytes": row.memory_bytes,
+                **_over_sequences(score),
             }
         )
     return lines
+
+
+def _over_sequences(score: Score) -> dict[str, Value]:
+    """Return the columns of the intervals over new sequences."""
+    own, difference = score.over_sequences, score.difference_over_sequences
+    return {
+        "sequences": own.n,
+        "sequences_low": own.low,
+        "sequences_high": own.high,
+        "sequences_difference_low": getattr(difference, "low", None),
+        "sequences_difference_high": getattr(difference, "high", None),
+    }
+
+
+def _change(contrast: GradeContrast) -> dict[str, Value]:
+    """Return the line of a difference that changes between two grades."""
+    return {
+        "sequence": f"change:{contrast.nearer}:{contrast.farther}",
+        "strategy": contrast.strategy,
+        "role": "ranked",
+        "metric": contrast.metric.name,
+        **_comparison(contrast.change),
+        "p_holm": contrast.p_holm,
+        "n": contrast.change.n,
+    }
 
 
 def _comparison(difference: PairedDifference | None) -> dict[str, Value]:

@@ -5,7 +5,8 @@ What stands here is made of our own words, numbers and validated identifiers onl
 
 import math
 
-from driftboard.leaderboard.board import (
+from driftboard.leaderboard.ranks import RankSet
+from driftboard.leaderboard.section import (
     AT_CEILING,
     FEW_SEEDS,
     Row,
@@ -16,6 +17,7 @@ from driftboard.leaderboard.statistics import PairedDifference
 from driftboard.suite.distance import Estimate
 
 NOTHING = "-"
+TIED_BEST = "★"  # marks a strategy that none is significantly better than
 CROSSING = "†"  # marks a distance whose interval contains a cut-off between grades
 _BYTE_UNITS = ("kB", "MB", "GB", "TB")
 FLAG_WORDS = {FEW_SEEDS: "n < 5", AT_CEILING: "ceiling"}
@@ -34,10 +36,15 @@ def groups(section: Section) -> dict[str, tuple[Row, ...]]:
 
 def row_cells(row: Row) -> dict[str, str]:
     """Return one row of a table as text by column heading; shares are in percent."""
-    cells = {"#": NOTHING if row.rank is None else str(row.rank), "Strategy": row.strategy}
+    cells = {
+        "#": NOTHING if row.rank is None else str(row.rank),
+        "Ranks": rank_set_text(row.rank_set),
+        "Strategy": row.strategy,
+    }
     for score in row.scores.values():
         cells[score.metric.title] = interval_text(score)
         cells[f"Δ {score.metric.title}"] = difference_text(score)
+    cells["p"] = p_text(row.first.p_holm)
     cells["r"] = _correlation_text(row.first.difference)
     cells["Seeds"] = str(row.divergence.n)
     cells["Diverged"] = _divergence_text(row)
@@ -47,6 +54,23 @@ def row_cells(row: Row) -> dict[str, str]:
     cells["Time"] = _number_or_nothing(row.relative_time, unit="x")
     cells["Notes"] = _notes(row)
     return cells
+
+
+def rank_set_text(ranks: RankSet | None) -> str:
+    """Return e.g. ``1-3 ★``: the ranks that are possible, and a star if the best one is."""
+    if ranks is None:
+        return NOTHING
+    span = str(ranks.best) if ranks.best == ranks.worst else f"{ranks.best}-{ranks.worst}"
+    return f"{span} {TIED_BEST}" if ranks.is_tied_best else span
+
+
+def p_text(p: float) -> str:
+    """Return a p-value with up to three decimals, e.g. ``.012`` or ``<.001``."""
+    if math.isnan(p):
+        return NOTHING
+    if p < 0.001:
+        return "<.001"
+    return "1" if p >= 0.9995 else f"{p:.3f}".removeprefix("0")
 
 
 def interval_text(score: Score) -> str:
@@ -59,9 +83,12 @@ def difference_text(score: Score) -> str:
     """Return e.g. ``+1.2 [+0.5, +1.9] *``; the star marks significance."""
     if score.difference is None:
         return "reference"
-    found = score.difference
-    star = " *" if score.is_significant else ""
-    is_share = score.metric.is_share
+    return change_text(score.difference, score.metric.is_share, score.is_significant)
+
+
+def change_text(found: PairedDifference, is_share: bool, is_significant: bool) -> str:
+    """Return a difference as ``difference_text`` does."""
+    star = " *" if is_significant else ""
     return estimate_text(found.mean, found.low, found.high, is_share, sign="+") + star
 
 

@@ -1,35 +1,36 @@
 """The leaderboard as one Markdown file: the overall table, one per sequence, and a legend."""
 
-from collections.abc import Collection, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from driftboard.leaderboard.board import UNGRADED, Board, Row, Section, level_of
-from driftboard.leaderboard.collect import SHOWN_HASH, Measure
-from driftboard.leaderboard.layout import CROSSING, distance_text, groups, row_cells
+from driftboard.leaderboard.board import UNGRADED, Board, level_of
+from driftboard.leaderboard.collect import SHOWN_HASH
+from driftboard.leaderboard.layout import (
+    NOTHING,
+    change_text,
+    distance_text,
+    estimate_text,
+    groups,
+    row_cells,
+)
+from driftboard.leaderboard.legend import legend
+from driftboard.leaderboard.ranks import SIGNIFICANT
+from driftboard.leaderboard.section import Row, Section
 from driftboard.leaderboard.text import markdown_cell
 from driftboard.suite.grades import Grade
-
-_METRIC_WORDS: dict[Measure, str] = {
-    "accuracy": "Avg.Acc, the accuracy over all tasks after the last one; Forgetting, accuracy "
-    "right after a task minus accuracy at the end (lower is better); Task.Acc, accuracy right "
-    "after each task. All in percent.",
-    "excess-loss": "Excess loss: expected loss less that of the true parameters; lower is "
-    "better throughout. Avg.Loss, over all tasks after the last one; Forgetting, loss at the end "
-    "minus loss right after a task; Task.Loss, right after each task.",
-}
-_DIVERGED_WORDS: dict[Measure, str] = {
-    "accuracy": "From then on such a run counts with the accuracy of chance.",
-    "excess-loss": "Such a run counts with the losses in its record.",
-}
 
 
 def markdown(board: Board, command: str) -> str:
     """Return the board as Markdown; ``command`` is what a reader types to make it again."""
     parts = [f"# Driftboard leaderboard\n\n{_summary(board)}"]
     parts.append(_section(f"## Overall, {len(board.sections)} sequences", "", board.overall))
+    if len(board.sections) > 1 and board.overall.ranked:
+        parts.append(_over_sequences(board))
+    parts += [_suite(suite) for suite in board.suites]
     parts += [_stratum(board, stratum) for stratum in board.strata]
+    if board.contrasts:
+        parts.append(_contrasts(board))
     for section in board.sections:
         stamp = board.source.sequences[section.name]
         about = (
@@ -56,13 +57,21 @@ def _summary(board: Board) -> str:
     return text
 
 
+def _suite(suite: Section) -> str:
+    return _section(f"## Suite: {suite.tier}, {_count(suite)}", "", suite)
+
+
+def _count(section: Section) -> str:
+    count = len(section.sequences)
+    return f"{count} sequence{'s' if count > 1 else ''}"
+
+
 def _stratum(board: Board, stratum: Section) -> str:
     sections = board.sections_of(stratum)
     level = level_of(sections[0].grade)
     title = "Ungraded" if level == UNGRADED else f"Grade: {level}"
     listed = "; ".join(f"`{section.name}` {_short_distance(section.grade)}" for section in sections)
-    count = f"{len(sections)} sequence{'s' if len(sections) > 1 else ''}"
-    return _section(f"## {title}, {count}", f"Distances: {listed}.", stratum)
+    return _section(f"## {title}, {_count(stratum)}", f"Distances: {listed}.", stratum)
 
 
 def _short_distance(grade: Grade | None) -> str:
@@ -109,60 +118,56 @@ def markdown_table(cells: Sequence[Mapping[str, str]], left: Collection[str]) ->
     return str(frame.to_markdown(index=False, disable_numparse=True, colalign=align))
 
 
-def _legend(board: Board, command: str) -> str:
-    protocol, measure = board.source.protocol, board.source.measure
+def _contrasts(board: Board) -> str:
+    """Return the table of how differences from the reference change between grades."""
     first = board.metrics[0]
-    unit = "in points of percent" if first.is_share else "in the same unit"
-    versions = "; ".join(
-        f"{name} {', '.join(markdown_cell(text) for text in texts)}"
-        for name, texts in board.source.versions.items()
+    rows: dict[str, dict[str, str]] = {}
+    for contrast in board.contrasts:
+        if contrast.metric == first:
+            row = rows.setdefault(contrast.strategy, {"Strategy": f"`{contrast.strategy}`"})
+            row[f"{contrast.farther} - {contrast.nearer}"] = change_text(
+                contrast.change, first.is_share, contrast.p_holm < SIGNIFICANT
+            )
+    about = (
+        f"How the difference from `{board.reference}` in {first.title} changes from one grade to "
+        "another, paired by seed, with 95 % t intervals. `*`: p < .05 with Holm's correction over "
+        "this table."
     )
-    points = [
-        "Estimand: the mean over new seeds on these sequences, not over other sequences. For "
-        "the overall table each seed is first averaged over the sequences.",
-        _METRIC_WORDS[measure],
-        "`[low, high]`: 95 % interval over seeds, Student t, clipped to the possible range; no "
-        "interval with one seed.",
-        f"`Δ`: difference from `{board.reference}` on the same seeds {unit}, with its paired "
-        f"95 % t interval; `r`: correlation of {first.title} with the reference over these seeds.",
-        "`*`: p < .05, paired t test with Holm's correction over the ranked strategies compared "
-        "on that metric within that table. Bounds and incomplete strategies are not tested.",
-        f"`#`: rank by mean {first.title}; neighbours need not differ significantly.",
-        "Diverged: seeds with at least one diverged run, and the exact (Clopper-Pearson) 95 % "
-        f"interval of their share in percent. {_DIVERGED_WORDS[measure]}",
-        "Step: the norm of a task's update of all blocks before the head, relative to that of "
-        "the solution it leads to; mean over the tasks after the first. Drift: the distance of "
-        "the final blocks before the head from the first task's solution, relative to its norm. "
-        "Means over records.",
-        *_grade_points(board),
-        "Memory: the most that the strategy carries over between tasks. Time: training time "
-        f"relative to `{board.reference}`.",
-        _flag_words(board),
-        "Incomplete: cells that another strategy has are missing; they are not imputed.",
-        f"Protocol: `{protocol.name}` version {protocol.version}, hash `{protocol.hash}`.",
-        f"Records made with: {versions}.",
-        f"Table made with: driftboard {version('driftboard')}, scipy {version('scipy')}.",
-        f"Command: <code>{markdown_cell(command)}</code>",
-    ]
-    return "## Legend\n\n" + "\n".join(f"- {point}" for point in points)
+    table = markdown_table(
+        [{**dict.fromkeys(_all_keys(rows.values()), NOTHING), **row} for row in rows.values()],
+        left=("Strategy",),
+    )
+    return f"## Changes between grades\n\n{about}\n\n{table}"
 
 
-def _flag_words(board: Board) -> str:
-    text = "`n < 5`: too few seeds to trust the interval"
-    if any(metric.has_ceiling for metric in board.metrics):
-        text += (
-            "; `ceiling`: a mean accuracy of at least 99.5 % or a seed at 100 %, where the "
-            "interval is too narrow"
-        )
-    return f"{text}."
+def _all_keys(rows: Iterable[Mapping[str, str]]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row))
 
 
-def _grade_points(board: Board) -> list[str]:
-    if not board.strata:
-        return []
-    return [
-        "Distance: the measured parameter distance of consecutive tasks, with its 95 % jackknife "
-        "interval over seeds: 0 for the same task, 2 for unrelated ones. Grade: near, medium or "
-        f"far by the cut-offs of the grading. `{CROSSING}`: the interval contains a cut-off, new "
-        "seeds might give another grade. Each grade's table is made as the overall one."
-    ]
+def _over_sequences(board: Board) -> str:
+    """Return the overall means with intervals over new sequences in place of new seeds."""
+    about = (
+        "The same means with intervals over a population of sequences of which these are a "
+        "sample: Student t with one value per sequence, not corrected. They answer another "
+        "question than the tables: what to expect of a new sequence, not of new seeds."
+    )
+    rows = []
+    for row in board.overall.ranked:
+        cells = {"Strategy": f"`{row.strategy}`"}
+        for score in row.scores.values():
+            own, difference = score.over_sequences, score.difference_over_sequences
+            is_share, title = score.metric.is_share, score.metric.title
+            cells[title] = estimate_text(own.mean, own.low, own.high, is_share)
+            cells[f"Δ {title}"] = (
+                "reference" if difference is None else change_text(difference, is_share, False)
+            )
+        rows.append(cells)
+    return f"## Over sequences\n\n{about}\n\n{markdown_table(rows, left=('Strategy',))}"
+
+
+def _legend(board: Board, command: str) -> str:
+    lines = []
+    for point in legend(board, command):
+        quoted = f"<code>{markdown_cell(point.quoted)}</code>" if point.quoted else ""
+        lines.append(f"- {point.term}: {point.text}{quoted}")
+    return "## Legend\n\n" + "\n".join(lines)

@@ -8,6 +8,7 @@ tests to ranks as in Mogstad, Romano, Shaikh and Wilhelm 2024, Review of Economi
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from string import ascii_lowercase
 
 from driftboard.leaderboard.statistics import PairedDifference, holm, paired_difference
 
@@ -56,6 +57,33 @@ def all_comparisons(values: ValuesBySeed) -> tuple[Comparison, ...]:
         Comparison(first, second, difference, p)
         for (first, second), difference, p in zip(pairs, differences, adjusted, strict=True)
     )
+
+
+def letters(strategies: tuple[str, ...], comparisons: tuple[Comparison, ...]) -> dict[str, str]:
+    """Return the compact letter display: two strategies share a letter iff they do not differ.
+
+    A letter stands for a largest set of strategies without a significant difference (a maximal
+    clique, as Piepho 2004, Journal of Computational and Graphical Statistics 13, arrives at by
+    insertion and absorption); ``a`` is the first one's in the order given. After ``z`` follow
+    ``a1``, ``b1`` and so on, so that the letters of a strategy are divided by spaces.
+    """
+    import networkx
+
+    place = {name: index for index, name in enumerate(strategies)}
+    alike = networkx.Graph()
+    alike.add_nodes_from(strategies)
+    alike.add_edges_from((c.first, c.second) for c in comparisons if not c.is_significant)
+    cliques = networkx.find_cliques(alike)
+    groups = sorted(sorted(place[name] for name in clique) for clique in cliques)
+    return {
+        name: " ".join(_letter(index) for index, group in enumerate(groups) if place[name] in group)
+        for name in strategies
+    }
+
+
+def _letter(index: int) -> str:
+    series, position = divmod(index, len(ascii_lowercase))
+    return ascii_lowercase[position] + (str(series) if series else "")
 
 
 def rank_sets(

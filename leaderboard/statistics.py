@@ -122,6 +122,22 @@ def seed_averages(per_sequence: Sequence[Mapping[int, float]]) -> dict[int, floa
     return {seed: _mean([values[seed] for values in per_sequence]) for seed in sorted(seeds)}
 
 
+def sequence_averages(per_sequence: Sequence[Mapping[int, float]]) -> dict[int, float]:
+    """Average each sequence over the seeds that it shares with all others, by its position.
+
+    The mean of what this returns is that of ``seed_averages``. Take the interval over it for a
+    statement on new sequences of the same kind. Without a common seed nothing is returned.
+    """
+    if not per_sequence:
+        return {}
+    seeds = sorted(set.intersection(*(set(values) for values in per_sequence)))
+    if not seeds:
+        return {}
+    return {
+        index: _mean([values[seed] for seed in seeds]) for index, values in enumerate(per_sequence)
+    }
+
+
 def spearman(a: Sequence[float], b: Sequence[float]) -> float:
     """Return Spearman's rank correlation, in [-1, 1]; ties share the mean of their ranks.
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from typer.testing import CliRunner
 
-from driftboard.leaderboard.board import AT_CEILING, FEW_SEEDS, Board, build_board
+from driftboard.leaderboard.board import Board, build_board
 from driftboard.leaderboard.collect import collect
 from driftboard.leaderboard.command import build_leaderboard, leaderboard
 from driftboard.leaderboard.csv_table import COLUMNS, csv_table
@@ -24,9 +24,12 @@ from driftboard.leaderboard.layout import (
     difference_text,
     distance_text,
     estimate_text,
+    p_text,
     row_cells,
 )
 from driftboard.leaderboard.markdown import markdown
+from driftboard.leaderboard.ranks import RankSet
+from driftboard.leaderboard.section import AT_CEILING, FEW_SEEDS
 from driftboard.leaderboard.terminal import terminal_table
 from driftboard.suite.distance import Estimate
 from driftboard.suite.errors import RecordError
@@ -503,10 +506,12 @@ def test_strata_are_averages_of_their_sequences(many_records, stratified):
 def test_markdown_of_the_strata(stratified):
     text = markdown(stratified(*GRADES), "")
     headings = [line for line in text.splitlines() if line.startswith("##")]
-    assert headings[:4] == [
+    assert headings[:6] == [
         "## Overall, 3 sequences",
+        "## Over sequences",
         "## Grade: near, 2 sequences",
         "## Grade: far, 1 sequence",
+        "## Changes between grades",
         "## `alpha`",
     ]
     listed = "Distances: `gamma` 0.31 [0.30, 0.32]; `alpha` 0.44 [0.30, 0.55] †."
@@ -518,11 +523,13 @@ def test_markdown_of_the_strata(stratified):
 def test_csv_of_the_strata(stratified):
     rows = csv_rows(stratified(*GRADES))
     order = list(dict.fromkeys(row["sequence"] for row in rows))
-    assert order == ["overall", "grade:near", "grade:far", "alpha", "beta", "gamma"]
-    assert len(rows) == 6 * 5 * 3
-    assert tuple(rows[0])[-4:] == ("distance", "distance_low", "distance_high", "grade")
+    averages = ["overall", "grade:near", "grade:far"]
+    assert order == [*averages, "alpha", "beta", "gamma", "change:near:far"]
+    changes = [row for row in rows if row["sequence"] == "change:near:far"]
+    assert len(rows) - len(changes) == 6 * 5 * 3
+    columns = ("distance", "distance_low", "distance_high", "grade")
     for row in rows:
-        found = tuple(row[column] for column in COLUMNS[-4:])
+        found = tuple(row[column] for column in columns)
         expected = {
             "alpha": ("0.4375", "0.3", "0.55", "near"),
             "beta": ("1.5", "1.49", "1.51", "far"),
@@ -591,6 +598,7 @@ def test_markdown_holds_every_table_and_the_legend(many_records, board_of):
     assert headings == [
         "# Driftboard leaderboard",
         "## Overall, 3 sequences",
+        "## Over sequences",
         "## `alpha`",
         "## `beta`",
         "## `gamma`",
@@ -626,7 +634,7 @@ def test_hostile_titles_stay_text(make_record, board_of):
     text = markdown(board, "x </code>\n# heading")
     assert "<script>" not in text
     assert "<b>" not in text
-    assert text.count("</code>") == 1
+    assert text.count("<code>") == text.count("</code>") == 2
     assert "\n# heading" not in text
     assert "## `www.x.org`" in text
 
@@ -718,3 +726,136 @@ def test_building_a_board_imports_no_torch(make_record, tmp_path):
         "assert not slow, slow"
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+
+
+def naive_advantages(records, sequences, strategy, metric):
+    """Return the difference from sgd by seed, each seed averaged over the sequences first."""
+    own = naive_values(records, sequences, strategy, metric)
+    reference = naive_values(records, sequences, "sgd", metric)
+    return {seed: own[seed] - reference[seed] for seed in own}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_changes_between_grades_equal_the_naive_path(stratified, many_records, metric):
+    rows = {
+        row["strategy"]: row
+        for row in csv_rows(stratified(*GRADES))
+        if row["sequence"] == "change:near:far" and row["metric"] == metric
+    }
+    # late misses cells of beta, the far one
+    assert set(rows) == {"ewc", "hybrid"}
+    p_values = {}
+    for name, row in rows.items():
+        near = naive_advantages(many_records, ("alpha", "gamma"), name, metric)
+        far = naive_advantages(many_records, ("beta",), name, metric)
+        test = scipy.stats.ttest_rel(list(far.values()), list(near.values()))
+        bounds = test.confidence_interval()
+        assert float(row["difference"]) == pytest.approx(
+            statistics.fmean(far.values()) - statistics.fmean(near.values()), abs=1e-12
+        )
+        assert float(row["difference_low"]) == pytest.approx(bounds.low, abs=1e-9)
+        assert float(row["difference_high"]) == pytest.approx(bounds.high, abs=1e-9)
+        assert float(row["p"]) == pytest.approx(test.pvalue, rel=1e-6)
+        assert int(row["n"]) == len(SEEDS)
+        assert row["mean"] == row["rank"] == ""
+        p_values[name] = test.pvalue
+    adjusted = {name: float(row["p_holm"]) for name, row in rows.items()}
+    assert adjusted == pytest.approx(naive_holm(p_values))
+
+
+def test_changes_in_markdown(stratified):
+    board = stratified(graded("alpha", 0.1, "near"), graded("beta", 0.9, "medium"))
+    assert "| far - near" not in markdown(board, "")
+    text = markdown(stratified(*GRADES), "")
+    table = text[text.index("## Changes between grades") : text.index("## `alpha`")]
+    lines = [line for line in table.splitlines() if line.startswith("| `")]
+    assert [line.split("`")[1] for line in lines] == ["ewc", "hybrid"]
+    (ewc,) = (
+        contrast.change
+        for contrast in stratified(*GRADES).contrasts
+        if contrast.strategy == "ewc" and contrast.metric.name == "avg_acc"
+    )
+    assert f"{100 * ewc.mean:+.1f} [{100 * ewc.low:+.1f}, {100 * ewc.high:+.1f}]" in lines[0]
+
+
+def test_no_changes_with_one_grade_only(stratified):
+    board = stratified(*(graded(name, 0.1, "near") for name in SEQUENCES))
+    assert board.contrasts == ()
+    assert "Changes between grades" not in markdown(board, "")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_intervals_over_sequences_equal_the_naive_path(many_records, board_of, metric):
+    rows = [row for row in csv_rows(board_of(many_records)) if row["metric"] == metric]
+    overall = {row["strategy"]: row for row in rows if row["sequence"] == "overall"}
+
+    def per_sequence(strategy):
+        seeds = naive_values(many_records, SEQUENCES, strategy, metric).keys()
+        return [
+            statistics.fmean(
+                naive_values(many_records, (name,), strategy, metric)[s] for s in seeds
+            )
+            for name in SEQUENCES
+        ]
+
+    for strategy, row in overall.items():
+        own = per_sequence(strategy)
+        bounds = scipy.stats.ttest_1samp(own, 0.0).confidence_interval()
+        low = max(bounds.low, -1.0 if metric == "forgetting" else 0.0)
+        assert float(row["sequences_low"]) == pytest.approx(low, abs=1e-9)
+        assert float(row["sequences_high"]) == pytest.approx(min(bounds.high, 1.0), abs=1e-9)
+        assert row["sequences"] == "3"
+        assert float(row["mean"]) == pytest.approx(statistics.fmean(own))
+        if strategy == "sgd":
+            assert row["sequences_difference_low"] == ""
+            continue
+        paired = scipy.stats.ttest_rel(own, per_sequence("sgd")).confidence_interval()
+        assert float(row["sequences_difference_low"]) == pytest.approx(paired.low, abs=1e-9)
+        assert float(row["sequences_difference_high"]) == pytest.approx(paired.high, abs=1e-9)
+    single = [row for row in rows if row["sequence"] == "alpha"]
+    assert {(row["sequences"], row["sequences_low"]) for row in single} == {("1", "")}
+
+
+def test_several_tiers_have_a_table_each(make_record, board_of):
+    records = [
+        replace(record, sequence=replace(record.sequence, tier=tier))
+        for name, tier in (("alpha", "small"), ("beta", "large"), ("gamma", "small"))
+        for seed in range(3)
+        for record in [make_record(name, seed=seed, correct=((50, 0), (seed + len(name), 50)))]
+    ]
+    board = board_of(records)
+    assert [(s.name, s.sequences) for s in board.suites] == [
+        ("suite:large", ("beta",)),
+        ("suite:small", ("alpha", "gamma")),
+    ]
+    small = [row for row in csv_rows(board) if row["sequence"] == "suite:small"]
+    mean = statistics.fmean((seed + 5 + 50) / 200 for seed in range(3))
+    assert float(small[0]["mean"]) == pytest.approx(mean)
+    assert "## Suite: small, 2 sequences" in markdown(board, "")
+    assert board.overall.tier == "large small"
+
+
+def test_rank_sets_and_letters_on_the_board(make_record, board_of):
+    counts = {
+        "sgd": (40, 42, 41, 40, 42, 41),
+        "near-sgd": (41, 40, 43, 42, 40, 41),
+        "better": (70, 71, 70, 72, 70, 71),
+    }
+    records = [
+        make_record("alpha", name, seed, ((50, 0), (count, 50)))
+        for name, of in counts.items()
+        for seed, count in enumerate(of)
+    ]
+    board = board_of(records)
+    sets = {row.strategy: row.rank_set for row in board.overall.ranked}
+    assert sets == {"better": RankSet(1, 1), "sgd": RankSet(2, 3), "near-sgd": RankSet(2, 3)}
+    cells = {row.strategy: row_cells(row)["Ranks"] for row in board.overall.rows}
+    assert cells == {"better": "1 ★", "sgd": "2-3", "near-sgd": "2-3"}
+    rows = {row["strategy"]: row for row in csv_rows(board) if row["metric"] == "task_acc"}
+    columns = ("rank_low", "rank_high", "tied_best", "letters")
+    assert [rows["better"][column] for column in columns] == ["1", "1", "1", "a"]
+    assert [rows["sgd"][column] for column in columns] == ["2", "3", "0", "b"]
+
+
+def test_p_values_in_words():
+    assert [p_text(p) for p in (0.0004, 0.0123, 0.9996, math.nan)] == ["<.001", ".012", "1", "-"]

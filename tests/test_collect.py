@@ -104,6 +104,25 @@ def test_metrics_are_bounded_and_agree(make_record, correct):
     assert found["task_acc"] - found["avg_acc"] == pytest.approx(lost, abs=1e-12)
 
 
+def test_matrices_are_means_over_seeds(make_record, make_loss_record, tmp_path):
+    for seed, correct in enumerate((((90, 10), (60, 80)), ((70, 30), (20, 90)))):
+        write_record(tmp_path / "accuracies", make_record("alpha", "ewc", seed, correct))
+    (place,) = (matrices := collect([tmp_path / "accuracies"]).matrices)
+    assert place == ("alpha", "ewc")
+    assert sum(matrices[place], ()) == pytest.approx((0.8, 0.2, 0.4, 0.85))
+    write_record(tmp_path / "losses", make_loss_record(losses=((0.5, 4.0), (2.0, 0.25))))
+    assert collect([tmp_path / "losses"]).matrices == {("alpha", "sgd"): ((0.5, 4.0), (2.0, 0.25))}
+
+
+def test_one_sequence_has_one_number_of_tasks(make_record, tmp_path):
+    write_record(tmp_path, make_record(seed=0))
+    write_record(tmp_path, make_record(seed=1, correct=((50, 0, 0),) * 3))
+    message = refusal(tmp_path)
+    assert "sequence alpha is not the same" in message
+    assert "2 tasks" in message
+    assert "3 tasks" in message
+
+
 def test_collect_reads_several_folders_in_any_order(make_record, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     write_all(first, [make_record("beta", seed=1), make_record("alpha", "ewc", seed=0)])

@@ -1,17 +1,43 @@
 """``driftboard leaderboard``: from results folders to the published tables."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from driftboard.leaderboard.board import Board
+    from collections.abc import Mapping
 
-MARKDOWN_NAME = "leaderboard.md"
-CSV_NAME = "leaderboard.csv"
+    from driftboard.leaderboard.board import Board
+    from driftboard.leaderboard.claim import Claim
+    from driftboard.leaderboard.drawing import Illustration
+    from driftboard.suite.grades import Grade
+
+
+class Format(StrEnum):
+    """What a board is written as; ``figures`` are SVG and PNG files in a folder of that name."""
+
+    MARKDOWN = "md"
+    CSV = "csv"
+    LATEX = "tex"
+    HTML = "html"
+    FIGURES = "figures"
+
+
+QUICK_FORMATS = (Format.MARKDOWN, Format.CSV)
+"""The formats that take no time to speak of."""
+
+_NAMES = {
+    Format.MARKDOWN: "leaderboard.md",
+    Format.CSV: "leaderboard.csv",
+    Format.LATEX: "leaderboard.tex",
+    Format.HTML: "index.html",
+    Format.FIGURES: "figures",
+}
 
 
 def build_leaderboard(
@@ -20,62 +46,131 @@ def build_leaderboard(
     reference: str = "sgd",
     skip_broken: bool = False,
     command: str | None = None,
+    formats: Collection[Format] = QUICK_FORMATS,
+    update: Path | None = None,
 ) -> "Board":
-    """Write ``leaderboard.md`` and ``leaderboard.csv`` below ``out`` and return the board.
+    """Write the board below ``out`` in each of the formats and return it as data.
 
     Sequences are graded by what comes with the package and by the grades that the results
-    folders hold; a later folder's replace an earlier one's.
+    folders hold; a later folder's replace an earlier one's. The overall table also goes into the
+    file ``update``, between its markers (see ``update.py``).
 
     ``command`` is printed in the legend as the way to make the tables again; by default the
     command line with these arguments.
 
     Raises:
         RecordError: the records cannot stand on one board (see ``collect``), the reference
-            strategy has none, or ``out`` cannot be written.
+            strategy has none, ``out`` cannot be written, or ``update`` lacks its markers.
     """
     from driftboard.leaderboard.board import build_board
     from driftboard.leaderboard.collect import collect
-    from driftboard.leaderboard.csv_table import csv_table
-    from driftboard.leaderboard.markdown import markdown
+    from driftboard.leaderboard.markdown import overall_tables
+    from driftboard.leaderboard.update import update_file
     from driftboard.suite.grades import known_grades
     from driftboard.suite.records import write_atomically
 
-    collection = collect(results, skip_broken)
-    board = build_board(collection, reference, known_grades(tuple(results)))
+    grades = known_grades(tuple(results))
+    board = build_board(collect(results, skip_broken), reference, grades)
     if command is None:
         command = _command_line(results, out, reference, skip_broken)
-    write_atomically(out / MARKDOWN_NAME, markdown(board, command).encode())
-    write_atomically(out / CSV_NAME, csv_table(board).encode())
+    for path, content in _files(board, grades, command, formats).items():
+        write_atomically(out / path, content)
+    if update is not None:
+        update_file(update, overall_tables(board, command))
     return board
+
+
+def written(out: Path, formats: Collection[Format]) -> list[Path]:
+    """Return the paths below ``out`` that these formats are written to."""
+    return [out / name for form, name in _NAMES.items() if form in formats]
+
+
+def _files(
+    board: "Board", grades: "Mapping[str, Grade]", command: str, formats: Collection[Format]
+) -> dict[str, bytes]:
+    """Return the content of every file by its path below the output folder."""
+    files: dict[str, bytes] = {}
+    if Format.MARKDOWN in formats:
+        from driftboard.leaderboard.markdown import markdown
+
+        files[_NAMES[Format.MARKDOWN]] = markdown(board, command).encode()
+    if Format.CSV in formats:
+        from driftboard.leaderboard.csv_table import csv_table
+
+        files[_NAMES[Format.CSV]] = csv_table(board).encode()
+    if Format.LATEX in formats:
+        from driftboard.leaderboard.latex import latex
+
+        files[_NAMES[Format.LATEX]] = latex(board, command).encode()
+    if Format.HTML in formats or Format.FIGURES in formats:
+        files |= _illustrated(board, _claim(board, grades), command, formats)
+    return files
+
+
+def _illustrated(
+    board: "Board", claim: "Claim | None", command: str, formats: Collection[Format]
+) -> dict[str, bytes]:
+    from driftboard.leaderboard.board_figures import illustrate
+
+    illustrations: tuple[Illustration, ...] = illustrate(board, claim)
+    files: dict[str, bytes] = {}
+    if Format.FIGURES in formats:
+        for illustration in illustrations:
+            path = f"{_NAMES[Format.FIGURES]}/{illustration.name}"
+            files |= {f"{path}.svg": illustration.svg, f"{path}.png": illustration.png}
+    if Format.HTML in formats:
+        from driftboard.leaderboard.page import html_page
+
+        files[_NAMES[Format.HTML]] = html_page(board, command, illustrations).encode()
+    return files
+
+
+def _claim(board: "Board", grades: "Mapping[str, Grade]") -> "Claim | None":
+    """Return the test of the paper's claim, None where the records do not hold what it needs."""
+    from driftboard.leaderboard.claim import make_claim
+    from driftboard.suite.errors import RecordError
+
+    with suppress(RecordError):
+        return make_claim(board.source, grades)
+    return None
 
 
 def leaderboard(
     results: Annotated[
         list[Path], typer.Argument(help="Results folders, as 'driftboard run' fills them.")
     ],
-    out: Annotated[
-        Path, typer.Option(help="The folder for leaderboard.md and leaderboard.csv.")
-    ] = Path("board"),
+    out: Annotated[Path, typer.Option(help="The folder for the tables, page and figures.")] = Path(
+        "board"
+    ),
     reference: Annotated[
         str, typer.Option(help="The strategy that the others are compared with.")
     ] = "sgd",
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Leave out broken records and count them.")
     ] = False,
+    formats: Annotated[
+        list[Format] | None,
+        typer.Option("--format", help="What to write; repeat for several. By default everything."),
+    ] = None,
+    update: Annotated[
+        Path | None,
+        typer.Option(help="Put the overall table between the markers of this file as well."),
+    ] = None,
 ) -> None:
     """Build the leaderboard from the records of one or more results folders."""
     from rich.console import Console
 
     from driftboard.leaderboard.terminal import terminal_table
 
-    board = build_leaderboard(results, out, reference, skip_broken)
-    console = Console()
-    console.print(terminal_table(board))
+    chosen = tuple(formats or Format)
+    board = build_leaderboard(results, out, reference, skip_broken, formats=chosen, update=update)
+    Console().print(terminal_table(board))
     if board.source.skipped:
         typer.echo(f"{len(board.source.skipped)} broken records left out:")
         for reason in board.source.skipped:
             typer.echo(f"  {reason}")
-    typer.echo(f"wrote {out / MARKDOWN_NAME} and {out / CSV_NAME}")
+    paths = [*written(out, chosen), *([update] if update else [])]
+    typer.echo(f"wrote {', '.join(map(str, paths))}")
 
 
 def _command_line(results: Sequence[Path], out: Path, reference: str, skip_broken: bool) -> str:

@@ -48,10 +48,10 @@ def row_cells(row: Row) -> dict[str, str]:
     cells["r"] = _correlation_text(row.first.difference)
     cells["Seeds"] = str(row.divergence.n)
     cells["Diverged"] = _divergence_text(row)
-    cells["Step"] = _number_or_nothing(row.step, digits=3)
-    cells["Drift"] = _number_or_nothing(row.drift, digits=3)
+    cells["Step"] = number_text(row.step, digits=3)
+    cells["Drift"] = number_text(row.drift, digits=3)
     cells["Memory"] = NOTHING if row.memory_bytes is None else bytes_text(row.memory_bytes)
-    cells["Time"] = _number_or_nothing(row.relative_time, unit="x")
+    cells["Time"] = number_text(row.relative_time, unit="x")
     cells["Notes"] = _notes(row)
     return cells
 
@@ -139,10 +139,11 @@ def bytes_text(count: int) -> str:
 
 
 def _correlation_text(difference: PairedDifference | None) -> str:
-    return _number_or_nothing(math.nan if difference is None else difference.correlation)
+    return number_text(math.nan if difference is None else difference.correlation)
 
 
-def _number_or_nothing(number: float, digits: int = 2, unit: str = "") -> str:
+def number_text(number: float, digits: int = 2, unit: str = "") -> str:
+    """Return a plain number with its unit, or that there is none."""
     return NOTHING if math.isnan(number) else f"{number:z.{digits}f}{unit}"
 
 

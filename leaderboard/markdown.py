@@ -8,6 +8,7 @@ from driftboard.leaderboard.board import UNGRADED, Board, level_of
 from driftboard.leaderboard.collect import SHOWN_HASH
 from driftboard.leaderboard.layout import (
     NOTHING,
+    TIED_BEST,
     change_text,
     distance_text,
     estimate_text,
@@ -40,6 +41,21 @@ def markdown(board: Board, command: str) -> str:
         parts.append(_section(f"## `{section.name}`", about, section))
     parts.append(_legend(board, command))
     return "\n\n".join(parts) + "\n"
+
+
+def overall_tables(board: Board, command: str) -> str:
+    """Return the overall tables in few columns, for a page that says what they are about."""
+    first = board.metrics[0]
+    keep = ["Ranks", "Strategy", first.title, f"Δ {first.title}", "p"]
+    keep += [metric.title for metric in board.metrics[1:]] + ["Notes"]
+    parts = [_summary(board)]
+    for title, rows in groups(board.overall).items():
+        parts += [f"**{title}**", _table(rows, keep)]
+    parts.append(
+        f"95 % intervals over new seeds; `*`: p < .05 after Holm's correction; `{TIED_BEST}`: none "
+        f"is significantly better. Made with <code>{markdown_cell(command)}</code>."
+    )
+    return "\n\n".join(parts)
 
 
 def _summary(board: Board) -> str:
@@ -105,9 +121,11 @@ def _section(heading: str, about: str, section: Section) -> str:
     return "\n\n".join(parts)
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
+    """Return rows as a table of the columns that are named, by default of all."""
     # A code span: an identifier such as www.x.y would become a link outside of it.
-    cells = [row_cells(row) | {"Strategy": f"`{row.strategy}`"} for row in rows]
+    whole = [row_cells(row) | {"Strategy": f"`{row.strategy}`"} for row in rows]
+    cells = [{name: row[name] for name in columns or row} for row in whole]
     return markdown_table(cells, left=("Strategy", "Notes"))
 
 

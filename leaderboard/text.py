@@ -1,7 +1,7 @@
 """Text that others wrote, made harmless for the format it is put into.
 
 Identifiers are held to a narrow alphabet by the record schema, but titles of data, versions and
-command lines are not. Both functions accept every string and never fail.
+command lines are not. Every function accepts every string and never fails.
 """
 
 import re
@@ -12,6 +12,19 @@ import unicodedata
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _REPLACEMENT = "\ufffd"
 _NOT_PLAIN_IN_MARKDOWN = re.compile(r"[^A-Za-z0-9 .,()/+%=;'\-\u0080-\U0010ffff]|(?<=www)\.", re.I)
+_OGONEK = "\u0328"  # the one accent that LaTeX's default font encoding lacks
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "{''}",
+    "'": r"\textquotesingle{}",
+    "`": r"\textasciigrave{}",
+    **{character: f"\\{character}" for character in "{}$&#_%"},
+}
 
 
 def markdown_cell(text: str) -> str:
@@ -43,6 +56,31 @@ def csv_cell(value: str | int | float | None) -> str | int | float:
     first = unicodedata.normalize("NFKC", body[:1]).lstrip()[:1]
     is_formula = first in ("=", "+", "-", "@")
     return f"'{shown}" if is_formula or any(mark in indent for mark in "\t\r\n") else shown
+
+
+def latex_text(text: str) -> str:
+    """Return ``text`` for running text of a LaTeX document, on one line, with no command in it.
+
+    Characters with a meaning become commands of their own; what pdfLaTeX's usual fonts have no
+    letter for, all but Latin letters with accents, becomes a question mark.
+    """
+    one_line = _visible(re.sub(r"[\t\r\n]+", " ", text), keep="")
+    escaped = "".join(_LATEX.get(character, _latex_letter(character)) for character in one_line)
+    return re.sub(r"-(?=-)", "-{}", escaped)  # several in a row would become a dash
+
+
+def latex_comment(text: str) -> str:
+    """Return ``text`` so that it stays within one comment line of a LaTeX document."""
+    return _visible(re.sub(r"[\t\r\n]+", " ", text), keep="")
+
+
+def _latex_letter(character: str) -> str:
+    """Return an ASCII character or a Latin letter with an accent, else a question mark."""
+    if character.isascii():
+        return character
+    base, *accents = unicodedata.normalize("NFD", character)
+    is_latin = base.isascii() and base.isalpha() and character <= "\u017f"
+    return character if is_latin and _OGONEK not in accents else "?"
 
 
 def _visible(text: str, keep: str) -> str:

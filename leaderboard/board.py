@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from driftboard.leaderboard.collect import OVERALL, Cell, Collection
+from driftboard.leaderboard.cells import Cell
+from driftboard.leaderboard.collect import OVERALL, Collection
 from driftboard.leaderboard.metric import METRICS, Metric
 from driftboard.leaderboard.section import Scope, Section, build_section, scope_of
 from driftboard.leaderboard.statistics import (

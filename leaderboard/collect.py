@@ -4,7 +4,6 @@ Whatever must not stand in one table is refused here, with one line that names i
 mixed, guessed or dropped in silence.
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -14,10 +13,12 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import numpy as np
 
-from driftboard.suite import metrics
+from driftboard.leaderboard.cells import Cell, cell_of, matrix_of
 from driftboard.suite.errors import RecordError
+from driftboard.suite.metrics import Matrix
 from driftboard.suite.records import (
     AnyRecord,
+    Environment,
     LossRecord,
     ProtocolStamp,
     SequenceStamp,
@@ -37,33 +38,7 @@ _HASH = re.compile(r"\b[0-9a-f]{64}\b")
 _SHOWN_VARIANTS = 4
 _NOT_CONTENT = {"cost", "environment"}  # may differ between two equal runs
 
-Located = tuple[Path, AnyRecord]
 Measure = Literal["accuracy", "excess-loss"]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What one record says in a few numbers.
-
-    ``metrics`` holds, by name, what ``suite/metrics.py`` defines. Of accuracies: ``avg_acc`` and
-    ``task_acc`` in [0, 1], ``forgetting``, ``backward_transfer`` and ``forward_transfer`` in
-    [-1, 1]. Of excess losses: ``avg_loss`` and ``task_loss``, at least 0, and ``forgetting``,
-    any number, positive where a task was forgotten. ``step`` and ``drift`` are what the functions
-    of these names say, ``memory_bytes`` is the most that the strategy carried over between
-    tasks, ``seconds`` the training time of all tasks together.
-    """
-
-    sequence: str
-    tier: str
-    strategy: str
-    role: Literal["ranked", "bound"]
-    seed: int
-    status: Literal["finished", "diverged"]
-    metrics: Mapping[str, float]
-    step: float
-    drift: float
-    memory_bytes: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +59,61 @@ class Collection:
     skipped: tuple[str, ...]  # why, for each broken record that was left out
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What remains of a record once it has been read: far less memory than the record."""
+
+    path: Path
+    cell: Cell
+    matrix: Matrix
+    environment: Environment
+
+
+class _Gathered:
+    """Takes one record after the other and keeps what a collection needs of each."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str, int], _Kept] = {}
+        self.sequences: dict[str, SequenceStamp] = {}
+        self.sample: AnyRecord | None = None
+        self._kinds: dict[str, dict[str, Path]] = {}
+        self._conflicts: list[tuple[Path, Path]] = []
+
+    def take(self, path: Path, record: AnyRecord) -> None:
+        """Add a record; of two with equal content only one is kept."""
+        for subject, kind in _kinds(record):
+            self._kinds.setdefault(subject, {}).setdefault(kind, path)
+        cell = (record.sequence.name, record.strategy.name, record.seed)
+        if cell in self.kept:
+            # Rare, so the other one is read again rather than held.
+            other_path = self.kept[cell].path
+            other = read_record(other_path)
+            if not _same_content(record, other):
+                self._conflicts.append((path, other_path))
+            # Any rule will do that does not depend on the order of the folders.
+            if _cost_and_environment(other) <= _cost_and_environment(record):
+                return
+        self.sample = record
+        self.sequences[record.sequence.name] = record.sequence
+        matrix = matrix_of(record)
+        self.kept[cell] = _Kept(path, cell_of(record, matrix), matrix, record.environment)
+
+    def check(self) -> None:
+        """Check that whatever shares a name, and the whole, is of one kind.
+
+        Raises:
+            RecordError: something is of several kinds, or one cell has two contents.
+        """
+        for subject, variants in self._kinds.items():
+            if len(variants) > 1:
+                raise RecordError(_mixture_message(subject, variants))
+        for path, other in self._conflicts:
+            raise RecordError(
+                f"{path} and {other} are records of one cell with different content; "
+                "find out which one is right and leave the other out"
+            )
+
+
 def collect(results: Sequence[Path], skip_broken: bool = False) -> Collection:
     """Read every record below the results folders; their order makes no difference.
 
@@ -95,24 +125,22 @@ def collect(results: Sequence[Path], skip_broken: bool = False) -> Collection:
             place; one cell with two contents; records of several measures, protocols, splits,
             or variants of one sequence or strategy.
     """
-    located: list[Located] = []
+    gathered = _Gathered()
     skipped: list[str] = []
     for folder in results:
-        found, broken = _read_folder(folder, skip_broken)
-        located += found
-        skipped += broken
-    if not located:
+        skipped += _read_folder(folder, skip_broken, gathered)
+    if gathered.sample is None:
         raise RecordError("no results folder was given; name at least one")
-    _refuse_mixtures(located)
-    records = _one_record_per_cell(located)
+    gathered.check()
+    kept = [gathered.kept[cell] for cell in sorted(gathered.kept)]
     return Collection(
-        cells=tuple(cell_of(record) for record in records),
-        matrices=_mean_matrices(records),
-        measure=_measure(records[0]),
-        protocol=records[0].protocol,
-        split=records[0].split,
-        sequences={record.sequence.name: record.sequence for record in records},
-        versions=_versions(records),
+        cells=tuple(one.cell for one in kept),
+        matrices=_mean_matrices(kept),
+        measure=_measure(gathered.sample),
+        protocol=gathered.sample.protocol,
+        split=gathered.sample.split,
+        sequences=gathered.sequences,
+        versions=_versions([one.environment for one in kept]),
         skipped=tuple(sorted(set(skipped))),
     )
 
@@ -128,98 +156,22 @@ def as_frame(cells: Iterable[Cell]) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def cell_of(record: AnyRecord) -> Cell:
-    """Recompute every number of one record from its counts of correct answers or its losses."""
-    return Cell(
-        sequence=record.sequence.name,
-        tier=record.sequence.tier,
-        strategy=record.strategy.name,
-        role=record.strategy.role,
-        seed=record.seed,
-        status=record.status,
-        metrics=_metrics(record),
-        step=step(record.update_norms, record.solution_norms),
-        drift=drift(record.drift_norms, record.solution_norms),
-        memory_bytes=max(record.memory_bytes),
-        seconds=math.fsum(record.cost.seconds),
-    )
-
-
-def step(
-    update_norms: Sequence[Sequence[float]], solution_norms: Sequence[Sequence[float]]
-) -> float:
-    """Return how far the parameters before the head move on a new task, relative to their size.
-
-    Both arguments hold a norm per task and block, the head last. The norm of the update of all
-    other blocks together is divided by that of the solution reached; the mean over all tasks
-    but the first, at least 0. NaN where a solution is zero or has no block but the head.
-    """
-    pairs = list(zip(update_norms, solution_norms, strict=True))
-    ratios = [_relative_norm(update, solution) for update, solution in pairs[1:]]
-    return sum(ratios) / len(ratios)
-
-
-def drift(
-    drift_norms: Sequence[Sequence[float]], solution_norms: Sequence[Sequence[float]]
-) -> float:
-    """Return how far the final parameters before the head are from the first task's solution.
-
-    The arguments are as in ``step``; ``drift_norms`` are distances from the first solution. The
-    distance of all blocks but the head together, relative to the norm of the first solution, at
-    least 0. NaN where that is zero or there is no block but the head.
-    """
-    return _relative_norm(drift_norms[-1], solution_norms[0])
-
-
-def _relative_norm(norms: Sequence[float], unit: Sequence[float]) -> float:
-    """Return the norm of all blocks but the last over that of ``unit``, NaN if that is zero."""
-    size = math.hypot(*unit[:-1])
-    return math.hypot(*norms[:-1]) / size if size else math.nan
-
-
 def _measure(record: AnyRecord) -> Measure:
     return "excess-loss" if isinstance(record, LossRecord) else "accuracy"
 
 
-def _matrix(record: AnyRecord) -> metrics.Matrix:
-    if isinstance(record, LossRecord):
-        return np.asarray(record.losses, dtype=np.float64)
-    return metrics.accuracy_matrix(record.correct, record.test_sizes)
-
-
-def _mean_matrices(
-    records: Sequence[AnyRecord],
-) -> dict[tuple[str, str], tuple[tuple[float, ...], ...]]:
-    by_place: dict[tuple[str, str], list[metrics.Matrix]] = {}
-    for record in records:
-        place = (record.sequence.name, record.strategy.name)
-        by_place.setdefault(place, []).append(_matrix(record))
+def _mean_matrices(kept: Iterable[_Kept]) -> dict[tuple[str, str], tuple[tuple[float, ...], ...]]:
+    by_place: dict[tuple[str, str], list[Matrix]] = {}
+    for one in kept:
+        by_place.setdefault((one.cell.sequence, one.cell.strategy), []).append(one.matrix)
     means = {place: np.mean(matrices, axis=0) for place, matrices in by_place.items()}
     return {place: tuple(map(tuple, mean.tolist())) for place, mean in means.items()}
 
 
-def _metrics(record: AnyRecord) -> dict[str, float]:
-    if isinstance(record, LossRecord):
-        loss = _matrix(record)
-        return {
-            "avg_loss": metrics.average_loss(loss),
-            "task_loss": metrics.task_loss(loss),
-            "forgetting": metrics.loss_forgetting(loss),
-        }
-    accuracy = _matrix(record)
-    untrained = np.divide(record.correct_untrained, record.test_sizes)
-    return {
-        "avg_acc": metrics.average_accuracy(accuracy),
-        "task_acc": metrics.task_accuracy(accuracy),
-        "forgetting": metrics.forgetting(accuracy),
-        "backward_transfer": metrics.backward_transfer(accuracy),
-        "forward_transfer": metrics.forward_transfer(accuracy, untrained),
-    }
-
-
-def _read_folder(folder: Path, skip_broken: bool) -> tuple[list[Located], list[str]]:
-    located: list[Located] = []
+def _read_folder(folder: Path, skip_broken: bool, gathered: _Gathered) -> list[str]:
+    """Read the records of one folder and return why broken ones were left out."""
     broken: list[str] = []
+    count = 0
     for path in record_paths(folder):
         try:
             record = read_record(path)
@@ -229,13 +181,14 @@ def _read_folder(folder: Path, skip_broken: bool) -> tuple[list[Located], list[s
             broken.append(str(error))
             continue
         _check_place(folder, path, record)
-        located.append((path, record))
-    if not located:
+        gathered.take(path, record)
+        count += 1
+    if not count:
         state = f"only {len(broken)} broken records" if broken else "no records"
         raise RecordError(
             f"{state} in {folder}; name a results folder that 'driftboard run' has filled"
         )
-    return located, broken
+    return broken
 
 
 def _check_place(folder: Path, path: Path, record: AnyRecord) -> None:
@@ -247,17 +200,6 @@ def _check_place(folder: Path, path: Path, record: AnyRecord) -> None:
             f"{path} holds the record of {place.relative_to(folder)}; "
             "move the file there or delete it"
         )
-
-
-def _refuse_mixtures(located: Sequence[Located]) -> None:
-    """Check that whatever shares a name, and the whole, is of one kind."""
-    kinds: dict[str, dict[str, Path]] = {}
-    for path, record in located:
-        for subject, kind in _kinds(record):
-            kinds.setdefault(subject, {}).setdefault(kind, path)
-    for subject, variants in kinds.items():
-        if len(variants) > 1:
-            raise RecordError(_mixture_message(subject, variants))
 
 
 def _kinds(record: AnyRecord) -> Iterable[tuple[str, str]]:
@@ -291,25 +233,6 @@ def _mixture_message(subject: str, variants: Mapping[str, Path]) -> str:
     )
 
 
-def _one_record_per_cell(located: Sequence[Located]) -> list[AnyRecord]:
-    """Return the records sorted by cell, equal ones once."""
-    kept: dict[tuple[str, str, int], Located] = {}
-    for path, record in located:
-        cell = (record.sequence.name, record.strategy.name, record.seed)
-        if cell not in kept:
-            kept[cell] = (path, record)
-            continue
-        other_path, other = kept[cell]
-        if not _same_content(record, other):
-            raise RecordError(
-                f"{path} and {other_path} are records of one cell with different content; "
-                "find out which one is right and leave the other out"
-            )
-        # Any rule will do that does not depend on the order of the folders.
-        kept[cell] = min((path, record), (other_path, other), key=_cost_and_environment)
-    return [kept[cell][1] for cell in sorted(kept)]
-
-
 def _same_content(a: AnyRecord, b: AnyRecord) -> bool:
     return all(
         getattr(a, name) == getattr(b, name)
@@ -318,16 +241,16 @@ def _same_content(a: AnyRecord, b: AnyRecord) -> bool:
     )
 
 
-def _cost_and_environment(located: Located) -> bytes:
-    return msgspec.json.encode((located[1].cost, located[1].environment))
+def _cost_and_environment(record: AnyRecord) -> bytes:
+    return msgspec.json.encode((record.cost, record.environment))
 
 
-def _versions(records: Sequence[AnyRecord]) -> dict[str, tuple[str, ...]]:
-    environments = [record.environment for record in records]
-    return {
-        "driftboard": tuple(sorted({environment.driftboard for environment in environments})),
-        "Python": tuple(sorted({environment.python for environment in environments})),
-        "torch": tuple(sorted({environment.torch for environment in environments})),
-        "device": tuple(sorted({environment.device for environment in environments})),
-        "lane": tuple(sorted({environment.lane for environment in environments})),
-    }
+def _versions(environments: Iterable[Environment]) -> dict[str, tuple[str, ...]]:
+    """Return every version that occurs, by what it is a version of."""
+    fields = {"driftboard": "driftboard", "Python": "python", "torch": "torch"}
+    fields |= {"device": "device", "lane": "lane"}
+    found: dict[str, set[str]] = {title: set() for title in fields}
+    for environment in environments:
+        for title, field in fields.items():
+            found[title].add(getattr(environment, field))
+    return {title: tuple(sorted(versions)) for title, versions in found.items()}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from driftboard.leaderboard.collect import Cell
+from driftboard.leaderboard.cells import Cell
 from driftboard.leaderboard.metric import Metric
 from driftboard.leaderboard.ranks import (
     SIGNIFICANT,

@@ -7,6 +7,7 @@ the linear sequences, from excess losses. Reading a record imports no torch.
 import os
 import secrets
 from collections.abc import Iterator
+from operator import gt
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -162,7 +163,7 @@ class Record(_Run, frozen=True, tag="accuracy"):
         for counts in (*self.correct, self.correct_untrained):
             if len(counts) != self.tasks:
                 raise ValueError(f"a row of counts does not have {self.tasks} tasks")
-            if any(count > size for count, size in zip(counts, self.test_sizes, strict=True)):
+            if any(map(gt, counts, self.test_sizes)):
                 raise ValueError("more correct answers than test images")
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from driftboard.leaderboard.collect import as_frame, cell_of, collect, drift, step
+from driftboard.leaderboard.cells import cell_of, drift, matrix_of, step
+from driftboard.leaderboard.collect import as_frame, collect
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import cell_path, write_record
 
@@ -36,7 +37,7 @@ def test_cell_by_hand(make_record):
         drift_norms=((0.0, 0.0, 0.0), (9.0, 9.0, 9.0), (3.9, 5.2, 9.0)),
         memory_bytes=(8, 24, 16),
     )
-    cell = cell_of(record)
+    cell = cell_of(record, matrix_of(record))
     assert (cell.sequence, cell.tier, cell.strategy) == ("alpha", "small", "sgd")
     assert (cell.role, cell.seed, cell.status) == ("ranked", 0, "finished")
     assert cell.metrics == pytest.approx(
@@ -56,7 +57,7 @@ def test_cell_by_hand(make_record):
 
 def test_loss_cell_by_hand(make_loss_record):
     record = make_loss_record(losses=((0.5, 4.0, 7.0), (1.0, 0.25, 6.0), (2.0, 0.5, 0.125)))
-    cell = cell_of(record)
+    cell = cell_of(record, matrix_of(record))
     assert cell.metrics == pytest.approx(
         {
             "avg_loss": (2.0 + 0.5 + 0.125) / 3,
@@ -93,7 +94,8 @@ def counts(draw):
 
 @given(counts())
 def test_metrics_are_bounded_and_agree(make_record, correct):
-    found = cell_of(make_record(correct=correct)).metrics
+    record = make_record(correct=correct)
+    found = cell_of(record, matrix_of(record)).metrics
     assert 0.0 <= found["avg_acc"] <= 1.0
     assert 0.0 <= found["task_acc"] <= 1.0
     assert -1.0 <= found["forgetting"] <= 1.0
@@ -154,7 +156,7 @@ def test_how_records_are_spread_over_folders_makes_no_difference(make_record, sh
         shuffler.shuffle(folders)
         cells = collect(folders).cells
     assert list(cells) == [
-        cell_of(record)
+        cell_of(record, matrix_of(record))
         for record in sorted(records, key=lambda r: (r.sequence.name, r.strategy.name, r.seed))
     ]
 

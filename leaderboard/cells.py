@@ -1,0 +1,109 @@
+"""What one record says in a few numbers, recomputed from its counts or losses."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from driftboard.suite import metrics
+from driftboard.suite.records import AnyRecord, LossRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one record says in a few numbers.
+
+    ``metrics`` holds, by name, what ``suite/metrics.py`` defines. Of accuracies: ``avg_acc`` and
+    ``task_acc`` in [0, 1], ``forgetting``, ``backward_transfer`` and ``forward_transfer`` in
+    [-1, 1]. Of excess losses: ``avg_loss`` and ``task_loss``, at least 0, and ``forgetting``,
+    any number, positive where a task was forgotten. ``step`` and ``drift`` are what the functions
+    of these names say, ``memory_bytes`` is the most that the strategy carried over between
+    tasks, ``seconds`` the training time of all tasks together.
+    """
+
+    sequence: str
+    tier: str
+    strategy: str
+    role: Literal["ranked", "bound"]
+    seed: int
+    status: Literal["finished", "diverged"]
+    metrics: Mapping[str, float]
+    step: float
+    drift: float
+    memory_bytes: int
+    seconds: float
+
+
+def cell_of(record: AnyRecord, matrix: metrics.Matrix) -> Cell:
+    """Recompute every number of one record; ``matrix`` is what ``matrix_of`` returns of it."""
+    return Cell(
+        sequence=record.sequence.name,
+        tier=record.sequence.tier,
+        strategy=record.strategy.name,
+        role=record.strategy.role,
+        seed=record.seed,
+        status=record.status,
+        metrics=_metrics(record, matrix),
+        step=step(record.update_norms, record.solution_norms),
+        drift=drift(record.drift_norms, record.solution_norms),
+        memory_bytes=max(record.memory_bytes),
+        seconds=math.fsum(record.cost.seconds),
+    )
+
+
+def matrix_of(record: AnyRecord) -> metrics.Matrix:
+    """Return the accuracy matrix of a record, or its matrix of excess losses."""
+    if isinstance(record, LossRecord):
+        return np.asarray(record.losses, dtype=np.float64)
+    return metrics.accuracy_matrix(record.correct, record.test_sizes)
+
+
+def step(
+    update_norms: Sequence[Sequence[float]], solution_norms: Sequence[Sequence[float]]
+) -> float:
+    """Return how far the parameters before the head move on a new task, relative to their size.
+
+    Both arguments hold a norm per task and block, the head last. The norm of the update of all
+    other blocks together is divided by that of the solution reached; the mean over all tasks
+    but the first, at least 0. NaN where a solution is zero or has no block but the head.
+    """
+    pairs = list(zip(update_norms, solution_norms, strict=True))
+    ratios = [_relative_norm(update, solution) for update, solution in pairs[1:]]
+    return sum(ratios) / len(ratios)
+
+
+def drift(
+    drift_norms: Sequence[Sequence[float]], solution_norms: Sequence[Sequence[float]]
+) -> float:
+    """Return how far the final parameters before the head are from the first task's solution.
+
+    The arguments are as in ``step``; ``drift_norms`` are distances from the first solution. The
+    distance of all blocks but the head together, relative to the norm of the first solution, at
+    least 0. NaN where that is zero or there is no block but the head.
+    """
+    return _relative_norm(drift_norms[-1], solution_norms[0])
+
+
+def _relative_norm(norms: Sequence[float], unit: Sequence[float]) -> float:
+    """Return the norm of all blocks but the last over that of ``unit``, NaN if that is zero."""
+    size = math.hypot(*unit[:-1])
+    return math.hypot(*norms[:-1]) / size if size else math.nan
+
+
+def _metrics(record: AnyRecord, matrix: metrics.Matrix) -> dict[str, float]:
+    if isinstance(record, LossRecord):
+        return {
+            "avg_loss": metrics.average_loss(matrix),
+            "task_loss": metrics.task_loss(matrix),
+            "forgetting": metrics.loss_forgetting(matrix),
+        }
+    untrained = np.divide(record.correct_untrained, record.test_sizes)
+    return {
+        "avg_acc": metrics.average_accuracy(matrix),
+        "task_acc": metrics.task_accuracy(matrix),
+        "forgetting": metrics.forgetting(matrix),
+        "backward_transfer": metrics.backward_transfer(matrix),
+        "forward_transfer": metrics.forward_transfer(matrix, untrained),
+    }

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftboard.leaderboard.text import csv_cell, markdown_cell
+from driftboard.leaderboard.text import csv_cell, latex_comment, latex_text, markdown_cell
 
 HOSTILE = [
     "a | b",
@@ -118,3 +118,43 @@ def test_text_functions_accept_every_text(text):
         ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
     )
     cell.encode()
+
+
+HARMLESS_COMMANDS = (
+    *(f"\\{character}" for character in "{}$&#_%"),
+    *(
+        rf"\text{name}{{}}"
+        for name in ("backslash", "asciicircum", "asciitilde", "less", "greater", "bar")
+    ),
+    r"\textquotesingle{}",
+    r"\textasciigrave{}",
+)
+
+
+@given(st.text())
+def test_latex_text_holds_no_command_of_the_author(text):
+    found = latex_text(text)
+    for command in sorted(HARMLESS_COMMANDS, key=len, reverse=True):
+        found = found.replace(command, "")
+    found = found.replace("{''}", "").replace("-{}", "-")
+    assert not set(found) & set("\\{}$&#_%^~<>|\"'`\n\r\x0b\x0c\u2028")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"\input{x}", r"\textbackslash{}input\{x\}"),
+        ("50 % of $x_1$", r"50 \% of \$x\_1\$"),
+        ("a--b---c-d", "a-{}-b-{}-{}-c-d"),
+        ("Größe, Ærø, Ą, λ, 😀", "Größe, ?r?, ?, ?, ?".replace("ß", "?")),
+        ("two\nlines\tx", "two lines x"),
+        ("a^^4cb", r"a\textasciicircum{}\textasciicircum{}4cb"),
+    ],
+)
+def test_latex_text_by_hand(text, expected):
+    assert latex_text(text) == expected
+
+
+@given(st.text())
+def test_latex_comment_is_one_line(text):
+    assert len(f"x{latex_comment(text)}x".splitlines()) == 1

@@ -61,9 +61,13 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What remains of a record once it has been read: far less memory than the record."""
+    """What remains of a record once it has been read: far less memory than the record.
+
+    ``published`` is the record itself where no file of its own holds it.
+    """
 
     path: Path
+    published: AnyRecord | None
     cell: Cell
     matrix: Matrix
     environment: Environment
@@ -79,7 +83,7 @@ class _Gathered:
         self._kinds: dict[str, dict[str, Path]] = {}
         self._conflicts: list[tuple[Path, Path]] = []
 
-    def take(self, path: Path, record: AnyRecord) -> None:
+    def take(self, path: Path, record: AnyRecord, published: bool = False) -> None:
         """Add a record; of two with equal content only one is kept."""
         for subject, kind in _kinds(record):
             self._kinds.setdefault(subject, {}).setdefault(kind, path)
@@ -87,7 +91,7 @@ class _Gathered:
         if cell in self.kept:
             # Rare, so the other one is read again rather than held.
             other_path = self.kept[cell].path
-            other = read_record(other_path)
+            other = self.kept[cell].published or read_record(other_path)
             if not _same_content(record, other):
                 self._conflicts.append((path, other_path))
             # Any rule will do that does not depend on the order of the folders.
@@ -96,7 +100,9 @@ class _Gathered:
         self.sample = record
         self.sequences[record.sequence.name] = record.sequence
         matrix = matrix_of(record)
-        self.kept[cell] = _Kept(path, cell_of(record, matrix), matrix, record.environment)
+        self.kept[cell] = _Kept(
+            path, record if published else None, cell_of(record, matrix), matrix, record.environment
+        )
 
     def check(self) -> None:
         """Check that whatever shares a name, and the whole, is of one kind.
@@ -114,8 +120,14 @@ class _Gathered:
             )
 
 
-def collect(results: Sequence[Path], skip_broken: bool = False) -> Collection:
+def collect(
+    results: Sequence[Path],
+    skip_broken: bool = False,
+    published: Mapping[str, Iterable[AnyRecord]] = {},
+) -> Collection:
     """Read every record below the results folders; their order makes no difference.
+
+    ``published`` holds records that come with the package, by the name of their set.
 
     A cell that occurs several times with equal content (cost and environment apart) counts
     once. With ``skip_broken`` an unreadable record is left out and counted.
@@ -129,6 +141,9 @@ def collect(results: Sequence[Path], skip_broken: bool = False) -> Collection:
     skipped: list[str] = []
     for folder in results:
         skipped += _read_folder(folder, skip_broken, gathered)
+    for name, records in published.items():
+        for record in records:
+            gathered.take(Path(f"published {name}"), record, published=True)
     if gathered.sample is None:
         raise RecordError("no results folder was given; name at least one")
     gathered.check()

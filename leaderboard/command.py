@@ -48,12 +48,14 @@ def build_leaderboard(
     command: str | None = None,
     formats: Collection[Format] = QUICK_FORMATS,
     update: Path | None = None,
+    published: Sequence[str] = (),
 ) -> "Board":
     """Write the board below ``out`` in each of the formats and return it as data.
 
     Sequences are graded by what comes with the package and by the grades that the results
-    folders hold; a later folder's replace an earlier one's. The overall table also goes into the
-    file ``update``, between its markers (see ``update.py``).
+    folders hold; a later folder's replace an earlier one's. ``published`` names sets of published
+    records that join those of the folders. The overall table also goes into the file ``update``,
+    between its markers (see ``update.py``).
 
     ``command`` is printed in the legend as the way to make the tables again; by default the
     command line with these arguments.
@@ -61,7 +63,9 @@ def build_leaderboard(
     Raises:
         RecordError: the records cannot stand on one board (see ``collect``), the reference
             strategy has none, ``out`` cannot be written, or ``update`` lacks its markers.
+        DriftboardError: there is no published set of that name.
     """
+    from driftboard.baselines.published import published_records
     from driftboard.leaderboard.board import build_board
     from driftboard.leaderboard.collect import collect
     from driftboard.leaderboard.markdown import overall_tables
@@ -70,9 +74,10 @@ def build_leaderboard(
     from driftboard.suite.records import write_atomically
 
     grades = known_grades(tuple(results))
-    board = build_board(collect(results, skip_broken), reference, grades)
+    known = {name: published_records(name) for name in published}
+    board = build_board(collect(results, skip_broken, known), reference, grades)
     if command is None:
-        command = _command_line(results, out, reference, skip_broken)
+        command = _command_line(results, out, reference, skip_broken, published)
     for path, content in _files(board, grades, command, formats).items():
         write_atomically(out / path, content)
     if update is not None:
@@ -137,8 +142,13 @@ def _claim(board: "Board", grades: "Mapping[str, Grade]") -> "Claim | None":
 
 def leaderboard(
     results: Annotated[
-        list[Path], typer.Argument(help="Results folders, as 'driftboard run' fills them.")
-    ],
+        list[Path] | None,
+        typer.Argument(help="Results folders, as 'driftboard run' fills them."),
+    ] = None,
+    published: Annotated[
+        list[str] | None,
+        typer.Option(help="Add published records; 'driftboard reproduce --list' names them."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The folder for the tables, page and figures.")] = Path(
         "board"
     ),
@@ -163,7 +173,15 @@ def leaderboard(
     from driftboard.leaderboard.terminal import terminal_table
 
     chosen = tuple(formats or Format)
-    board = build_leaderboard(results, out, reference, skip_broken, formats=chosen, update=update)
+    board = build_leaderboard(
+        results or [],
+        out,
+        reference,
+        skip_broken,
+        formats=chosen,
+        update=update,
+        published=published or [],
+    )
     Console().print(terminal_table(board))
     if board.source.skipped:
         typer.echo(f"{len(board.source.skipped)} broken records left out:")
@@ -173,8 +191,12 @@ def leaderboard(
     typer.echo(f"wrote {', '.join(map(str, paths))}")
 
 
-def _command_line(results: Sequence[Path], out: Path, reference: str, skip_broken: bool) -> str:
-    words = ["driftboard", "leaderboard", *map(str, results), "--out", str(out)]
+def _command_line(
+    results: Sequence[Path], out: Path, reference: str, skip_broken: bool, published: Sequence[str]
+) -> str:
+    words = ["driftboard", "leaderboard", *map(str, results)]
+    words += [word for name in published for word in ("--published", name)]
+    words += ["--out", str(out)]
     words += ["--reference", reference]
     if skip_broken:
         words.append("--skip-broken")

@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from driftboard.baselines.command import reproduce
 from driftboard.leaderboard.claim_command import claim
 from driftboard.leaderboard.command import leaderboard
 from driftboard.suite import command_data
@@ -31,6 +32,7 @@ app.command()(claim)
 app.command()(linear)
 app.command()(sweep)
 app.command()(tune)
+app.command()(reproduce)
 app.command()(sequences)
 app.command()(strategies)
 app.add_typer(command_data.app, name="data")

@@ -1,0 +1,166 @@
+"""``driftboard reproduce``: run published baselines again and say whether the numbers hold."""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from driftboard.suite.command_options import (
+    DataFolder,
+    Device,
+    ResultsFolder,
+    SeedCount,
+    SequencePatterns,
+    Workers,
+)
+from driftboard.suite.errors import DriftboardError, one_line
+
+if TYPE_CHECKING:
+    from driftboard.suite.grid import Request
+    from driftboard.suite.records import AnyRecord
+
+PAGE_NAME = "reproduction.md"
+CSV_NAME = "reproduction.csv"
+
+
+def reproduce(
+    published: Annotated[
+        str, typer.Argument(help="Which published records; --list names them.")
+    ] = "quick",
+    sequence: SequencePatterns = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help="A strategy or pattern as it stands on the board; may be repeated."),
+    ] = None,
+    seeds: SeedCount = None,
+    out: ResultsFolder = Path("driftboard-reproduction"),
+    data: DataFolder = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    known: Annotated[bool, typer.Option("--list", help="Show what is published and stop.")] = False,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="Set the paper's tables beside ours and stop.")
+    ] = False,
+) -> None:
+    """Run published baselines again and say REPRODUCED, CONTRADICTED or INCONCLUSIVE."""
+    if known:
+        _list()
+        return
+    if paper:
+        from driftboard.baselines.paper_comparison import paper_comparison
+
+        typer.echo(paper_comparison())
+        return
+    chosen = _chosen(published, sequence, strategy)
+    _run(_request(published, chosen, seeds, out, data, device), workers)
+    _report(chosen, out)
+
+
+def _list() -> None:
+    from driftboard.baselines.published import published_sets
+
+    for one in published_sets().values():
+        typer.echo(f"{one.name}: {one.records} records, {len(one.specifications)} strategies")
+        typer.echo(f"  {one.hardware}")
+        typer.echo(f"  {one.command}")
+
+
+def _chosen(
+    name: str, sequences: Sequence[str] | None, strategies: Sequence[str] | None
+) -> list["AnyRecord"]:
+    """Return the published records of a set that match the patterns."""
+    from driftboard.baselines.published import published_records
+
+    chosen = [
+        record
+        for record in published_records(name)
+        if _matches(record.sequence.name, sequences) and _matches(record.strategy.name, strategies)
+    ]
+    if not chosen:
+        raise DriftboardError(
+            f"no published record of '{name}' matches; see `driftboard reproduce --list` and "
+            "`driftboard leaderboard --published`"
+        )
+    return chosen
+
+
+def _matches(name: str, patterns: Sequence[str] | None) -> bool:
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _request(
+    name: str,
+    chosen: Sequence["AnyRecord"],
+    seeds: int | None,
+    out: Path,
+    data: Path | None,
+    device: str,
+) -> "Request":
+    from driftboard.baselines.published import published_set
+    from driftboard.suite.grid import Request, resolve_device
+    from driftboard.suite.loading import load_sequences, load_strategy
+
+    specifications = published_set(name).specifications
+    registry = load_sequences()
+    strategies = dict.fromkeys(record.strategy.name for record in chosen)
+    most = max(record.seed for record in chosen) + 1
+    return Request(
+        sequences=tuple(
+            registry[one] for one in dict.fromkeys(record.sequence.name for record in chosen)
+        ),
+        sequence_files=(),
+        strategies=tuple(load_strategy(specifications[one]) for one in strategies),
+        seed_count=min(seeds or most, most),
+        purpose="test",
+        results=out,
+        data=data,
+        device=resolve_device(device),
+    )
+
+
+def _run(request: "Request", workers: int | None) -> None:
+    from driftboard.suite.grid import claim_folder
+    from driftboard.suite.progress import work_off
+    from driftboard.suite.runner import plan
+
+    claim_folder(request.results, request.purpose)
+    failures = work_off(
+        lambda: plan(request),
+        request.cell_count(),
+        f"{len(request.sequences)} sequences x {len(request.strategies)} strategies",
+        request.results,
+        request.device,
+        workers,
+    )
+    if failures:
+        for line in failures:
+            typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
+        raise typer.Exit(1)
+
+
+def _report(published: Sequence["AnyRecord"], out: Path) -> None:
+    """Compare what the folder holds of the chosen cells, and leave with 1 if contradicted."""
+    from driftboard.baselines.reproduction import reproduce as compare
+    from driftboard.baselines.reproduction_page import (
+        reproduction_csv,
+        reproduction_page,
+        summary,
+    )
+    from driftboard.suite.records import read_record, record_paths, write_atomically
+
+    wanted = {(record.sequence.name, record.strategy.name) for record in published}
+    found = [
+        record
+        for record in map(read_record, record_paths(out))
+        if (record.sequence.name, record.strategy.name) in wanted
+    ]
+    reproduction = compare(published, found)
+    write_atomically(out / PAGE_NAME, reproduction_page(reproduction).encode())
+    write_atomically(out / CSV_NAME, reproduction_csv(reproduction).encode())
+    for line in summary(reproduction):
+        typer.echo(line)
+    typer.echo(f"wrote {out / PAGE_NAME} and {out / CSV_NAME}")
+    if reproduction.count("CONTRADICTED"):
+        raise typer.Exit(1)

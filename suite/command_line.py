@@ -7,6 +7,7 @@ import typer
 from driftboard.baselines.command import reproduce
 from driftboard.leaderboard.claim_command import claim
 from driftboard.leaderboard.command import leaderboard
+from driftboard.leaderboard.coverage_command import coverage
 from driftboard.suite import command_data
 from driftboard.suite.command_grade import grade
 from driftboard.suite.command_linear import linear
@@ -29,6 +30,7 @@ app.command()(run)
 app.command()(grade)
 app.command()(leaderboard)
 app.command()(claim)
+app.command()(coverage)
 app.command()(linear)
 app.command()(sweep)
 app.command()(tune)

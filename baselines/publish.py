@@ -72,9 +72,11 @@ def publish(
 ) -> None:
     """Write archive, manifest and log."""
     collect(results)  # refuses what must not stand together
-    records: list[AnyRecord] = [
-        read_record(path) for folder in results for path in record_paths(folder)
-    ]
+    cells: dict[tuple[str, str, int], AnyRecord] = {}
+    for path in (path for folder in results for path in record_paths(folder)):
+        record = read_record(path)
+        cells.setdefault((record.sequence.name, record.strategy.name, record.seed), record)
+    records = list(cells.values())
     file = f"records/{name}.jsonl.xz"
     write_archive(into / file, records)
     digest = hashlib.sha256((into / file).read_bytes()).hexdigest()

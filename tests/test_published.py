@@ -1,0 +1,133 @@
+"""What is published: every file is the one in the log, and every table follows from the records."""
+
+import csv
+import hashlib
+import io
+import re
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from driftboard.baselines import published
+from driftboard.baselines.published import published_records, published_set, published_sets
+from driftboard.leaderboard.claim_command import build_claim
+from driftboard.leaderboard.command import build_leaderboard
+from driftboard.suite.errors import DriftboardError, RecordError
+from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.registry import registered
+
+BASELINES = Path(__file__).resolve().parents[1] / "baselines"
+SETS = published_sets()
+
+
+def log_entries():
+    """Return the lines of the log: set, hash, number of records, reason."""
+    lines = (BASELINES / "CHANGES.md").read_text("utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [
+        (row[1], row[2].strip("`"), int(row[3]), row[4])
+        for row in cells
+        if len(row) == 5 and re.fullmatch(r"\d{4}-\d\d-\d\d", row[0])
+    ]
+
+
+def test_something_is_published():
+    assert "quick" in SETS
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_no_file_changes_without_a_reason_in_the_log(name):
+    entry = SETS[name]
+    digest = hashlib.sha256((BASELINES / entry.file).read_bytes()).hexdigest()
+    assert digest == entry.sha256
+    logged = [line for line in log_entries() if line[0] == name]
+    assert logged[-1][1:3] == (digest, entry.records)
+    assert all(len(reason.split()) >= 3 for *_, reason in logged)
+
+
+def test_the_log_tells_of_published_sets_only():
+    assert {line[0] for line in log_entries()} == set(SETS)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_records_are_of_this_protocol_and_registry(name):
+    registry = registered()
+    count = 0
+    for record in published_records(name):
+        count += 1
+        assert record.protocol == PROTOCOL.stamp()
+        assert record.split == "test"
+        assert record.sequence.hash == registry[record.sequence.name].hash()
+        assert record.seed in PROTOCOL.seeds_of(record.sequence.tier, tuning=False)
+        assert record.strategy.name in SETS[name].specifications
+    assert count == SETS[name].records
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_strategy_can_be_run_again(name):
+    from driftboard.suite.loading import load_strategy
+
+    stamps = {record.strategy.name: record.strategy for record in published_records(name)}
+    for strategy, specification in SETS[name].specifications.items():
+        loaded = load_strategy(specification).stamp
+        assert loaded.name == strategy
+        assert loaded.parameters == stamps[strategy].parameters
+
+
+def test_unknown_sets_are_named():
+    with pytest.raises(DriftboardError, match=r"no published records 'nope'; known: .*quick"):
+        published_set("nope")
+
+
+def test_a_file_that_is_not_the_published_one_is_refused(monkeypatch, tmp_path):
+    entry = SETS["quick"]
+    (tmp_path / "records").mkdir()
+    shutil.copy(BASELINES / "published.json", tmp_path)
+    content = (BASELINES / entry.file).read_bytes()
+    (tmp_path / entry.file).write_bytes(content + b"\0")
+    monkeypatch.setattr(published, "files", lambda package: tmp_path)
+    with pytest.raises(RecordError, match="not what was published as 'quick'"):
+        next(published_records("quick"))
+
+
+def comparable(name, text):
+    """Return what must be equal: numbers with ten digits, without the versions of this machine."""
+    if name.endswith(".csv"):
+        rows = csv.reader(io.StringIO(text))
+        return [[_ten_digits(cell) for cell in row] for row in rows]
+    return [line for line in text.splitlines() if not line.startswith("- Table made with")]
+
+
+def _ten_digits(cell):
+    try:
+        return f"{float(cell):.10g}"
+    except ValueError:
+        return cell
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_published_table_follows_from_the_records(name, tmp_path):
+    """Byte for byte where scipy is the one that made it; else to ten digits."""
+    folder = BASELINES / name
+    command = f"driftboard leaderboard --published {name} --out baselines/{name}"
+    build_leaderboard([], tmp_path, published=[name], command=command)
+    same_scipy = f"scipy {version('scipy')}." in (folder / "leaderboard.md").read_text("utf-8")
+    for file in ("leaderboard.md", "leaderboard.csv"):
+        made, kept = (tmp_path / file).read_bytes(), (folder / file).read_bytes()
+        if same_scipy:
+            assert made == kept
+        else:
+            assert comparable(file, made.decode()) == comparable(file, kept.decode())
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in SETS if (BASELINES / name / "claim.md").exists()]
+)
+def test_every_published_claim_follows_from_the_records(name, tmp_path):
+    command = f"driftboard claim --published {name} --out baselines/{name}"
+    build_claim([], tmp_path, published=[name], command=command)
+    for file in ("claim.md", "claim.csv"):
+        made, kept = (tmp_path / file).read_text(), (BASELINES / name / file).read_text()
+        assert comparable(file, made) == comparable(file, kept)

@@ -1,5 +1,7 @@
 """The overall table for the terminal, with the columns that fit into one."""
 
+from typing import Literal
+
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -11,25 +13,38 @@ from driftboard.leaderboard.layout import groups, row_cells
 def terminal_table(board: Board) -> Table:
     """Return the overall section as a table for rich, its groups divided by lines.
 
-    Fits 80 columns: an interval stands below its mean, and notes are shown if there are any.
+    Fits 80 columns: an interval stands below its mean, and notes stand below the table.
     """
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=0,
         title=f"Overall, {len(board.sections)} sequences, Δ from {board.reference}",
+        caption=_notes(board) or None,
     )
     grouped = [[row_cells(row) for row in rows] for rows in groups(board.overall).values()]
-    notes = any(cells["Notes"] for rows in grouped for cells in rows)
-    columns = ["Strategy", *_metric_columns(board), *(["Notes"] if notes else [])]
+    columns = ["Strategy", *_metric_columns(board)]
     for column in columns:
-        text = column in ("Strategy", "Notes")
-        table.add_column(column, justify="left" if text else "right", no_wrap=column != "Notes")
+        justify: Literal["left", "right"] = "left" if column == "Strategy" else "right"
+        table.add_column(column, justify=justify, no_wrap=True)
     for rows in grouped:
         table.add_section()
         for cells in rows:
             # Text, because rich reads strings as markup
             table.add_row(*(Text(_on_two_lines(cells[column])) for column in columns))
     return table
+
+
+def _notes(board: Board) -> str:
+    """Return a line for each note that rows have, with the strategies that it is about."""
+    strategies: dict[str, list[str]] = {}
+    for row in board.overall.rows:
+        if note := row_cells(row)["Notes"]:
+            strategies.setdefault(note, []).append(row.strategy)
+    count = len(board.overall.rows)
+    return "\n".join(
+        f"{note}: {'all' if len(names) == count else ', '.join(names)}"
+        for note, names in strategies.items()
+    )
 
 
 def _metric_columns(board: Board) -> list[str]:

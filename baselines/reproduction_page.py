@@ -5,10 +5,11 @@ import io
 from collections.abc import Iterator
 
 from driftboard.baselines.reproduction import Reproduced, Reproduction
+from driftboard.baselines.verdict import Verdict
 from driftboard.leaderboard.layout import estimate_text, number_text
 from driftboard.leaderboard.markdown import markdown_table
 
-VERDICTS = ("REPRODUCED", "INCONCLUSIVE", "CONTRADICTED")
+VERDICTS: tuple[Verdict, ...] = ("REPRODUCED", "INCONCLUSIVE", "CONTRADICTED")
 COLUMNS = (
     "sequence",
     "strategy",

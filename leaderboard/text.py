@@ -78,7 +78,8 @@ def _latex_letter(character: str) -> str:
     """Return an ASCII character or a Latin letter with an accent, else a question mark."""
     if character.isascii():
         return character
-    base, *accents = unicodedata.normalize("NFD", character)
+    decomposed = unicodedata.normalize("NFD", character)
+    base, accents = decomposed[0], decomposed[1:]
     is_latin = base.isascii() and base.isalpha() and character <= "\u017f"
     return character if is_latin and _OGONEK not in accents else "?"
 

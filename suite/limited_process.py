@@ -76,7 +76,7 @@ def run_limited(
         child = subprocess.Popen(
             [*launcher, *program],
             cwd=folder,
-            env=_environment(folder) | environment,
+            env={**_environment(folder), **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -170,7 +170,8 @@ def _end_all(before: set[int]) -> None:
 def _descendants() -> "list[psutil.Process]":
     import psutil
 
-    return psutil.Process().children(recursive=True)
+    found: list[psutil.Process] = psutil.Process().children(recursive=True)
+    return found
 
 
 @contextmanager

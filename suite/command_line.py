@@ -9,6 +9,7 @@ from driftboard.leaderboard.claim_command import claim
 from driftboard.leaderboard.command import leaderboard
 from driftboard.leaderboard.coverage_command import coverage
 from driftboard.suite import command_data
+from driftboard.suite.command_check import check
 from driftboard.suite.command_grade import grade
 from driftboard.suite.command_linear import linear
 from driftboard.suite.command_list import sequences, strategies
@@ -27,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run)
+app.command()(check)
 app.command()(grade)
 app.command()(leaderboard)
 app.command()(claim)

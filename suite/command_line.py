@@ -13,6 +13,7 @@ from driftboard.suite.command_check import check
 from driftboard.suite.command_grade import grade
 from driftboard.suite.command_linear import linear
 from driftboard.suite.command_list import sequences, strategies
+from driftboard.suite.command_new import new
 from driftboard.suite.command_run import run
 from driftboard.suite.command_sweep import sweep
 from driftboard.suite.command_tune import tune
@@ -28,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(run)
+app.command()(new)
 app.command()(check)
 app.command()(grade)
 app.command()(leaderboard)

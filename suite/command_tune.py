@@ -16,7 +16,7 @@ from driftboard.suite.command_options import (
 from driftboard.suite.errors import one_line
 
 if TYPE_CHECKING:
-    from driftboard.suite.tuning import TuningRecord
+    from driftboard.suite.tuning_records import TuningRecord
 
 
 def tune(

@@ -9,53 +9,17 @@ with the highest mean Avg.Acc over sequences and seeds is chosen.
 import math
 from collections.abc import Sequence as Several
 from pathlib import Path
-from typing import Literal
 
 import msgspec
-from msgspec import Struct
 
 from driftboard.strategies.base import Range
 from driftboard.suite import metrics
 from driftboard.suite.errors import RecordError
 from driftboard.suite.loading import RATE, LoadedStrategy, load_strategy
 from driftboard.suite.protocol import PROTOCOL, TUNING
-from driftboard.suite.records import (
-    Count,
-    Digest,
-    Name,
-    NonNegative,
-    ProtocolStamp,
-    Record,
-    StrategyStamp,
-    Text,
-    cell_path,
-    read_record,
-    write_atomically,
-)
+from driftboard.suite.records import Record, cell_path, read_record, write_atomically
 from driftboard.suite.sequences import Sequence
-
-
-class Trial(Struct, frozen=True, forbid_unknown_fields=True):
-    """One setting and what it reached, means over sequences and seeds."""
-
-    specification: Text
-    strategy: StrategyStamp
-    avg_acc: NonNegative
-    task_acc: NonNegative
-    forgetting: float
-    diverged: Count  # cells
-
-
-class TuningRecord(Struct, frozen=True, forbid_unknown_fields=True):
-    """All trials of one strategy; ``chosen`` is the place of the best in ``trials``."""
-
-    schema: Literal[1]
-    protocol: ProtocolStamp
-    tuning: ProtocolStamp
-    sequences: dict[Name, Digest]
-    seeds: tuple[Count, ...]
-    trials: tuple[Trial, ...]
-    chosen: Count
+from driftboard.suite.tuning_records import Trial, TuningRecord
 
 
 def trial_specifications(loaded: LoadedStrategy) -> list[str]:

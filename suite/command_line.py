@@ -8,6 +8,7 @@ from driftboard.baselines.command import reproduce
 from driftboard.leaderboard.claim_command import claim
 from driftboard.leaderboard.command import leaderboard
 from driftboard.leaderboard.coverage_command import coverage
+from driftboard.leaderboard.verification.command import verify
 from driftboard.suite import command_data
 from driftboard.suite.command_check import check
 from driftboard.suite.command_grade import grade
@@ -15,6 +16,7 @@ from driftboard.suite.command_linear import linear
 from driftboard.suite.command_list import sequences, strategies
 from driftboard.suite.command_new import new
 from driftboard.suite.command_run import run
+from driftboard.suite.command_submit import submit
 from driftboard.suite.command_sweep import sweep
 from driftboard.suite.command_tune import tune
 from driftboard.suite.errors import DriftboardError, one_line
@@ -39,6 +41,8 @@ app.command()(linear)
 app.command()(sweep)
 app.command()(tune)
 app.command()(reproduce)
+app.command()(submit)
+app.command()(verify)
 app.command()(sequences)
 app.command()(strategies)
 app.add_typer(command_data.app, name="data")

@@ -120,6 +120,7 @@ def test_suite_reaches_the_leaderboard_only_from_the_command_line(name):
 @pytest.mark.parametrize("name", modules_of("leaderboard"))
 def test_leaderboard_knows_of_the_suite_only_what_is_light(name):
     known = ("records", "metrics", "errors", "grades", "distance", "sweep_records")
+    known += ("submissions", "tuning_records", "protocol", "registry")
     allowed = tuple(f"driftboard.suite.{module}" for module in known)
     found = ours(every_import(name), "suite", "strategies")
     assert [n for n in found if n != "driftboard.suite" and not n.startswith(allowed)] == []
@@ -131,7 +132,7 @@ def test_baselines_never_import_torch(name):
 
 
 LIGHT = ["records", "metrics", "protocol", "sequences", "registry", "scenarios", "errors"]
-LIGHT += ["grades", "distance"]
+LIGHT += ["grades", "distance", "submissions", "tuning_records"]
 LIGHT += ["randomness", *(path.stem for path in sorted((ROOT / "suite").glob("command_*.py")))]
 
 

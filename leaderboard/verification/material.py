@@ -1,0 +1,217 @@
+"""What the checks look at: a submission's parts, read once."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from driftboard.leaderboard.verification.documents import check_source, decode
+from driftboard.leaderboard.verification.files import FolderReader
+from driftboard.leaderboard.verification.findings import Finding, counted, some
+from driftboard.suite.errors import RecordError
+from driftboard.suite.records import (
+    AnyRecord,
+    ProtocolStamp,
+    Record,
+    cell_path,
+    read_record,
+    record_paths,
+)
+from driftboard.suite.submissions import SUBMISSION, Kind, Submission, kind_of
+from driftboard.suite.tuning_records import TuningRecord
+
+R = TypeVar("R", AnyRecord, Record)
+
+AGAIN = "run `driftboard submit` again, which mends it"
+
+
+@dataclass(frozen=True)
+class Material:
+    """A submission as its folder tells it, and the results that it is compared with.
+
+    ``against`` holds records of other strategies, under the same protocol.
+    """
+
+    submission: Submission
+    records: tuple[AnyRecord, ...]  # by sequence and seed
+    source_hash: str | None
+    tuning: tuple[TuningRecord, ...] = ()
+    against: tuple[AnyRecord, ...] = ()
+    digest: str = ""  # SHA-256 of submission.json
+
+    @cached_property
+    def by_sequence(self) -> Mapping[str, tuple[AnyRecord, ...]]:
+        """The records of every sequence, by seed."""
+        return _grouped(self.records)
+
+    @cached_property
+    def counted(self) -> tuple[Record, ...]:
+        """The records that hold counts of right answers."""
+        return tuple(record for record in self.records if isinstance(record, Record))
+
+    @cached_property
+    def counted_by_sequence(self) -> Mapping[str, tuple[Record, ...]]:
+        """Those of every sequence, by seed."""
+        return _grouped(self.counted)
+
+    @cached_property
+    def others(self) -> Mapping[tuple[str, int], tuple[AnyRecord, ...]]:
+        """The records compared with, by sequence and seed."""
+        found: dict[tuple[str, int], list[AnyRecord]] = {}
+        for record in self.against:
+            found.setdefault((record.sequence.name, record.seed), []).append(record)
+        return {cell: tuple(records) for cell, records in found.items()}
+
+
+def _grouped(records: Iterable[R]) -> dict[str, tuple[R, ...]]:
+    found: dict[str, list[R]] = {}
+    for record in records:
+        found.setdefault(record.sequence.name, []).append(record)
+    return {name: tuple(group) for name, group in found.items()}
+
+
+def cell_name(record: AnyRecord) -> str:
+    """Return what a report calls a cell."""
+    return f"{record.sequence.name} seed {record.seed}"
+
+
+class _Parts:
+    """Takes the files of a folder one by one and keeps what the checks need of each."""
+
+    def __init__(self) -> None:
+        self.digests: dict[str, str] = {}
+        self.submission: Submission | None = None
+        self.records: list[AnyRecord] = []
+        self.tuning: list[TuningRecord] = []
+        self.unreadable: dict[Kind, list[str]] = {}
+
+    def take(self, place: str, content: bytes) -> None:
+        self.digests[place] = hashlib.sha256(content).hexdigest()
+        kind = kind_of(place)
+        assert kind is not None  # the reader yields nothing else
+        try:
+            if kind == "submission":
+                self.submission = decode(content, Submission)
+            elif kind == "record":
+                self.records.append(_record_in_place(decode(content, AnyRecord), place))
+            elif kind == "tuning":
+                self.tuning.append(decode(content, TuningRecord))
+            elif kind == "marker":
+                decode(content, ProtocolStamp)
+            elif kind == "source":
+                check_source(content)
+        except RecordError as error:
+            reason = str(error) if kind == "submission" else f"{place}: {error}"
+            self.unreadable.setdefault(kind, []).append(reason)
+
+
+def _record_in_place(record: AnyRecord, place: str) -> AnyRecord:
+    own = cell_path(Path(), record.sequence.name, record.strategy.name, record.seed).as_posix()
+    if own != place:
+        raise RecordError(f"it holds the record of {own}")
+    return record
+
+
+def load(folder: Path, against: Sequence[Path] = ()) -> tuple[Material | None, list[Finding]]:
+    """Read a submission's folder; without a sound ``submission.json`` there is no material.
+
+    Raises:
+        RecordError: a folder of ``against``, which is the user's own, has a broken record.
+    """
+    reader, parts = FolderReader(folder), _Parts()
+    for place, content in reader.read():
+        parts.take(place, content)
+    if reader.problems and not parts.digests:
+        return None, [_folder_finding(parts, reader.problems)]
+    findings = [_folder_finding(parts, reader.problems), _submission_finding(parts)]
+    findings += _unreadable(parts)
+    submission = parts.submission
+    if submission is None:
+        return None, findings
+    findings += _listing_findings(parts.digests, submission)
+    material = Material(
+        submission=submission,
+        records=tuple(sorted(parts.records, key=lambda one: (one.sequence.name, one.seed))),
+        source_hash=parts.digests.get(submission.source),
+        tuning=tuple(parts.tuning),
+        against=read_others(against, submission),
+        digest=parts.digests[SUBMISSION],
+    )
+    return material, findings
+
+
+def _folder_finding(parts: _Parts, problems: Sequence[str]) -> Finding:
+    if problems:
+        return Finding("FAILED", "folder", some(problems), "leave only plain files of a submission")
+    return Finding("ok", "folder", f"{counted(len(parts.digests), 'plain file')}")
+
+
+def _submission_finding(parts: _Parts) -> Finding:
+    if parts.submission is not None:
+        return Finding("ok", SUBMISSION, f"of the suite {parts.submission.tier}, schema 1")
+    reason = some(parts.unreadable.get("submission", ["there is none"]))
+    return Finding("FAILED", SUBMISSION, reason, "write it with `driftboard submit`")
+
+
+def _unreadable(parts: _Parts) -> list[Finding]:
+    named: dict[Kind, str] = {
+        "record": "records",
+        "source": "source",
+        "tuning": "tuning",
+        "marker": "folder",
+    }
+    findings = [
+        Finding("FAILED", name, some(parts.unreadable[kind]), AGAIN)
+        for kind, name in named.items()
+        if kind in parts.unreadable
+    ]
+    if "record" in parts.unreadable:
+        return findings
+    if not parts.records:
+        return [*findings, Finding("FAILED", "records", "there are none", AGAIN)]
+    return [*findings, Finding("ok", "records", f"{len(parts.records)}, all readable")]
+
+
+def _listing_findings(digests: Mapping[str, str], submission: Submission) -> list[Finding]:
+    """Compare what is there with what ``submission.json`` lists."""
+    listed = submission.files
+    there = {place: digest for place, digest in digests.items() if place != SUBMISSION}
+    changed = [place for place in there.keys() & listed.keys() if there[place] != listed[place]]
+    problems = [
+        f"{what}: {some(sorted(places))}"
+        for what, places in (
+            ("changed since they were listed", changed),
+            ("not listed", there.keys() - listed.keys()),
+            ("listed but missing", listed.keys() - there.keys()),
+            ("the source is not listed", {submission.source} - listed.keys()),
+        )
+        if places
+    ]
+    if problems:
+        return [Finding("FAILED", "files", "; ".join(problems), AGAIN)]
+    return [Finding("ok", "files", f"{len(there)} as listed")]
+
+
+def read_others(folders: Iterable[Path], submission: Submission) -> tuple[AnyRecord, ...]:
+    """Return the records below results folders that a submission can be compared with.
+
+    Those of the same strategy and of another protocol or split are left out.
+
+    Raises:
+        RecordError: a folder has no records, or a broken one.
+    """
+    found = []
+    for folder in folders:
+        paths = list(record_paths(folder))
+        if not paths:
+            raise RecordError(f"no records in {folder}; name a results folder after --against")
+        found += [read_record(path) for path in paths]
+    return tuple(
+        record
+        for record in found
+        if record.strategy != submission.strategy
+        and record.protocol == submission.protocol
+        and record.split == "test"
+    )

@@ -1,0 +1,171 @@
+"""Submissions: a results folder of one strategy with its source, and who stands behind it.
+
+``submission.json`` lies beside ``records/`` and names every other file of the folder with its
+digest, so what was checked is what is published. Reading one imports no torch.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from driftboard.suite.errors import DriftboardError
+from driftboard.suite.records import Digest, ProtocolStamp, StrategyStamp, Text, write_atomically
+
+SUBMISSION = "submission.json"
+MARKER = "driftboard.json"
+MOST_FILES = 5_000  # many times what the largest suite has
+MOST_LINKS = 10
+MOST_AUTHORS = 50
+MOST_REMARKS = 20
+
+Kind = Literal["submission", "marker", "source", "tuning", "record"]
+Tier = Literal["quick", "linear", "core", "full"]
+
+_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
+_SOURCE = r"[A-Za-z_][A-Za-z0-9_-]{0,63}\.py"
+_PLACES: dict[Kind, str] = {
+    "submission": re.escape(SUBMISSION),
+    "marker": re.escape(MARKER),
+    "source": _SOURCE,
+    "tuning": rf"tuning/{_NAME}\.json",
+    "record": rf"records/{_NAME}/{_NAME}/seed-[0-9]{{4,16}}\.json",
+}
+FOLDERS = re.compile(rf"records|tuning|records/{_NAME}|records/{_NAME}/{_NAME}")
+
+Line = Annotated[Text, Meta(min_length=1)]
+Link = Annotated[
+    str,
+    Meta(
+        max_length=300,
+        pattern=r"^https://[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})+(:[0-9]{1,5})?"
+        r"""(/[^\x00-\x20\x7f-\U0010ffff"'<>\\^`{|}]*)?\Z""",
+    ),
+]
+Licence = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}\Z")]
+SourceName = Annotated[str, Meta(pattern=rf"^{_SOURCE}\Z")]
+Place = Annotated[str, Meta(pattern=rf"^({'|'.join(_PLACES.values())})\Z")]
+
+_RULES = {
+    "title": "one line of 1 to 200 visible characters",
+    "authors": f"1 to {MOST_AUTHORS} names, each one line of 1 to 200 visible characters",
+    "links": f"at most {MOST_LINKS} addresses that begin with https:// and a host name, "
+    "each of at most 300 ASCII characters",
+    "licence": "an SPDX expression such as Apache-2.0 or 'MIT OR GPL-3.0-only'",
+    "description": "one line of at most 200 visible characters",
+    "remarks": f"at most {MOST_REMARKS} lines of 1 to 200 visible characters",
+}
+
+
+class Credits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What people wrote about a submission, to be shown to others."""
+
+    title: Line
+    authors: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=MOST_AUTHORS)]
+    links: Annotated[tuple[Link, ...], Meta(max_length=MOST_LINKS)] = ()
+    licence: Licence
+    description: Text = ""
+    remarks: Annotated[tuple[Line, ...], Meta(max_length=MOST_REMARKS)] = ()
+    """What a reader of the checks should know, such as why it is better than joint training."""
+
+    def __post_init__(self) -> None:
+        """Refuse what nobody can see, else raise ValueError."""
+        for name, texts in (
+            ("title", (self.title,)),
+            ("authors", self.authors),
+            ("description", (self.description,)),
+            ("remarks", self.remarks),
+        ):
+            if any(not text.isprintable() or text != text.strip() for text in texts):
+                raise ValueError(f"{name}: {_RULES[name]}, without space around it")
+
+
+class Versions(Struct, frozen=True, forbid_unknown_fields=True):
+    """Versions and device of the records, as each of them tells."""
+
+    driftboard: Text
+    python: Text
+    torch: Text
+    device: Text
+
+
+class Submission(Credits, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What ``submission.json`` holds.
+
+    ``source`` is the name of the strategy's file, ``files`` the SHA-256 of every file of the
+    folder but ``submission.json`` itself, by its path with ``/``.
+    """
+
+    schema: Literal[1]
+    tier: Tier
+    strategy: StrategyStamp
+    source: SourceName
+    protocol: ProtocolStamp
+    environment: Versions
+    files: Annotated[dict[Place, Digest], Meta(max_length=MOST_FILES)]
+
+
+def kind_of(place: str) -> Kind | None:
+    """Return what lies at a path below a submission's folder, None if nothing may lie there."""
+    for kind, pattern in _PLACES.items():
+        if re.fullmatch(pattern, place):
+            return kind
+    return None
+
+
+def make_credits(
+    title: str,
+    authors: Iterable[str],
+    links: Iterable[str],
+    licence: str,
+    description: str,
+    remarks: Iterable[str],
+) -> Credits:
+    """Return the words of a submission, checked.
+
+    Raises:
+        DriftboardError: with the first that is not as it must be, and how it must be.
+    """
+    words: Mapping[str, Any] = {
+        "title": title,
+        "authors": tuple(authors),
+        "links": tuple(links),
+        "licence": licence,
+        "description": description,
+        "remarks": tuple(remarks),
+    }
+    try:
+        return msgspec.convert(words, Credits)
+    except msgspec.ValidationError as error:
+        raise DriftboardError(explained(error)) from error
+
+
+def explained(error: Exception) -> str:
+    """Return a schema's complaint in words: for what people write, how it must be."""
+    text = str(error)
+    field = re.search(r"at `\$\.([a-z]+)", text)
+    if field is not None and field[1] in _RULES:
+        return f"{field[1]}: {_RULES[field[1]]}"
+    if "matching regex" in text:
+        return re.sub(r"Expected `\w+` matching regex .* - at", "a text not as it must be at", text)
+    return text
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file that belongs to a submission, but ``submission.json``."""
+    places = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
+    return {
+        place: hashlib.sha256(path.read_bytes()).hexdigest()
+        for place, path in places.items()
+        if kind_of(place) not in (None, "submission")
+    }
+
+
+def write_submission(folder: Path, submission: Submission) -> None:
+    """Write ``submission.json`` whole or not at all."""
+    content = msgspec.json.format(msgspec.json.encode(submission), indent=1) + b"\n"
+    write_atomically(folder / SUBMISSION, content)

@@ -17,7 +17,7 @@ from driftboard.leaderboard.layout import (
 from driftboard.leaderboard.legend import legend
 from driftboard.leaderboard.ranks import letters
 from driftboard.leaderboard.section import Row, Section
-from driftboard.leaderboard.text import latex_comment, latex_text
+from driftboard.leaderboard.text import latex_text, visible_text
 
 _HEAD = r"""% {title}
 % Needs \usepackage{{booktabs,amssymb}}; tables span both columns of a page.
@@ -46,7 +46,7 @@ def latex(board: Board, command: str) -> str:
     """
     comments = [f"% {point.term}: {point.text}{point.quoted}" for point in legend(board, command)]
     head = _HEAD.format(
-        title="Driftboard leaderboard", comments="\n".join(map(latex_comment, comments))
+        title="Driftboard leaderboard", comments="\n".join(map(visible_text, comments))
     )
     return "\n".join([head, *(_table(board, section) for section in board.averages)])
 

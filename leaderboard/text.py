@@ -27,6 +27,14 @@ _LATEX = {
 }
 
 
+def visible_text(text: str) -> str:
+    """Return ``text`` on one line with nothing hidden in it, for a format that escapes by itself.
+
+    Line breaks and tabs become spaces, hidden characters the replacement character.
+    """
+    return _visible(re.sub(r"[\t\r\n]+", " ", text), keep="")
+
+
 def markdown_cell(text: str) -> str:
     """Return ``text`` for a cell of a Markdown table or for running text on one line.
 
@@ -34,8 +42,8 @@ def markdown_cell(text: str) -> str:
     and the dot that would turn an address into a link. Line breaks and tabs become spaces,
     hidden characters the replacement character.
     """
-    one_line = _visible(re.sub(r"[\t\r\n]+", " ", text), keep="")
-    return _NOT_PLAIN_IN_MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", one_line.strip())
+    one_line = visible_text(text).strip()
+    return _NOT_PLAIN_IN_MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", one_line)
 
 
 def csv_cell(value: str | int | float | None) -> str | int | float:
@@ -64,14 +72,10 @@ def latex_text(text: str) -> str:
     Characters with a meaning become commands of their own; what pdfLaTeX's usual fonts have no
     letter for, all but Latin letters with accents, becomes a question mark.
     """
-    one_line = _visible(re.sub(r"[\t\r\n]+", " ", text), keep="")
-    escaped = "".join(_LATEX.get(character, _latex_letter(character)) for character in one_line)
+    escaped = "".join(
+        _LATEX.get(character, _latex_letter(character)) for character in visible_text(text)
+    )
     return re.sub(r"-(?=-)", "-{}", escaped)  # several in a row would become a dash
-
-
-def latex_comment(text: str) -> str:
-    """Return ``text`` so that it stays within one comment line of a LaTeX document."""
-    return _visible(re.sub(r"[\t\r\n]+", " ", text), keep="")
 
 
 def _latex_letter(character: str) -> str:

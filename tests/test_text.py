@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftboard.leaderboard.text import csv_cell, latex_comment, latex_text, markdown_cell
+from driftboard.leaderboard.text import csv_cell, latex_text, markdown_cell, visible_text
 
 HOSTILE = [
     "a | b",
@@ -156,5 +156,5 @@ def test_latex_text_by_hand(text, expected):
 
 
 @given(st.text())
-def test_latex_comment_is_one_line(text):
-    assert len(f"x{latex_comment(text)}x".splitlines()) == 1
+def test_visible_text_is_one_line(text):
+    assert len(f"x{visible_text(text)}x".splitlines()) == 1

@@ -38,9 +38,10 @@ def build_claim(
     from driftboard.baselines.published import published_records
     from driftboard.leaderboard.claim import make_claim
     from driftboard.leaderboard.claim_csv import claim_csv
+    from driftboard.leaderboard.claim_figure import claim_figure
     from driftboard.leaderboard.claim_page import claim_page
     from driftboard.leaderboard.collect import collect
-    from driftboard.leaderboard.figures import claim_figure
+    from driftboard.leaderboard.drawing import images
     from driftboard.suite.grades import known_grades
     from driftboard.suite.records import write_atomically
 
@@ -50,8 +51,9 @@ def build_claim(
         command = _command_line(results, out, skip_broken, published)
     write_atomically(out / PAGE_NAME, claim_page(claim, command, SVG_NAME).encode())
     write_atomically(out / CSV_NAME, claim_csv(claim).encode())
-    write_atomically(out / SVG_NAME, claim_figure(claim, "svg"))
-    write_atomically(out / PNG_NAME, claim_figure(claim, "png"))
+    drawn = images(claim_figure(claim))
+    write_atomically(out / SVG_NAME, drawn["svg"])
+    write_atomically(out / PNG_NAME, drawn["png"])
     return claim
 
 

@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 from driftboard.leaderboard.claim import CONTRASTS, HYBRID, PAPER, group_of, make_claim
 from driftboard.leaderboard.claim_command import build_claim, claim
 from driftboard.leaderboard.claim_csv import COLUMNS, claim_csv
+from driftboard.leaderboard.claim_figure import claim_figure
 from driftboard.leaderboard.claim_page import answer, claim_page, left_out
 from driftboard.leaderboard.collect import collect
-from driftboard.leaderboard.figures import claim_figure
+from driftboard.leaderboard.drawing import images
 from driftboard.suite.command_line import main
 from driftboard.suite.distance import Estimate
 from driftboard.suite.errors import RecordError
@@ -293,7 +294,7 @@ def test_one_seed_gives_a_fit_without_intervals_and_no_verdict_for_it(known, cla
     for text in (claim_page(found, "", "x.svg"), claim_csv(found)):
         assert "nan" not in text.lower()
     assert "1 seed;" in answer(found)[0]
-    assert claim_figure(found, "svg")
+    assert images(claim_figure(found))["svg"]
 
 
 def test_seeds_that_no_two_sequences_share_give_no_fit(known, claim_of):
@@ -450,7 +451,7 @@ def test_excess_losses_are_better_when_lower(make_loss_record, claim_of):
     page = claim_page(found, "", "x.svg")
     assert "Lower is better in Avg.Loss, Forgetting, Task.Loss" in page
     assert "percent" not in page
-    assert b"(points)" not in claim_figure(found, "svg")
+    assert b"(points)" not in images(claim_figure(found))["svg"]
 
 
 @pytest.mark.parametrize("absent", ["frozen", "initialized"])
@@ -513,7 +514,7 @@ def test_figure_has_a_panel_per_metric_and_a_row_for_the_hybrid(known, one, clai
     from xml.etree import ElementTree
 
     def panels(found):
-        root = ElementTree.fromstring(claim_figure(found, "svg"))
+        root = ElementTree.fromstring(images(claim_figure(found))["svg"])
         ids = [node.get("id", "") for node in root.iter("{http://www.w3.org/2000/svg}g")]
         return sum(name.startswith("axes_") for name in ids)
 

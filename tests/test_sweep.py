@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from driftboard.leaderboard.drawing import images
 from driftboard.leaderboard.magnitude_curve import (
     COLUMNS,
     Measured,
@@ -17,7 +18,7 @@ from driftboard.leaderboard.magnitude_curve import (
     optimum_text,
     sweep_of,
 )
-from driftboard.leaderboard.magnitude_figure import figure_bytes
+from driftboard.leaderboard.magnitude_figure import sweep_figure
 from driftboard.suite.errors import RecordError
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import SequenceStamp
@@ -181,12 +182,12 @@ def test_csv_and_markdown_say_the_same():
     assert "Command: `driftboard sweep made-up`" in text
 
 
-@pytest.mark.parametrize("kind", ["svg", "png"])
-def test_figures_are_the_same_bytes_every_time(kind):
+def test_figures_are_the_same_bytes_every_time():
     sweep = sweep_of([make_sweep([[[80, 10], [80, 20]], [[80, 10], [70, 80]]], s) for s in (0, 1)])
-    first = figure_bytes(sweep, kind)
-    assert first == figure_bytes(sweep, kind)
-    assert len(first) > 1000
+    first = images(sweep_figure(sweep))
+    assert first == images(sweep_figure(sweep))
+    assert first["svg"].startswith(b"<?xml")
+    assert first["png"].startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ import json
 import math
 import os
 import stat
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -241,6 +243,23 @@ def test_the_command_prints_a_line_for_each_check(draft, call, against, tmp_path
     assert (code, errors) == (1, "")
     assert out.splitlines()[-1] == "no badge: a check failed"
     assert json.loads(report.read_text())["badge"] is None
+
+
+def test_records_are_checked_without_torch(draft, tmp_path):
+    program = (
+        "import sys\nfrom driftboard.suite.command_line import main\n"
+        "sys.argv[0] = 'driftboard'\nmain_code = None\n"
+        "try:\n    main()\nexcept SystemExit as left:\n    main_code = left.code\n"
+        "heavy = {'torch', 'pandas', 'matplotlib', 'continuum'} & set(sys.modules)\n"
+        "print(main_code, sorted(heavy), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "verify", draft.write(tmp_path)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.endswith("badge: records checked\n")
+    assert done.stderr.strip() in ("None []", "0 []")
 
 
 # What lies in the folder.
@@ -638,6 +657,11 @@ def chosen_seeds(draft):
     draft.records[draft.place_of(seed=4)] = replace(record, environment=environment)
 
 
+def one_seed_more(draft):
+    record = made_up.honest_record(registered()["digits-rotated-15"], STAMP, 7)
+    draft.records.append(replace(record, environment=replace(record.environment, cohort=(7,))))
+
+
 def foreign_cohort(draft):
     environment = draft.records[0].environment
     draft.change(seed=0, environment=replace(environment, cohort=(1, 2)))
@@ -772,6 +796,7 @@ FORGERIES = {
     left_out_seed: {"seeds"},
     left_out_sequence: {"seeds"},
     chosen_seeds: {"seeds", "environment"},
+    one_seed_more: {"seeds", "environment"},
     foreign_cohort: {"environment"},
     hidden_divergence: {"divergence"},
     more_test_images: {"test sets"},
@@ -797,6 +822,12 @@ FORGERIES = {
 def test_a_forgery_is_refused_by_the_check_made_for_it(draft, forge, tmp_path):
     forge(draft)
     assert failures(check(draft.write(tmp_path))) == FORGERIES[forge]
+
+
+def test_endless_copies_are_not_all_looked_at(honest):
+    """As many records of one content as a folder may hold; more than this would take for ever."""
+    own = [replace(honest[0], seed=seed) for seed in range(files.MOST_FILES)]
+    assert "copies" in failures(examine(made_up.as_material(own, ()), FORENSIC))
 
 
 # Tuning records.
@@ -972,6 +1003,13 @@ def test_learning_nothing_is_a_warning(honest):
     assert check_learning(made_up.as_material(honest, ())).level == "ok"
 
 
+def test_a_submission_is_not_compared_with_itself(draft, tmp_path):
+    folder = draft.write(tmp_path)
+    findings = check(folder, folder)
+    assert {one.level for one in findings} == {"ok"}
+    assert "nothing to compare with" in " ".join(one.found for one in findings)
+
+
 def test_a_folder_to_compare_with_must_hold_records(draft, call, tmp_path):
     folder = draft.write(tmp_path / "sub")
     code, _, errors = call("verify", folder, "--against", tmp_path / "nothing")
@@ -1022,6 +1060,32 @@ def test_what_cannot_vary_is_not_tested(make_record):
 def test_the_tail_is_that_of_chi_square():
     for statistic, freedom in ((0.1, 4), (3.0, 9), (100.0, 207)):
         assert lower_tail(statistic, freedom) == pytest.approx(chi2.cdf(statistic, freedom))
+
+
+PATHS = {
+    "those of a path": {},
+    "after the second task drift is not the update": {"drift": (0.0, 2.5, 5.0)},
+    "drift changes by more than the update": {"drift": (0.0, 3.0, 7.1)},
+    "the solution changes by more than the update": {
+        "solution": (10.0, 11.0, 15.1),
+        "drift": (0.0, 3.0, 7.0),
+    },
+    "the solution is farther from the first than its drift": {"drift": (0.0, 3.0, 1.9)},
+}
+
+
+@pytest.mark.parametrize("why", PATHS)
+def test_norms_by_hand(make_record, why):
+    """Of one block: each broken path breaks one inequality only, and just so."""
+    norms = {"update": (10.0, 3.0, 4.0), "solution": (10.0, 11.0, 12.0), "drift": (0.0, 3.0, 5.0)}
+    rows = {
+        f"{name}_norms": tuple((value,) * 3 for value in values)
+        for name, values in (norms | PATHS[why]).items()
+    }
+    record = make_record(correct=((90, 10, 10), (80, 90, 10), (70, 80, 90)), **rows)
+    (finding,) = check_norms(made_up.as_material([record], ()))
+    assert why in finding.found
+    assert finding.level == ("FAILED" if PATHS[why] else "ok")
 
 
 def test_frozen_blocks_that_move_are_worth_a_warning(honest):

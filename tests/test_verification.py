@@ -876,6 +876,13 @@ def test_a_tuning_record_that_is_not_the_protocols_is_refused(draft, name, tmp_p
     assert failures(check(draft.write(tmp_path))) == {"tuning"}
 
 
+def test_a_choice_that_is_not_the_best_is_told_from_a_setting_that_was_not_chosen(draft, tmp_path):
+    for name, words in (("chosen badly", "not the best"), ("that chose another setting", "has {")):
+        draft.tuning = TUNINGS[name]
+        (finding,) = [one for one in check(draft.write(tmp_path)) if one.level == "FAILED"]
+        assert words in finding.found
+
+
 def test_broken_or_several_tuning_records_are_refused(draft, tmp_path):
     folder = draft.write(tmp_path)
     second = folder / "tuning" / "second.json"
@@ -988,6 +995,8 @@ def test_better_than_joint_training_asks_for_an_explanation(honest):
     assert check_above_joint(material).level == "ok"
     same = made_up.as_material(honest, [replace(one, strategy=joint) for one in honest])
     assert check_above_joint(same).level == "ok"
+    one_seed_lower = [scaled(one, 0.5 if one.seed == 2 else 1.0) for one in honest]
+    assert check_above_joint(made_up.as_material(honest, one_seed_lower)).level == "ok"
 
 
 def test_learning_nothing_is_a_warning(honest):

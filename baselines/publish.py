@@ -17,8 +17,6 @@ import typer
 
 from driftboard.baselines.published import PublishedSet
 from driftboard.leaderboard.collect import collect
-from driftboard.strategies.catalogue import BUILTIN, FURTHER
-from driftboard.suite.loading import load_strategy
 from driftboard.suite.record_archive import write_archive
 from driftboard.suite.records import (
     AnyRecord,
@@ -44,6 +42,9 @@ def specification(stamp: StrategyStamp) -> str:
     Raises:
         ValueError: it is no built-in strategy, as it stands or with other settings.
     """
+    from driftboard.strategies.catalogue import BUILTIN, FURTHER
+    from driftboard.suite.loading import load_strategy
+
     known = BUILTIN | FURTHER
     if stamp.name in known:
         return stamp.name

@@ -38,10 +38,10 @@ def build_claim(
     from driftboard.baselines.published import published_records
     from driftboard.leaderboard.claim import make_claim
     from driftboard.leaderboard.claim_csv import claim_csv
-    from driftboard.leaderboard.claim_figure import claim_figure
     from driftboard.leaderboard.claim_page import claim_page
     from driftboard.leaderboard.collect import collect
-    from driftboard.leaderboard.drawing import images
+    from driftboard.leaderboard.figures.claim import claim_figure
+    from driftboard.leaderboard.figures.drawing import images
     from driftboard.suite.grades import known_grades
     from driftboard.suite.records import write_atomically
 

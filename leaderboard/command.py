@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from driftboard.leaderboard.board import Board
     from driftboard.leaderboard.claim import Claim
-    from driftboard.leaderboard.drawing import Illustration
+    from driftboard.leaderboard.figures.drawing import Illustration
     from driftboard.suite.grades import Grade
 
 
@@ -115,7 +115,7 @@ def _files(
 def _illustrated(
     board: "Board", claim: "Claim | None", command: str, formats: Collection[Format]
 ) -> dict[str, bytes]:
-    from driftboard.leaderboard.board_figures import illustrate
+    from driftboard.leaderboard.figures.board import illustrate
 
     illustrations: tuple[Illustration, ...] = illustrate(board, claim)
     files: dict[str, bytes] = {}

@@ -50,7 +50,7 @@ def submit(
     Stopped at any moment, the same command goes on. At the end the submission is checked as
     `driftboard verify` does it.
     """
-    from driftboard.leaderboard.verification.command import verify_folder
+    from driftboard.leaderboard.verification.command import examine_folder
     from driftboard.leaderboard.verification.findings import has_failed, report_lines
     from driftboard.suite.loading import load_strategy
 
@@ -63,12 +63,17 @@ def submit(
     folder = out or Path("submissions") / loaded.stamp.name
     _train(_request(loaded, suite, folder, data, device), workers)
     _assemble(folder, loaded, source, tuned, words, suite)
-    findings, _ = verify_folder(folder)
+    _, findings = examine_folder(folder)
     for line in report_lines(findings):
         typer.echo(line)
     typer.echo(f"submission: {folder}")
     if has_failed(findings):
         raise typer.Exit(1)
+
+
+def _file_of(specification: str) -> str:
+    """Return the part of a specification that names a file."""
+    return specification.split(",")[0].partition(":")[0]
 
 
 def _source_of(specification: str) -> Path:
@@ -77,7 +82,7 @@ def _source_of(specification: str) -> Path:
     Raises:
         StrategyError: it names none, or one whose name a submission cannot hold.
     """
-    path = Path(specification.split(",")[0].partition(":")[0])
+    path = Path(_file_of(specification))
     if path.suffix != ".py":
         raise StrategyError(
             f"'{specification}' is none of yours; name the Python file of your strategy"
@@ -185,6 +190,8 @@ def _assemble(
         tier=tier,
         strategy=loaded.stamp,
         source=source.name,
+        specification=source.name
+        + loaded.specification.removeprefix(_file_of(loaded.specification)),
         protocol=PROTOCOL.stamp(),
         environment=Versions(made.driftboard, made.python, made.torch, made.device),
         files=file_digests(folder),

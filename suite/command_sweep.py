@@ -105,8 +105,8 @@ def _sweep_linear(
 
 
 def _write(curves: "Sweep", out: Path) -> None:
+    from driftboard.leaderboard.figures.magnitude import write_figures
     from driftboard.leaderboard.magnitude_curve import files_of, optimum_text
-    from driftboard.leaderboard.magnitude_figure import write_figures
     from driftboard.suite.records import write_atomically
 
     folder = out / "sweeps" / f"{curves.sequence}-by-{curves.kind}"

@@ -37,6 +37,8 @@ _PLACES: dict[Kind, str] = {
 }
 FOLDERS = re.compile(rf"records|tuning|records/{_NAME}|records/{_NAME}/{_NAME}")
 
+_SPECIFICATION = r"(:[A-Za-z_][A-Za-z0-9_]*)?(,[a-z_][a-z0-9_]*=[A-Za-z0-9._+-]+)*"
+
 Line = Annotated[Text, Meta(min_length=1)]
 Link = Annotated[
     str,
@@ -96,7 +98,8 @@ class Versions(Struct, frozen=True, forbid_unknown_fields=True):
 class Submission(Credits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What ``submission.json`` holds.
 
-    ``source`` is the name of the strategy's file, ``files`` the SHA-256 of every file of the
+    ``source`` is the name of the strategy's file and ``specification`` that name as it was run,
+    with a class and settings if there were any; ``files`` holds the SHA-256 of every file of the
     folder but ``submission.json`` itself, by its path with ``/``.
     """
 
@@ -104,9 +107,16 @@ class Submission(Credits, frozen=True, forbid_unknown_fields=True, kw_only=True)
     tier: Tier
     strategy: StrategyStamp
     source: SourceName
+    specification: Line
     protocol: ProtocolStamp
     environment: Versions
     files: Annotated[dict[Place, Digest], Meta(max_length=MOST_FILES)]
+
+    def __post_init__(self) -> None:
+        """Refuse a specification of another file, else raise ValueError."""
+        super().__post_init__()
+        if not re.fullmatch(_SPECIFICATION, self.specification.removeprefix(self.source)):
+            raise ValueError(f"specification: {self.source}, perhaps with :CLASS and ,name=value")
 
 
 def kind_of(place: str) -> Kind | None:

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from driftboard.leaderboard.claim import CONTRASTS, HYBRID, PAPER, group_of, make_claim
 from driftboard.leaderboard.claim_command import build_claim, claim
 from driftboard.leaderboard.claim_csv import COLUMNS, claim_csv
-from driftboard.leaderboard.claim_figure import claim_figure
 from driftboard.leaderboard.claim_page import answer, claim_page, left_out
 from driftboard.leaderboard.collect import collect
-from driftboard.leaderboard.drawing import images
+from driftboard.leaderboard.figures.claim import claim_figure
+from driftboard.leaderboard.figures.drawing import images
 from driftboard.suite.command_line import main
 from driftboard.suite.distance import Estimate
 from driftboard.suite.errors import RecordError

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftboard.leaderboard.board import build_board
-from driftboard.leaderboard.board_figures import illustrate
-from driftboard.leaderboard.board_figures_labels import Box, place_labels
-from driftboard.leaderboard.board_figures_plane import MOST_NAMES, plane_figure
-from driftboard.leaderboard.board_figures_rows import REACH, forest_figure, ranks_figure
 from driftboard.leaderboard.claim import make_claim
-from driftboard.leaderboard.claim_figure import claim_figure
 from driftboard.leaderboard.collect import Cell, Collection
-from driftboard.leaderboard.drawing import LONGEST_NAME, house_style, images, shortened
+from driftboard.leaderboard.figures.board import illustrate
+from driftboard.leaderboard.figures.claim import claim_figure
+from driftboard.leaderboard.figures.drawing import LONGEST_NAME, house_style, images, shortened
+from driftboard.leaderboard.figures.labels import Box, place_labels
+from driftboard.leaderboard.figures.plane import MOST_NAMES, plane_figure
+from driftboard.leaderboard.figures.rows import REACH, forest_figure, ranks_figure
 from driftboard.leaderboard.metric import METRICS
 from driftboard.suite.distance import Estimate
 from driftboard.suite.grades import Grade
@@ -534,7 +534,7 @@ PROGRAM = """
 import pickle, sys
 from pathlib import Path
 board, claim = pickle.loads(Path("in").read_bytes())
-from driftboard.leaderboard.board_figures import illustrate
+from driftboard.leaderboard.figures.board import illustrate
 early = {"torch", "matplotlib"} & set(sys.modules)
 assert not early, early
 Path("out").write_bytes(pickle.dumps(illustrate(board, claim)))

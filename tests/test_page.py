@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from driftboard.leaderboard.board import build_board
 from driftboard.leaderboard.collect import collect
-from driftboard.leaderboard.drawing import Illustration
+from driftboard.leaderboard.figures.drawing import Illustration
 from driftboard.leaderboard.layout import row_cells
 from driftboard.leaderboard.legend import legend
 from driftboard.leaderboard.page import html_page

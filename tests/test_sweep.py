@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from driftboard.leaderboard.drawing import images
+from driftboard.leaderboard.figures.drawing import images
+from driftboard.leaderboard.figures.magnitude import sweep_figure
 from driftboard.leaderboard.magnitude_curve import (
     COLUMNS,
     Measured,
@@ -18,7 +19,6 @@ from driftboard.leaderboard.magnitude_curve import (
     optimum_text,
     sweep_of,
 )
-from driftboard.leaderboard.magnitude_figure import sweep_figure
 from driftboard.suite.errors import RecordError
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import SequenceStamp

@@ -27,7 +27,7 @@ from scipy.stats import binom, chi2
 
 from driftboard.leaderboard.verification import files, rerun
 from driftboard.leaderboard.verification.checks import FORENSIC, examine
-from driftboard.leaderboard.verification.command import verify_folder
+from driftboard.leaderboard.verification.command import examine_folder
 from driftboard.leaderboard.verification.comparison import (
     check_above_joint,
     check_learning,
@@ -145,6 +145,7 @@ class Draft:
             "tier": self.tier,
             "strategy": msgspec.to_builtins(self.stamp),
             "source": "made_up.py",
+            "specification": "made_up.py",
             "protocol": msgspec.to_builtins(PROTOCOL.stamp()),
             "environment": msgspec.to_builtins(made_up.VERSIONS),
             "files": {place: hashlib.sha256(data).hexdigest() for place, data in found.items()},
@@ -193,7 +194,7 @@ def failures(findings):
 
 def check(folder, *against):
     """Return all findings, of which each must be one printable line."""
-    findings, _ = verify_folder(folder, against)
+    _, findings = examine_folder(folder, against)
     for finding in findings:
         line = finding.line()
         assert line.isprintable()
@@ -459,6 +460,8 @@ DOCUMENTS = {
     "licence of two lines": as_value(licence="MIT\nx"),
     "own tier": as_value(tier="own"),
     "source is a path": as_value(source="../made_up.py"),
+    "specification of another file": as_value(specification="other.py,strength=1"),
+    "specification with a command": as_value(specification="made_up.py,x=1;ls"),
     "up": listing("../made_up.py"),
     "up within": listing("records/../../made_up.py"),
     "absolute": listing("/etc/passwd"),

@@ -15,7 +15,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from driftboard.leaderboard.board import STRATA, Board
-from driftboard.leaderboard.drawing import Illustration
+from driftboard.leaderboard.figures.drawing import Illustration
 from driftboard.leaderboard.legend import legend
 from driftboard.leaderboard.page.facts import facts
 from driftboard.leaderboard.page.tables import change_tables, new_sequences_table, section_tables

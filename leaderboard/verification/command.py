@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftboard.suite.command_options import DataFolder
+
 if TYPE_CHECKING:
     from driftboard.leaderboard.verification.findings import Finding
+    from driftboard.leaderboard.verification.material import Material
 
 
 def verify(
@@ -16,28 +19,49 @@ def verify(
         list[Path] | None,
         typer.Option(help="A results folder of other strategies to compare with; may be repeated."),
     ] = None,
+    rerun: Annotated[
+        int, typer.Option(min=0, help="Run so many cells again, drawn by chance; runs its code.")
+    ] = 0,
+    salt: Annotated[
+        str, typer.Option(help="What the draw starts from; keep it to yourself until then.")
+    ] = "",
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long the re-run may take.")] = 60.0,
+    memory: Annotated[float, typer.Option(min=0.5, help="Gigabytes the re-run may use.")] = 8.0,
+    data: DataFolder = None,
     json: Annotated[
         Path | None, typer.Option(help="Also write the report as JSON to this file.")
     ] = None,
 ) -> None:
     """Check a submission: a line for each check, and the badge if none failed.
 
-    Nothing of the submission is run, and nothing outside of its folder is read.
+    Without --rerun nothing of the submission is run, and nothing outside of its folder is read.
+    With it, the strategy runs in a process with limits; CONTRIBUTING.md says what they guard.
     """
     from driftboard.leaderboard.verification.findings import has_failed, report_json, report_lines
     from driftboard.suite.records import write_atomically
 
-    findings, digest = verify_folder(folder, against or ())
-    for line in report_lines(findings):
+    material, findings = examine_folder(folder, against or ())
+    badge = None
+    if rerun and material is not None and not has_failed(findings):
+        from driftboard.leaderboard.verification.run_again import run_again
+
+        again, badge = run_again(
+            folder, material, rerun, salt, 60 * minutes, round(memory * 1e9), data
+        )
+        findings += again
+    for line in report_lines(findings, badge):
         typer.echo(line)
     if json is not None:
-        write_atomically(json, report_json(findings, digest))
+        digest = None if material is None else material.digest
+        write_atomically(json, report_json(findings, digest, badge))
     if has_failed(findings):
         raise typer.Exit(1)
 
 
-def verify_folder(folder: Path, against: Sequence[Path] = ()) -> "tuple[list[Finding], str | None]":
-    """Return what all checks of records find, and the digest of ``submission.json``.
+def examine_folder(
+    folder: Path, against: Sequence[Path] = ()
+) -> "tuple[Material | None, list[Finding]]":
+    """Return what a submission holds, None if that cannot be told, and what all checks find.
 
     Raises:
         RecordError: a folder of ``against`` has no records, or a broken one.
@@ -46,8 +70,6 @@ def verify_folder(folder: Path, against: Sequence[Path] = ()) -> "tuple[list[Fin
     from driftboard.leaderboard.verification.material import load
 
     material, findings = load(folder, against)
-    if material is None:
-        return findings, None
-    if material.records:
+    if material is not None and material.records:
         findings += examine(material)
-    return findings, material.digest
+    return material, findings

@@ -56,19 +56,22 @@ def badge(findings: Sequence[Finding]) -> str | None:
     return None if has_failed(findings) else RECORDS_CHECKED
 
 
-def report_lines(findings: Sequence[Finding]) -> list[str]:
-    """Return the report, a line for each finding and the badge last."""
-    earned = badge(findings)
+def report_lines(findings: Sequence[Finding], rerun: str | None = None) -> list[str]:
+    """Return the report, a line for each finding and the badge last.
+
+    ``rerun`` is the badge that a re-run has earned, which says more than that of records.
+    """
+    earned = rerun or badge(findings)
     last = f"badge: {earned}" if earned else "no badge: a check failed"
     return [*(finding.line() for finding in findings), last]
 
 
-def report_json(findings: Sequence[Finding], digest: str | None) -> bytes:
+def report_json(findings: Sequence[Finding], digest: str | None, rerun: str | None = None) -> bytes:
     """Return the report for programs; ``digest`` is the SHA-256 of ``submission.json``."""
     content = {
         "schema": 1,
         "submission": digest,
-        "badge": badge(findings),
+        "badge": rerun or badge(findings),
         "findings": [asdict(finding) for finding in findings],
     }
     return json.dumps(content, indent=1).encode() + b"\n"

@@ -141,6 +141,7 @@ def as_material(own: Iterable[records.AnyRecord], others: Iterable[records.AnyRe
         tier="quick",
         strategy=first.strategy,
         source="made_up.py",
+        specification="made_up.py",
         protocol=first.protocol,
         environment=VERSIONS,
         files={},

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from driftboard.leaderboard.claim import GROUPS, HYBRID, PAPER, Claim, Finding, Group
-from driftboard.leaderboard.drawing import BLUE, GREY, PAGE, VERMILION, house_style
+from driftboard.leaderboard.figures.drawing import BLUE, GREY, PAGE, VERMILION, house_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

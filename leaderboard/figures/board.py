@@ -1,17 +1,17 @@
 """The figures of a leaderboard, each with a text alternative that holds its numbers."""
 
 from driftboard.leaderboard.board import Board
-from driftboard.leaderboard.board_figures_plane import plane_figure
-from driftboard.leaderboard.board_figures_rows import forest_figure, ranks_figure
-from driftboard.leaderboard.board_figures_words import (
+from driftboard.leaderboard.claim import PAPER, Claim
+from driftboard.leaderboard.figures.claim import claim_figure
+from driftboard.leaderboard.figures.drawing import Illustration, illustration
+from driftboard.leaderboard.figures.plane import plane_figure
+from driftboard.leaderboard.figures.rows import forest_figure, ranks_figure
+from driftboard.leaderboard.figures.words import (
     distance_words,
     forest_words,
     plane_words,
     ranks_words,
 )
-from driftboard.leaderboard.claim import PAPER, Claim
-from driftboard.leaderboard.claim_figure import claim_figure
-from driftboard.leaderboard.drawing import Illustration, illustration
 
 
 def illustrate(board: Board, claim: Claim | None) -> tuple[Illustration, ...]:

@@ -3,7 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from driftboard.leaderboard.drawing import BLUE, COLUMN, GREEN, VERMILION, house_style, images
+from driftboard.leaderboard.figures.drawing import (
+    BLUE,
+    COLUMN,
+    GREEN,
+    VERMILION,
+    house_style,
+    images,
+)
 from driftboard.leaderboard.magnitude_curve import Curve, Sweep
 
 if TYPE_CHECKING:

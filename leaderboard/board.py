@@ -11,6 +11,7 @@ from typing import Literal
 
 from driftboard.leaderboard.cells import Cell
 from driftboard.leaderboard.collect import OVERALL, Collection
+from driftboard.leaderboard.evidence import Badge
 from driftboard.leaderboard.metric import METRICS, Metric
 from driftboard.leaderboard.section import Scope, Section, build_section, scope_of
 from driftboard.leaderboard.statistics import (
@@ -83,11 +84,15 @@ def level_of(grade: Grade | None) -> Stratum:
 
 
 def build_board(
-    collection: Collection, reference: str = "sgd", grades: Mapping[str, Grade] = {}
+    collection: Collection,
+    reference: str = "sgd",
+    grades: Mapping[str, Grade] = {},
+    evidence: Mapping[str, Badge] = {},
 ) -> Board:
     """Compute the leaderboard of a collection, with differences from ``reference``.
 
     ``grades`` are looked up by the hash of the sequence; those of other sequences do not matter.
+    ``evidence`` says of strategies how far their numbers were checked.
 
     Raises:
         RecordError: there is no cell of the reference strategy.
@@ -105,7 +110,9 @@ def build_board(
         cells_of[cell.sequence].append(cell)
 
     def scope(sequences: tuple[str, ...]) -> Scope:
-        return scope_of(sequences, cells_of, roles, reference, METRICS[collection.measure])
+        return scope_of(
+            sequences, cells_of, roles, evidence, reference, METRICS[collection.measure]
+        )
 
     def section(name: str, sequences: tuple[str, ...], grade: Grade | None = None) -> Section:
         tier = " ".join(sorted({stamps[sequence].tier for sequence in sequences}))

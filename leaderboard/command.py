@@ -49,13 +49,15 @@ def build_leaderboard(
     formats: Collection[Format] = QUICK_FORMATS,
     update: Path | None = None,
     published: Sequence[str] = (),
+    reports: Sequence[Path] = (),
 ) -> "Board":
     """Write the board below ``out`` in each of the formats and return it as data.
 
     Sequences are graded by what comes with the package and by the grades that the results
     folders hold; a later folder's replace an earlier one's. ``published`` names sets of published
-    records that join those of the folders. The overall table also goes into the file ``update``,
-    between its markers (see ``update.py``).
+    records that join those of the folders. ``reports`` are what ``driftboard verify --json`` wrote
+    of submissions among the folders; their badges stand on the board. The overall table also goes
+    into the file ``update``, between its markers (see ``update.py``).
 
     ``command`` is printed in the legend as the way to make the tables again; by default the
     command line with these arguments.
@@ -68,16 +70,18 @@ def build_leaderboard(
     from driftboard.baselines.published import published_records
     from driftboard.leaderboard.board import build_board
     from driftboard.leaderboard.collect import collect
+    from driftboard.leaderboard.evidence import evidence
     from driftboard.leaderboard.markdown import overall_tables
     from driftboard.leaderboard.update import update_file
     from driftboard.suite.grades import known_grades
     from driftboard.suite.records import write_atomically
 
     grades = known_grades(tuple(results))
-    known = {name: published_records(name) for name in published}
-    board = build_board(collect(results, skip_broken, known), reference, grades)
+    known = {name: list(published_records(name)) for name in published}
+    badges = evidence(results, reports, known)
+    board = build_board(collect(results, skip_broken, known), reference, grades, badges)
     if command is None:
-        command = _command_line(results, out, reference, skip_broken, published)
+        command = _command_line(results, out, reference, skip_broken, published, reports)
     for path, content in _files(board, grades, command, formats).items():
         write_atomically(out / path, content)
     if update is not None:
@@ -162,6 +166,10 @@ def leaderboard(
         list[Format] | None,
         typer.Option("--format", help="What to write; repeat for several. By default everything."),
     ] = None,
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(help="A report of 'driftboard verify --json'; may be repeated."),
+    ] = None,
     update: Annotated[
         Path | None,
         typer.Option(help="Put the overall table between the markers of this file as well."),
@@ -181,6 +189,7 @@ def leaderboard(
         formats=chosen,
         update=update,
         published=published or [],
+        reports=report or [],
     )
     Console().print(terminal_table(board))
     if board.source.skipped:
@@ -192,10 +201,16 @@ def leaderboard(
 
 
 def _command_line(
-    results: Sequence[Path], out: Path, reference: str, skip_broken: bool, published: Sequence[str]
+    results: Sequence[Path],
+    out: Path,
+    reference: str,
+    skip_broken: bool,
+    published: Sequence[str],
+    reports: Sequence[Path],
 ) -> str:
     words = ["driftboard", "leaderboard", *map(str, results)]
     words += [word for name in published for word in ("--published", name)]
+    words += [word for path in reports for word in ("--report", str(path))]
     words += ["--out", str(out)]
     words += ["--reference", reference]
     if skip_broken:

@@ -47,6 +47,7 @@ COLUMNS = (
     "sequences_high",
     "sequences_difference_low",
     "sequences_difference_high",
+    "evidence",
 )
 
 Value = str | int | float | None
@@ -98,6 +99,7 @@ def _lines(section: Section, row: Row, shared: str | None) -> list[dict[str, Val
                 "diverged_high": row.divergence.high,
                 "memory_bytes": row.memory_bytes,
                 **_over_sequences(score),
+                "evidence": row.evidence,
             }
         )
     return lines

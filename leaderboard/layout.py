@@ -19,6 +19,7 @@ from driftboard.suite.distance import Estimate
 NOTHING = "-"
 TIED_BEST = "★"  # marks a strategy that none is significantly better than
 CROSSING = "†"  # marks a distance whose interval contains a cut-off between grades
+LONGEST_NAME = 22  # characters, where there is no room for a name of 64
 _BYTE_UNITS = ("kB", "MB", "GB", "TB")
 FLAG_WORDS = {FEW_SEEDS: "n < 5", AT_CEILING: "ceiling"}
 GROUPS = {
@@ -52,6 +53,7 @@ def row_cells(row: Row) -> dict[str, str]:
     cells["Drift"] = number_text(row.drift, digits=3)
     cells["Memory"] = NOTHING if row.memory_bytes is None else bytes_text(row.memory_bytes)
     cells["Time"] = number_text(row.relative_time, unit="x")
+    cells["Evidence"] = row.evidence or NOTHING
     cells["Notes"] = _notes(row)
     return cells
 
@@ -157,3 +159,14 @@ def _notes(row: Row) -> str:
     if row.missing:
         notes.append(f"{row.missing} of {row.expected} cells missing")
     return ", ".join(notes)
+
+
+def shortened(name: str) -> str:
+    """Return a name of at most ``LONGEST_NAME`` characters, long ones without their middle.
+
+    Names that differ mostly do so at one end.
+    """
+    if len(name) <= LONGEST_NAME:
+        return name
+    end = LONGEST_NAME // 2
+    return f"{name[: LONGEST_NAME - end - 1]}…{name[-end:]}"

@@ -96,6 +96,12 @@ def _columns(board: Board) -> list[Point]:
             "the most that the strategy carries over between tasks. Time: training time "
             f"relative to `{board.reference}`.",
         ),
+        Point(
+            "Evidence",
+            "`published`: records that come with driftboard; `records checked`, `spot re-run`, "
+            "`fully re-run`: how far `driftboard verify` has gone with a submission; nothing: no "
+            "check is known.",
+        ),
         Point("Notes", _flag_words(board)),
         Point("Incomplete", "cells that another strategy has are missing; they are not imputed."),
     ]

@@ -126,7 +126,7 @@ def _table(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
     # A code span: an identifier such as www.x.y would become a link outside of it.
     whole = [row_cells(row) | {"Strategy": f"`{row.strategy}`"} for row in rows]
     cells = [{name: row[name] for name in columns or row} for row in whole]
-    return markdown_table(cells, left=("Strategy", "Notes"))
+    return markdown_table(cells, left=("Strategy", "Evidence", "Notes"))
 
 
 def markdown_table(cells: Sequence[Mapping[str, str]], left: Collection[str]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from driftboard.leaderboard.cells import Cell
+from driftboard.leaderboard.evidence import Badge
 from driftboard.leaderboard.metric import Metric
 from driftboard.leaderboard.ranks import (
     SIGNIFICANT,
@@ -70,7 +71,7 @@ class Row:
     ``relative_time`` is its training time over that of the reference on the cells both have,
     NaN where there is none. ``step`` and ``drift`` are means over its cells (see ``collect.py``),
     NaN where there is none or one is not defined. ``rank``, by the mean, and ``rank_set`` are
-    None for bounds and incomplete strategies.
+    None for bounds and incomplete strategies. ``evidence`` says how far its numbers were checked.
     """
 
     strategy: str
@@ -86,6 +87,7 @@ class Row:
     expected: int
     rank: int | None
     rank_set: RankSet | None
+    evidence: Badge | None
 
     @property
     def first(self) -> Score:
@@ -133,6 +135,7 @@ class Scope:
     sequences: tuple[str, ...]
     cells: Mapping[str, Mapping[tuple[str, int], Cell]]
     roles: Mapping[str, Literal["ranked", "bound"]]
+    evidence: Mapping[str, Badge]
     reference: str
     metrics: tuple[Metric, ...]
 
@@ -164,6 +167,7 @@ def scope_of(
     sequences: tuple[str, ...],
     cells_of: Mapping[str, Iterable[Cell]],
     roles: Mapping[str, Literal["ranked", "bound"]],
+    evidence: Mapping[str, Badge],
     reference: str,
     metrics: tuple[Metric, ...],
 ) -> Scope:
@@ -172,7 +176,7 @@ def scope_of(
     for sequence in sequences:
         for cell in cells_of[sequence]:
             cells[cell.strategy][sequence, cell.seed] = cell
-    return Scope(sequences, cells, roles, reference, metrics)
+    return Scope(sequences, cells, roles, evidence, reference, metrics)
 
 
 def build_section(name: str, tier: str, scope: Scope, grade: Grade | None = None) -> Section:
@@ -293,6 +297,7 @@ def _row(
         expected=expected,
         rank=ranks.get(strategy),
         rank_set=sets.get(strategy),
+        evidence=scope.evidence.get(strategy),
     )
 
 

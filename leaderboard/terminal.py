@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from driftboard.leaderboard.board import Board
-from driftboard.leaderboard.layout import groups, row_cells
+from driftboard.leaderboard.layout import groups, row_cells, shortened
 
 
 def terminal_table(board: Board) -> Table:
@@ -30,6 +30,7 @@ def terminal_table(board: Board) -> Table:
         table.add_section()
         for cells in rows:
             # Text, because rich reads strings as markup
+            cells["Strategy"] = shortened(cells["Strategy"])
             table.add_row(*(Text(_on_two_lines(cells[column])) for column in columns))
     return table
 

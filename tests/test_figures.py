@@ -20,10 +20,11 @@ from driftboard.leaderboard.claim import make_claim
 from driftboard.leaderboard.collect import Cell, Collection
 from driftboard.leaderboard.figures.board import illustrate
 from driftboard.leaderboard.figures.claim import claim_figure
-from driftboard.leaderboard.figures.drawing import LONGEST_NAME, house_style, images, shortened
+from driftboard.leaderboard.figures.drawing import house_style, images
 from driftboard.leaderboard.figures.labels import Box, place_labels
 from driftboard.leaderboard.figures.plane import MOST_NAMES, plane_figure
 from driftboard.leaderboard.figures.rows import REACH, forest_figure, ranks_figure
+from driftboard.leaderboard.layout import LONGEST_NAME, shortened
 from driftboard.leaderboard.metric import METRICS
 from driftboard.suite.distance import Estimate
 from driftboard.suite.grades import Grade

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 from driftboard.leaderboard.board import Board
-from driftboard.leaderboard.figures.drawing import shortened
+from driftboard.leaderboard.layout import shortened
 from driftboard.leaderboard.metric import Metric
 from driftboard.leaderboard.statistics import Interval, PairedDifference
 

@@ -23,8 +23,6 @@ COLUMN = 3.4  # inches: one column
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 GREY = "0.5"
 
-LONGEST_NAME = 22  # characters; names may have 64
-
 _SETTINGS = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -85,14 +83,3 @@ def illustration(name: str, title: str, description: str, figure: "Figure") -> I
 def widest(figure: "Figure", texts: Sequence["Text"]) -> float:
     """Return the width of the widest of some texts in a figure with a canvas, in inches."""
     return max(text.get_window_extent().width for text in texts) / figure.dpi
-
-
-def shortened(name: str) -> str:
-    """Return a name of at most ``LONGEST_NAME`` characters, long ones without their middle.
-
-    Names that differ mostly do so at one end.
-    """
-    if len(name) <= LONGEST_NAME:
-        return name
-    end = LONGEST_NAME // 2
-    return f"{name[: LONGEST_NAME - end - 1]}…{name[-end:]}"

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Literal
 
 from driftboard.leaderboard.board import Board
 from driftboard.leaderboard.figures.axes import Shown, axis_title, draw_intervals, shown
-from driftboard.leaderboard.figures.drawing import BLUE, GREY, PAGE, house_style, shortened, widest
+from driftboard.leaderboard.figures.drawing import BLUE, GREY, PAGE, house_style, widest
 from driftboard.leaderboard.figures.labels import Box, place_labels
 from driftboard.leaderboard.figures.words import NOBODY
+from driftboard.leaderboard.layout import shortened
 from driftboard.leaderboard.metric import Metric
 
 if TYPE_CHECKING:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from driftboard.leaderboard.board import Board
 from driftboard.leaderboard.figures.axes import difference_title, draw_intervals, shown
-from driftboard.leaderboard.figures.drawing import BLUE, GREY, PAGE, house_style, shortened, widest
+from driftboard.leaderboard.figures.drawing import BLUE, GREY, PAGE, house_style, widest
 from driftboard.leaderboard.figures.words import (
     NOBODY,
     panels_of,
     section_name,
     sequences_text,
 )
+from driftboard.leaderboard.layout import shortened
 from driftboard.leaderboard.section import Row, Section
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from driftboard.leaderboard.ranks import SIGNIFICANT
 from driftboard.leaderboard.section import Row, Section
 
 STRATEGY = "Strategy"
-_TEXTS = {STRATEGY, "Notes"}  # the columns that are sorted as text
+_TEXTS = {STRATEGY, "Evidence", "Notes"}  # the columns that are sorted as text
 
 Numbers = Mapping[str, float]
 

@@ -206,6 +206,14 @@ def check(folder, *against):
 # Honest submissions.
 
 
+def test_published_records_can_be_compared_with(draft, tmp_path):
+    _, findings = examine_folder(draft.write(tmp_path), (), ("quick",))
+    (untrained,) = (finding for finding in findings if finding.check == "untrained")
+    # the untrained networks of made-up records are made up
+    assert untrained.level == "FAILED"
+    assert "algorithm-1" in untrained.found
+
+
 def test_an_honest_submission_passes_every_check(draft, against, tmp_path):
     findings = check(draft.write(tmp_path), against)
     assert {finding.level for finding in findings} == {"ok"}

@@ -19,6 +19,10 @@ def verify(
         list[Path] | None,
         typer.Option(help="A results folder of other strategies to compare with; may be repeated."),
     ] = None,
+    published: Annotated[
+        list[str] | None,
+        typer.Option(help="Published records to compare with; 'driftboard reproduce --list'."),
+    ] = None,
     rerun: Annotated[
         int, typer.Option(min=0, help="Run so many cells again, drawn by chance; runs its code.")
     ] = 0,
@@ -40,7 +44,7 @@ def verify(
     from driftboard.leaderboard.verification.findings import has_failed, report_json, report_lines
     from driftboard.suite.records import write_atomically
 
-    material, findings = examine_folder(folder, against or ())
+    material, findings = examine_folder(folder, against or (), published or ())
     badge = None
     if rerun and material is not None and not has_failed(findings):
         from driftboard.leaderboard.verification.run_again import run_again
@@ -59,17 +63,22 @@ def verify(
 
 
 def examine_folder(
-    folder: Path, against: Sequence[Path] = ()
+    folder: Path, against: Sequence[Path] = (), published: Sequence[str] = ()
 ) -> "tuple[Material | None, list[Finding]]":
     """Return what a submission holds, None if that cannot be told, and what all checks find.
 
+    It is compared with the results folders ``against`` and with published sets by name.
+
     Raises:
         RecordError: a folder of ``against`` has no records, or a broken one.
+        DriftboardError: there is no published set of that name.
     """
+    from driftboard.baselines.published import published_records
     from driftboard.leaderboard.verification.checks import examine
     from driftboard.leaderboard.verification.material import load
 
-    material, findings = load(folder, against)
+    others = [record for name in published for record in published_records(name)]
+    material, findings = load(folder, against, others)
     if material is not None and material.records:
         findings += examine(material)
     return material, findings

@@ -114,8 +114,12 @@ def _record_in_place(record: AnyRecord, place: str) -> AnyRecord:
     return record
 
 
-def load(folder: Path, against: Sequence[Path] = ()) -> tuple[Material | None, list[Finding]]:
+def load(
+    folder: Path, against: Sequence[Path] = (), published: Iterable[AnyRecord] = ()
+) -> tuple[Material | None, list[Finding]]:
     """Read a submission's folder; without a sound ``submission.json`` there is no material.
+
+    It is compared with the results folders ``against`` and with ``published`` records.
 
     Raises:
         RecordError: a folder of ``against``, which is the user's own, has a broken record.
@@ -136,7 +140,7 @@ def load(folder: Path, against: Sequence[Path] = ()) -> tuple[Material | None, l
         records=tuple(sorted(parts.records, key=lambda one: (one.sequence.name, one.seed))),
         source_hash=parts.digests.get(submission.source),
         tuning=tuple(parts.tuning),
-        against=read_others(against, submission),
+        against=read_others(against, submission, published),
         digest=parts.digests[SUBMISSION],
     )
     return material, findings
@@ -194,15 +198,17 @@ def _listing_findings(digests: Mapping[str, str], submission: Submission) -> lis
     return [Finding("ok", "files", f"{len(there)} as listed")]
 
 
-def read_others(folders: Iterable[Path], submission: Submission) -> tuple[AnyRecord, ...]:
-    """Return the records below results folders that a submission can be compared with.
+def read_others(
+    folders: Iterable[Path], submission: Submission, published: Iterable[AnyRecord] = ()
+) -> tuple[AnyRecord, ...]:
+    """Return the published records and those below results folders that can be compared with.
 
     Those of the same strategy and of another protocol or split are left out.
 
     Raises:
         RecordError: a folder has no records, or a broken one.
     """
-    found = []
+    found = list(published)
     for folder in folders:
         paths = list(record_paths(folder))
         if not paths:

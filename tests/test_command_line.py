@@ -79,7 +79,13 @@ def late_complaint(call, monkeypatch, tmp_path):
 COMMANDS = {
     (): ["run", "leaderboard", "sequences", "strategies", "data"],
     ("run",): ["--suite", "--sequence", "--strategy", "--seeds", "--out", "--workers"],
-    ("leaderboard",): ["--out", "--reference", "--skip-broken"],
+    ("leaderboard",): ["--out", "--reference", "--skip-broken", "--format", "--update"],
+    ("new",): ["--out"],
+    ("check",): ["strategy", "exit code"],
+    ("coverage",): ["--repetitions", "--seed", "--out"],
+    ("reproduce",): ["--list", "--paper", "--seeds", "--out"],
+    ("submit",): ["--title", "--author", "--licence", "--tuning"],
+    ("verify",): ["--against", "--published", "--rerun", "--salt", "--json"],
     ("sequences",): ["--json", "--suite"],
     ("strategies",): ["--json"],
     ("data",): ["list", "fetch", "import"],
@@ -173,7 +179,8 @@ def test_leaderboard_loads_no_torch(make_record, tmp_path):
     out, codes, loaded = call_apart(["leaderboard", str(tmp_path / "results"), "--out", str(board)])
     assert codes == [0]
     assert {"torch", "torchvision", "continuum", "timm"}.isdisjoint(loaded)
-    assert f"wrote {board / 'leaderboard.md'} and {board / 'leaderboard.csv'}" in out
+    names = ("leaderboard.md", "leaderboard.csv", "leaderboard.tex", "index.html", "figures")
+    assert f"wrote {', '.join(str(board / name) for name in names)}" in out
     assert "sgd" in (board / "leaderboard.md").read_text()
     assert (board / "leaderboard.csv").read_text().startswith("sequence,")
 

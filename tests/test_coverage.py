@@ -10,7 +10,6 @@ import pytest
 import scipy.stats
 
 from driftboard.leaderboard import coverage
-from driftboard.leaderboard.board import CEILING
 from driftboard.leaderboard.coverage import (
     CORRELATED,
     DISTRIBUTIONS,
@@ -48,6 +47,7 @@ from driftboard.leaderboard.coverage_command import (
     coverage_page,
 )
 from driftboard.leaderboard.ranks import RankSet, all_comparisons, rank_sets
+from driftboard.leaderboard.section import CEILING
 from driftboard.leaderboard.statistics import clopper_pearson, paired_difference
 
 PAGE = Path(coverage.__file__).with_name("COVERAGE.md")

@@ -6,11 +6,11 @@ import pandas as pd
 
 from driftboard.leaderboard.board import UNGRADED, Board, level_of
 from driftboard.leaderboard.collect import SHOWN_HASH
+from driftboard.leaderboard.distance_words import distance_sentence, short_distance
 from driftboard.leaderboard.layout import (
     NOTHING,
     TIED_BEST,
     change_text,
-    distance_text,
     estimate_text,
     groups,
     row_cells,
@@ -19,7 +19,6 @@ from driftboard.leaderboard.legend import legend
 from driftboard.leaderboard.ranks import SIGNIFICANT
 from driftboard.leaderboard.section import Row, Section
 from driftboard.leaderboard.text import markdown_cell
-from driftboard.suite.grades import Grade
 
 
 def markdown(board: Board, command: str) -> str:
@@ -36,7 +35,8 @@ def markdown(board: Board, command: str) -> str:
         stamp = board.source.sequences[section.name]
         about = (
             f"Data: {markdown_cell(stamp.data)}, {len(stamp.blocks)} blocks, tier "
-            f"`{stamp.tier}`, sequence `{stamp.hash[:SHOWN_HASH]}`. {_graded(section.grade)}"
+            f"`{stamp.tier}`, sequence `{stamp.hash[:SHOWN_HASH]}`. "
+            f"{distance_sentence(section.grade, markdown_cell)}"
         )
         parts.append(_section(f"## `{section.name}`", about, section))
     parts.append(_legend(board, command))
@@ -86,30 +86,10 @@ def _stratum(board: Board, stratum: Section) -> str:
     sections = board.sections_of(stratum)
     level = level_of(sections[0].grade)
     title = "Ungraded" if level == UNGRADED else f"Grade: {level}"
-    listed = "; ".join(f"`{section.name}` {_short_distance(section.grade)}" for section in sections)
-    return _section(f"## {title}, {_count(stratum)}", f"Distances: {listed}.", stratum)
-
-
-def _short_distance(grade: Grade | None) -> str:
-    if grade is None:
-        return "not measured"
-    if grade.level is None:
-        return f"({markdown_cell(grade.note)})"
-    return distance_text(grade.distance, grade.crosses)
-
-
-def _graded(grade: Grade | None) -> str:
-    """Return what is known of a sequence's distance, in a sentence."""
-    if grade is None:
-        return "Distance: not measured."
-    if grade.distance.n == 0:
-        return f"Distance: not measurable, {markdown_cell(grade.note)}."
-    text = (
-        f"Distance {distance_text(grade.distance, grade.crosses)} over "
-        f"{grade.distance.n} seeds, reliability {grade.reliability:.2f}, "
-        f"grade **{grade.level or UNGRADED}**"
+    listed = "; ".join(
+        f"`{section.name}` {short_distance(section.grade, markdown_cell)}" for section in sections
     )
-    return f"{text} ({markdown_cell(grade.note)})." if grade.note else f"{text}."
+    return _section(f"## {title}, {_count(stratum)}", f"Distances: {listed}.", stratum)
 
 
 def _section(heading: str, about: str, section: Section) -> str:

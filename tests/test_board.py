@@ -516,7 +516,7 @@ def test_markdown_of_the_strata(stratified):
     ]
     listed = "Distances: `gamma` 0.31 [0.30, 0.32]; `alpha` 0.44 [0.30, 0.55] †."
     assert listed in text
-    assert "Distance 1.50 [1.49, 1.51] over 10 seeds, reliability 0.81, grade **far**." in text
+    assert "Distance 1.50 [1.49, 1.51] over 10 seeds, reliability 0.81, grade far." in text
     assert "`†`: the interval contains a cut-off" in text
 
 
@@ -547,7 +547,7 @@ def test_ungraded_sequences_are_a_stratum_beside_graded_ones(stratified):
     assert "## Ungraded, 2 sequences" in text
     assert "`alpha` not measured; `beta` (reliability 0.21 is below 0.3&#58; no grade)." in text
     assert "Distance: not measured." in text
-    assert "grade **ungraded** (reliability 0.21" in text
+    assert "grade ungraded (reliability 0.21" in text
     rows = [row for row in csv_rows(board) if row["sequence"] == "beta"]
     assert {(row["distance"], row["grade"]) for row in rows} == {("0.2", "")}
 

@@ -1,10 +1,9 @@
 """What the page says in words of its own about a board and its sequences, as plain text."""
 
-from driftboard.leaderboard.board import UNGRADED, Board
+from driftboard.leaderboard.board import Board
 from driftboard.leaderboard.collect import SHOWN_HASH
-from driftboard.leaderboard.layout import distance_text
+from driftboard.leaderboard.distance_words import distance_sentence, short_distance
 from driftboard.leaderboard.section import Section
-from driftboard.suite.grades import Grade
 
 
 def facts(board: Board) -> dict[str, str]:
@@ -33,7 +32,7 @@ def count_of(section: Section) -> str:
 
 def about_average(board: Board, section: Section) -> str:
     """Return the distances of the sequences that a table averages over, near ones first."""
-    listed = (f"{one.name} {_short_distance(one.grade)}" for one in board.sections_of(section))
+    listed = (f"{one.name} {short_distance(one.grade)}" for one in board.sections_of(section))
     return f"Distances: {'; '.join(listed)}."
 
 
@@ -42,26 +41,5 @@ def about_sequence(board: Board, section: Section) -> str:
     stamp = board.source.sequences[section.name]
     return (
         f"Data: {stamp.data}, {len(stamp.blocks)} blocks, tier {stamp.tier}, sequence "
-        f"{stamp.hash[:SHOWN_HASH]}. {_distance(section.grade)}"
+        f"{stamp.hash[:SHOWN_HASH]}. {distance_sentence(section.grade)}"
     )
-
-
-def _short_distance(grade: Grade | None) -> str:
-    if grade is None:
-        return "not measured"
-    if grade.level is None:
-        return f"({grade.note})"
-    return distance_text(grade.distance, grade.crosses)
-
-
-def _distance(grade: Grade | None) -> str:
-    """Return what is known of a sequence's distance, in a sentence."""
-    if grade is None:
-        return "Distance: not measured."
-    if grade.distance.n == 0:
-        return f"Distance: not measurable, {grade.note}."
-    text = (
-        f"Distance {distance_text(grade.distance, grade.crosses)} over {grade.distance.n} seeds, "
-        f"reliability {grade.reliability:.2f}, grade {grade.level or UNGRADED}"
-    )
-    return f"{text} ({grade.note})." if grade.note else f"{text}."

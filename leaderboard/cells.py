@@ -100,10 +100,11 @@ def _metrics(record: AnyRecord, matrix: metrics.Matrix) -> dict[str, float]:
             "forgetting": metrics.loss_forgetting(matrix),
         }
     untrained = np.divide(record.correct_untrained, record.test_sizes)
+    forgetting = metrics.forgetting(matrix)
     return {
         "avg_acc": metrics.average_accuracy(matrix),
         "task_acc": metrics.task_accuracy(matrix),
-        "forgetting": metrics.forgetting(matrix),
-        "backward_transfer": metrics.backward_transfer(matrix),
+        "forgetting": forgetting,
+        "backward_transfer": -forgetting,  # by definition
         "forward_transfer": metrics.forward_transfer(matrix, untrained),
     }

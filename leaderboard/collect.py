@@ -22,7 +22,7 @@ from driftboard.suite.records import (
     LossRecord,
     ProtocolStamp,
     SequenceStamp,
-    cell_path,
+    cell_place,
     read_record,
     record_paths,
 )
@@ -195,7 +195,7 @@ def _read_folder(folder: Path, skip_broken: bool, gathered: _Gathered) -> list[s
                 raise RecordError(f"{error}, or leave it out with --skip-broken") from error
             broken.append(str(error))
             continue
-        _check_place(folder, path, record)
+        _check_place(path, record)
         gathered.take(path, record)
         count += 1
     if not count:
@@ -206,13 +206,13 @@ def _read_folder(folder: Path, skip_broken: bool, gathered: _Gathered) -> list[s
     return broken
 
 
-def _check_place(folder: Path, path: Path, record: AnyRecord) -> None:
+def _check_place(path: Path, record: AnyRecord) -> None:
     if record.sequence.name == OVERALL:
         raise RecordError(f"{path}: '{OVERALL}' is no name for a sequence, the tables use it")
-    place = cell_path(folder, record.sequence.name, record.strategy.name, record.seed)
-    if path != place:
+    place = cell_place(record.sequence.name, record.strategy.name, record.seed)
+    if path.parts[-3:] != place:
         raise RecordError(
-            f"{path} holds the record of {place.relative_to(folder)}; "
+            f"{path} holds the record of {'/'.join(('records', *place))}; "
             "move the file there or delete it"
         )
 

@@ -1,6 +1,7 @@
 """The leaderboard as a tidy CSV file of raw numbers; its columns are promised in the README."""
 
-import pandas as pd
+import csv
+import io
 
 from driftboard.leaderboard.board import Board, GradeContrast
 from driftboard.leaderboard.ranks import letters
@@ -61,9 +62,11 @@ def csv_table(board: Board) -> str:
         for row in section.rows:
             lines += _lines(section, row, shared.get(row.strategy))
     lines += [_change(contrast) for contrast in board.contrasts]
-    rows = [[csv_cell(line.get(column)) for column in COLUMNS] for line in lines]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([csv_cell(line.get(column)) for column in COLUMNS] for line in lines)
+    return file.getvalue()
 
 
 def _lines(section: Section, row: Row, shared: str | None) -> list[dict[str, Value]]:

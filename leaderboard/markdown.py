@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-import pandas as pd
+from tabulate import tabulate
 
 from driftboard.leaderboard.board import UNGRADED, Board, level_of
 from driftboard.leaderboard.collect import SHOWN_HASH
@@ -111,9 +111,15 @@ def _table(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
 
 def markdown_table(cells: Sequence[Mapping[str, str]], left: Collection[str]) -> str:
     """Return rows of Markdown by heading as a table; the columns in ``left`` are left-aligned."""
-    frame = pd.DataFrame(cells)
-    align = ["left" if name in left else "right" for name in frame.columns]
-    return str(frame.to_markdown(index=False, disable_numparse=True, colalign=align))
+    names = list(cells[0])
+    table: str = tabulate(
+        [[row[name] for name in names] for row in cells],
+        headers=names,
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["left" if name in left else "right" for name in names],
+    )
+    return table
 
 
 def _contrasts(board: Board) -> str:

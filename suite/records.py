@@ -7,6 +7,7 @@ the linear sequences, from excess losses. Reading a record imports no torch.
 import os
 import secrets
 from collections.abc import Iterator
+from itertools import chain
 from operator import gt
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -127,7 +128,7 @@ class _Run(_Strict, frozen=True, tag_field="measure"):
         norms = (self.update_norms, self.solution_norms, self.drift_norms)
         self.check_lengths(*norms, self.memory_bytes, self.cost.seconds)
         blocks = len(self.sequence.blocks)
-        if any(len(row) != blocks for part in norms for row in part):
+        if set(map(len, chain(*norms))) != {blocks}:
             raise ValueError(f"a row of norms does not have {blocks} blocks")
         for plan in self.plans:
             if len(plan.share) != blocks or len(plan.restart) != blocks:
@@ -187,9 +188,14 @@ class LossRecord(_Run, frozen=True, tag="excess-loss"):
 AnyRecord = Record | LossRecord
 
 
+def cell_place(sequence: str, strategy: str, seed: int) -> tuple[str, str, str]:
+    """Return the names of the folders and of the file that hold the record of one cell."""
+    return sequence, strategy, f"seed-{seed:04d}.json"
+
+
 def cell_path(results: Path, sequence: str, strategy: str, seed: int) -> Path:
     """Return where the record of one cell lies below the results folder."""
-    return results / "records" / sequence / strategy / f"seed-{seed:04d}.json"
+    return results.joinpath("records", *cell_place(sequence, strategy, seed))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

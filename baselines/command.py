@@ -15,7 +15,7 @@ from driftboard.suite.command_options import (
     SequencePatterns,
     Workers,
 )
-from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.errors import DriftboardError
 
 if TYPE_CHECKING:
     from driftboard.suite.grid import Request
@@ -53,8 +53,15 @@ def reproduce(
 
         typer.echo(paper_comparison())
         return
+    from driftboard.suite.progress import train_all
+
     chosen = _chosen(published, sequence, strategy)
-    _run(_request(published, chosen, seeds, out, data, device), workers)
+    request = _request(published, chosen, seeds, out, data, device)
+    train_all(
+        request,
+        f"{len(request.sequences)} sequences x {len(request.strategies)} strategies",
+        workers,
+    )
     _report(chosen, out)
 
 
@@ -118,26 +125,6 @@ def _request(
         data=data,
         device=resolve_device(device),
     )
-
-
-def _run(request: "Request", workers: int | None) -> None:
-    from driftboard.suite.grid import claim_folder
-    from driftboard.suite.progress import work_off
-    from driftboard.suite.runner import plan
-
-    claim_folder(request.results, request.purpose)
-    failures = work_off(
-        lambda: plan(request),
-        request.cell_count(),
-        f"{len(request.sequences)} sequences x {len(request.strategies)} strategies",
-        request.results,
-        request.device,
-        workers,
-    )
-    if failures:
-        for line in failures:
-            typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
-        raise typer.Exit(1)
 
 
 def _report(published: Sequence["AnyRecord"], out: Path) -> None:

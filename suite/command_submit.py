@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from driftboard.suite.command_options import DataFolder, Device, Workers
-from driftboard.suite.errors import DriftboardError, StrategyError, one_line
+from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.submissions import Credits, Tier, kind_of, make_credits
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def submit(
     from driftboard.leaderboard.verification.command import examine_folder
     from driftboard.leaderboard.verification.findings import has_failed, report_lines
     from driftboard.suite.loading import load_strategy
+    from driftboard.suite.progress import train_all
 
     words = make_credits(title, author, link or (), licence, description, remark or ())
     source = _source_of(strategy)
@@ -61,7 +62,8 @@ def submit(
         raise StrategyError(f"{strategy} is a bound; only ranked strategies are submitted")
     tuned = None if tuning is None else _tuning_of(tuning, strategy)
     folder = out or Path("submissions") / loaded.stamp.name
-    _train(_request(loaded, suite, folder, data, device), workers)
+    request = _request(loaded, suite, folder, data, device)
+    train_all(request, f"{len(request.sequences)} sequences x {loaded.stamp.name}", workers)
     _assemble(folder, loaded, source, tuned, words, suite)
     _, findings = examine_folder(folder)
     for line in report_lines(findings):
@@ -131,31 +133,6 @@ def _request(
         data=data,
         device=resolve_device(device),
     )
-
-
-def _train(request: "Request", workers: int | None) -> None:
-    """Run the cells that are not there yet.
-
-    Raises:
-        typer.Exit: some failed; a line has told of each.
-    """
-    from driftboard.suite.grid import claim_folder
-    from driftboard.suite.progress import work_off
-    from driftboard.suite.runner import plan
-
-    claim_folder(request.results, request.purpose)
-    failures = work_off(
-        lambda: plan(request),
-        request.cell_count(),
-        f"{len(request.sequences)} sequences x {request.strategies[0].stamp.name}",
-        request.results,
-        request.device,
-        workers,
-    )
-    for line in failures:
-        typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
-    if failures:
-        raise typer.Exit(1)
 
 
 def _assemble(

@@ -13,7 +13,6 @@ from driftboard.suite.command_options import (
     SequencePatterns,
     Workers,
 )
-from driftboard.suite.errors import one_line
 
 if TYPE_CHECKING:
     from driftboard.suite.tuning_records import TuningRecord
@@ -39,11 +38,10 @@ def tune(
     Trains on the tuning seeds, tests on a part of the training images: nothing that is reported
     is looked at. Stopped at any moment, the same command goes on.
     """
-    from driftboard.suite.grid import Request, claim_folder, resolve_device
+    from driftboard.suite.grid import Request, resolve_device
     from driftboard.suite.loading import load_sequences, load_strategy
-    from driftboard.suite.progress import work_off
+    from driftboard.suite.progress import train_all
     from driftboard.suite.protocol import TUNING
-    from driftboard.suite.runner import plan
     from driftboard.suite.sequences import choose_sequences
     from driftboard.suite.tuning import (
         trial_specifications,
@@ -66,19 +64,11 @@ def tune(
         data=data,
         device=resolve_device(device),
     )
-    claim_folder(out, request.purpose)
-    failures = work_off(
-        lambda: plan(request),
-        request.cell_count(),
+    train_all(
+        request,
         f"{len(tuned)} strategies x {TUNING.trials} trials x {len(sequences)} sequences",
-        out,
-        request.device,
         workers,
     )
-    if failures:
-        for line in failures:
-            typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
-        raise typer.Exit(1)
     for name, specifications in trials.items():
         record = tuning_record(specifications, sequences, out)
         write_tuning(tuning_path(out, name), record)

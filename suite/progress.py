@@ -7,11 +7,20 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from driftboard.suite.runner import Planned, Workers, run_jobs, worker_count, worker_processes
+from driftboard.suite.errors import one_line
+from driftboard.suite.grid import Request, claim_folder
+from driftboard.suite.runner import (
+    Planned,
+    Workers,
+    plan,
+    run_jobs,
+    worker_count,
+    worker_processes,
+)
 
 
 def work_off(
-    plan: Callable[[], list[Planned]],
+    make_plan: Callable[[], list[Planned]],
     cells: int,
     what: str,
     results: Path,
@@ -21,7 +30,7 @@ def work_off(
     """Plan jobs, run them in worker processes, and return one line for each that failed.
 
     Args:
-        plan: makes the jobs; called once the processes start, so that both import at a time.
+        make_plan: makes the jobs; called once the processes start, so that both import at a time.
         cells: how many were asked for; what the plan lacks is there already, and said so.
         what: what is asked for, in words.
         results: where the results go.
@@ -39,7 +48,7 @@ def work_off(
     )
     try:
         with worker_processes(count, device) as processes:
-            return _run_with_bar(plan, cells, processes, console)
+            return _run_with_bar(make_plan, cells, processes, console)
     except KeyboardInterrupt:
         console.print(
             f"stopped; what is done is kept in {results}: the same command goes on from there",
@@ -48,8 +57,35 @@ def work_off(
         raise typer.Exit(130) from None
 
 
+def train_all(request: Request, what: str, workers: int | None) -> None:
+    """Run all cells of a request that are not there yet.
+
+    Args:
+        request: what is asked for; its results folder is claimed first.
+        what: the same in words.
+        workers: number of processes; None chooses by the device.
+
+    Raises:
+        typer.Exit: stopped by Ctrl-C, or some jobs failed; a line has told of each.
+        RecordError: the results folder is of another protocol or split.
+    """
+    claim_folder(request.results, request.purpose)
+    failures = work_off(
+        lambda: plan(request),
+        request.cell_count(),
+        what,
+        request.results,
+        request.device,
+        workers,
+    )
+    for line in failures:
+        typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
 def _run_with_bar(
-    plan: Callable[[], list[Planned]], cells: int, processes: Workers, console: Console
+    make_plan: Callable[[], list[Planned]], cells: int, processes: Workers, console: Console
 ) -> list[str]:
     with Progress(
         TextColumn("{task.percentage:>3.0f}%"),
@@ -61,7 +97,7 @@ def _run_with_bar(
         console=console,
     ) as bar:
         line = bar.add_task("making the task splits", total=None)
-        planned = plan()
+        planned = make_plan()
         there = cells - sum(item.cells for item in planned)
         if there > 0:
             console.print(f"{there} cells are there already", highlight=False)

@@ -138,7 +138,8 @@ def _show_next_steps(results: Path) -> None:
         "next:",
         "  driftboard strategies                          what the rows are",
         "  driftboard sequences                           what they were tested on",
-        "  driftboard run --strategy sgd --strategy my_method.py   your own method",
+        "  driftboard new my-method                       a method of your own",
         "  driftboard run --suite core --data DIR         Fashion-MNIST and CIFAR-10",
+        f"  driftboard leaderboard {results}   a page, LaTeX and figures",
     ):
         typer.echo(line)

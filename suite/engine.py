@@ -217,10 +217,8 @@ def _descend(
     some_stay = not all(bool(moving.all()) for moving in moves.values())
     velocity = {name: torch.zeros_like(value) for name, value in trained.items()}
     for batch in _batches(task, orders):
-        losses = hooks.losses(batch, parameters, memory)
-        slopes = torch.autograd.grad(losses.sum(), list(trained.values()), materialize_grads=True)
+        losses, gradient = hooks.losses_and_gradient(batch, parameters, memory, trained)
         with torch.no_grad():
-            gradient = dict(zip(trained, slopes, strict=True))
             if some_stay:
                 # A block that only some learners freeze has a gradient for all of them.
                 gradient = {

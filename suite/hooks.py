@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import (
@@ -16,7 +15,6 @@ from driftboard.strategies.base import (
     Strategy,
     Task,
     UpdatePlan,
-    masked,
     overrides,
 )
 from driftboard.suite.errors import StrategyError
@@ -88,15 +86,26 @@ class Hooks:
         self._check_plan(plan)
         return plan, memory
 
+    def losses_and_gradient(
+        self,
+        examples: Examples,
+        parameters: Parameters,
+        memory: Memory,
+        trained: Parameters,
+    ) -> tuple[Tensor, Parameters]:
+        """Return one loss per learner, shape (S,), and the gradient of the trained parameters.
+
+        ``trained`` is a part of ``parameters``, leaves that require a gradient.
+        """
+        stacked = self._task.network.stacked
+        if self._stacks_plain_loss and stacked is not None:
+            return stacked.losses_and_gradient(parameters, examples, trained)
+        losses = self.losses(examples, parameters, memory)
+        slopes = torch.autograd.grad(losses.sum(), list(trained.values()), materialize_grads=True)
+        return losses, dict(zip(trained, slopes, strict=True))
+
     def losses(self, examples: Examples, parameters: Parameters, memory: Memory) -> Tensor:
         """Return one loss per learner, shape (S,)."""
-        stacked_logits = self._task.network.stacked_logits
-        if self._stacks_plain_loss and stacked_logits is not None:
-            logits = masked(stacked_logits(parameters, examples.images), examples.allowed)
-            each = F.cross_entropy(
-                logits.flatten(0, 1), examples.labels.flatten(), reduction="none"
-            )
-            return each.reshape(examples.labels.shape).mean(dim=1)
 
         def loss(
             tensors: tuple[Any, ...],

@@ -8,7 +8,6 @@ block per stage). The last block is always the head, one row per class.
 import math
 import re
 from collections import OrderedDict
-from collections.abc import Callable
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from torch.func import functional_call
 
 from driftboard.strategies.base import Block, Parameters
 from driftboard.suite.errors import DriftboardError
+from driftboard.suite.stacked_mlp import StackedMlp
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class ModuleNetwork:
 
     module: nn.Module
     blocks: tuple[Block, ...]
-    stacked_logits: Callable[[Parameters, Tensor], Tensor] | None = None
-    """The same for S learners at once, parameters (S, ...) and images (S, n, ...), where there is
-    a form that is faster than mapping ``logits``: for a small MLP a step takes half the time."""
+    stacked: StackedMlp | None = None
+    """Loss and gradient of S learners at once, where there is a form that is faster than mapping
+    and differentiating ``logits``."""
 
     def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
         """Return logits, shape (n, head units), for float images, shape (n, channels, h, w)."""
@@ -96,16 +96,7 @@ def _mlp(inputs: int, width: int, depth: int, units: int) -> ModuleNetwork:
     layers.append(("head", nn.Linear(width, units)))
     module = nn.Sequential(OrderedDict(layers))
     names = [f"hidden{index + 1}" for index in range(depth)] + ["head"]
-
-    def stacked_logits(parameters: Parameters, images: Tensor) -> Tensor:
-        values = images.flatten(2)
-        for layer in names:
-            weight, bias = parameters[f"{layer}.weight"], parameters[f"{layer}.bias"]
-            values = torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2))
-            values = values if layer == "head" else values.relu()
-        return values
-
-    return ModuleNetwork(module.eval(), _blocks_by_prefix(module, names), stacked_logits)
+    return ModuleNetwork(module.eval(), _blocks_by_prefix(module, names), StackedMlp(tuple(names)))
 
 
 def _resnet9(channels: int, width: int, units: int) -> ModuleNetwork:

@@ -103,9 +103,9 @@ class Recording(Hooks):
         plan, memory = super().begin(parameters, memory)
         return plan, memory
 
-    def losses(self, examples, parameters, memory):
+    def losses_and_gradient(self, examples, parameters, memory, trained):
         self.trace["steps"].append((examples, copied(parameters)))
-        return super().losses(examples, parameters, memory)
+        return super().losses_and_gradient(examples, parameters, memory, trained)
 
     def correct(self, gradient, parameters, memory):
         result = super().correct(gradient, parameters, memory)

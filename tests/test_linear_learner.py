@@ -31,6 +31,7 @@ from driftboard.suite.linear.exact import (
 from driftboard.suite.linear.learner import linear_network, run
 from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.linear.solutions import least_squares, stationary_point
+from driftboard.suite.stacked_mlp import StackedMlp
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 CONVERGED = {"rtol": 1e-7, "atol": 1e-8}
@@ -588,7 +589,7 @@ def test_a_cohort_passes_regression_on(lane):
     one = one_task(setting, data, 0, 0)
     cohort = CohortTask(
         index=0,
-        network=replace(linear_network(setting), stacked_logits=lambda *_: 1 / 0),
+        network=replace(linear_network(setting), stacked=StackedMlp(())),
         images=one.examples.images[None],
         labels=one.examples.labels[None],
         allowed=one.examples.allowed[None],
@@ -601,10 +602,13 @@ def test_a_cohort_passes_regression_on(lane):
     parameters = {name: (value + 0.3).requires_grad_() for name, value in cohort.initial.items()}
     batch = Examples(cohort.images, cohort.labels, cohort.allowed)
 
-    losses = Hooks(BUILTIN["sgd"], cohort, lane).losses(batch, parameters, {})
+    hooks = Hooks(BUILTIN["sgd"], cohort, lane)
+    losses, gradient = hooks.losses_and_gradient(batch, parameters, {}, parameters)
 
-    alone = one.loss({name: value[0] for name, value in parameters.items()}, one.examples)
-    torch.testing.assert_close(losses[0], alone, **CLOSE)
+    alone = {name: value[0] for name, value in parameters.items()}
+    torch.testing.assert_close(losses[0], one.loss(alone, one.examples), **CLOSE)
+    for name, value in one.gradient(alone).items():
+        torch.testing.assert_close(gradient[name][0], value, **CLOSE)
 
 
 def test_a_linear_predictions_fisher_is_the_mean_squared_input():

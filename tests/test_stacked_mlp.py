@@ -1,4 +1,4 @@
-"""The closed form of a stack of MLPs against one learner at a time and automatic differentiation."""
+"""The closed form of a stack of MLPs against one learner at a time, differentiated."""
 
 from dataclasses import replace
 

@@ -76,10 +76,11 @@ def build_leaderboard(
     from driftboard.suite.grades import known_grades
     from driftboard.suite.records import write_atomically
 
-    grades = known_grades(tuple(results))
     known = {name: list(published_records(name)) for name in published}
-    badges = evidence(results, reports, known)
-    board = build_board(collect(results, skip_broken, known), reference, grades, badges)
+    collection = collect(results, skip_broken, known)
+    hashes = {stamp.hash for stamp in collection.sequences.values()}
+    grades = known_grades(tuple(results), among=hashes)
+    board = build_board(collection, reference, grades, evidence(results, reports, known))
     if command is None:
         command = _command_line(results, out, reference, skip_broken, published, reports)
     for path, content in _files(board, grades, command, formats).items():

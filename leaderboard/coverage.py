@@ -329,8 +329,8 @@ def simulated_rank_sets(values: Numbers) -> list[list[RankSet]]:
         # else Holm rejects nothing, as in most repetitions, and rank_sets passes over such pairs
         if len(pairs) * min(p_row) < SIGNIFICANT:
             comparisons = tuple(
-                Comparison(*pair, _without_bounds(mean, p, values.shape[2]), corrected)
-                for pair, mean, p, corrected in zip(pairs, row, p_row, holm(p_row), strict=True)
+                Comparison(*pair, mean, corrected)
+                for pair, mean, corrected in zip(pairs, row, holm(p_row), strict=True)
             )
         sets = rank_sets(strategies, comparisons, lower_is_better=False)
         simulated.append(list(sets.values()))
@@ -406,10 +406,6 @@ def _bootstrap_ranks(
         for batch in _batches(values)
     ]
     return _share(np.concatenate(right))
-
-
-def _without_bounds(mean: float, p: float, n: int) -> PairedDifference:
-    return PairedDifference(mean, math.nan, math.nan, p, math.nan, n)
 
 
 def _paired(a: Sequence[float], b: Sequence[float]) -> PairedDifference:

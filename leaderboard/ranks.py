@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from string import ascii_lowercase
 
-from driftboard.leaderboard.statistics import PairedDifference, holm, paired_difference
+from driftboard.leaderboard.statistics import holm, paired_test
 
 SIGNIFICANT = 0.05
 
@@ -19,14 +19,15 @@ ValuesBySeed = Mapping[str, Mapping[int, float]]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two strategies on the seeds they share, ``first`` minus ``second``.
+    """Two strategies on the seeds they share.
 
-    ``p_holm`` is corrected over all pairs; NaN where there are no two common seeds.
+    ``difference`` is the mean of ``first`` minus ``second``; ``p_holm`` is corrected over all
+    pairs, NaN where there are no two common seeds.
     """
 
     first: str
     second: str
-    difference: PairedDifference
+    difference: float
     p_holm: float
 
     @property
@@ -51,11 +52,11 @@ class RankSet:
 def all_comparisons(values: ValuesBySeed) -> tuple[Comparison, ...]:
     """Compare every pair of strategies by a paired t test, with Holm's correction over all."""
     pairs = list(combinations(values, 2))
-    differences = [paired_difference(values[first], values[second]) for first, second in pairs]
-    adjusted = holm([difference.p for difference in differences])
+    tests = [paired_test(values[first], values[second]) for first, second in pairs]
+    adjusted = holm([p for _, p in tests])
     return tuple(
         Comparison(first, second, difference, p)
-        for (first, second), difference, p in zip(pairs, differences, adjusted, strict=True)
+        for (first, second), (difference, _), p in zip(pairs, tests, adjusted, strict=True)
     )
 
 
@@ -99,7 +100,7 @@ def rank_sets(
     for comparison in comparisons:
         if not comparison.is_significant:
             continue
-        first_wins = (comparison.difference.mean < 0.0) == lower_is_better
+        first_wins = (comparison.difference < 0.0) == lower_is_better
         winner, loser = (
             (comparison.first, comparison.second)
             if first_wins

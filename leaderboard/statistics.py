@@ -7,6 +7,7 @@ Every interval is over seeds: it says what to expect of new seeds on the same se
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import sub
 
 from scipy.special import betaincinv, stdtr, stdtrit
 
@@ -73,11 +74,10 @@ def paired_difference(
     No common seed gives NaN throughout, a single one only the difference. Differences without
     variance are no matter of chance: p is 1 if they are zero and 0 otherwise.
     """
-    seeds = sorted(a.keys() & b.keys())
-    if not seeds:
+    first, second = _on_common_seeds(a, b)
+    if not first:
         return PairedDifference(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
-    first, second = [a[seed] for seed in seeds], [b[seed] for seed in seeds]
-    differences = [x - y for x, y in zip(first, second, strict=True)]
+    differences = _differences(first, second)
     mean = _mean(differences)
     half = _half_width(differences, confidence)
     return PairedDifference(
@@ -86,8 +86,16 @@ def paired_difference(
         high=mean + half,
         p=_p_of_zero_mean(differences),
         correlation=_correlation(first, second),
-        n=len(seeds),
+        n=len(first),
     )
+
+
+def paired_test(a: Mapping[int, float], b: Mapping[int, float]) -> tuple[float, float]:
+    """Return ``mean`` and ``p`` of ``paired_difference``, for the many pairs of a rank set."""
+    differences = _differences(*_on_common_seeds(a, b))
+    if not differences:
+        return math.nan, math.nan
+    return _mean(differences), _p_of_zero_mean(differences)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -183,6 +191,17 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
+def _on_common_seeds(
+    a: Mapping[int, float], b: Mapping[int, float]
+) -> tuple[list[float], list[float]]:
+    seeds = sorted(a.keys() & b.keys())
+    return [a[seed] for seed in seeds], [b[seed] for seed in seeds]
+
+
+def _differences(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    return list(map(sub, a, b))
+
+
 def _is_constant(values: Sequence[float]) -> bool:
     return max(values) - min(values) <= ROUNDING * max(1.0, *map(abs, values))
 
@@ -190,7 +209,7 @@ def _is_constant(values: Sequence[float]) -> bool:
 def _standard_error(values: Sequence[float]) -> float:
     mean = _mean(values)
     n = len(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+    return math.sqrt(math.fsum([(value - mean) ** 2 for value in values]) / (n - 1) / n)
 
 
 def _half_width(values: Sequence[float], confidence: float) -> float:

@@ -6,6 +6,7 @@ command lines are not. Every function accepts every string and never fails.
 
 import re
 import unicodedata
+from functools import lru_cache
 
 # What nobody can see but what moves text about: control, format (among them the bidirectional
 # ones), lone surrogates, and the two separators that some readers take for a new line.
@@ -55,8 +56,11 @@ def csv_cell(value: str | int | float | None) -> str | int | float:
     """
     if value is None or value != value:
         return ""
-    if not isinstance(value, str):
-        return value
+    return _csv_text(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=1024)  # a table repeats its few names thousands of times
+def _csv_text(value: str) -> str:
     shown = _visible(value, keep="\t\r\n")
     body = shown.lstrip()
     indent = shown[: len(shown) - len(body)]

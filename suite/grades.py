@@ -4,7 +4,7 @@
 the package, in ``measured_grades/``. Everything shown is computed anew from the inner products.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -220,13 +220,21 @@ def shipped_records() -> Iterator[GradeRecord]:
                 yield read_grade(entry)
 
 
-def known_grades(results: tuple[Path, ...] = ()) -> Mapping[str, Grade]:
+def known_grades(
+    results: tuple[Path, ...] = (), among: Container[str] | None = None
+) -> Mapping[str, Grade]:
     """Return grades by the hash of the sequence: the package's, then those of results folders.
 
-    Later folders replace what earlier ones say. Records of another grading are left out.
+    Later folders replace what earlier ones say. Records of another grading are left out, and of
+    sequences whose hashes are not ``among`` those that are asked for.
     """
     records = [*shipped_records()]
     for folder in results:
         records += [read_grade(path) for path in sorted((folder / "grades").glob("*.json"))]
     current = GRADING.stamp()
-    return {r.sequence.hash: grade_of(r) for r in records if r.grading == current}
+    wanted = {r.sequence.hash: r for r in records if r.grading == current}
+    return {
+        digest: grade_of(record)
+        for digest, record in wanted.items()
+        if among is None or digest in among
+    }

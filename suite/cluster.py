@@ -1,9 +1,10 @@
-"""A Ray cluster: the way in, and what it has. Ray is imported only here, and only when asked for."""
+"""A Ray cluster: the way in, and what it has. Ray is imported here, and only when asked for."""
 
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -33,7 +34,8 @@ def import_ray() -> ModuleType:
         raise DriftboardError(
             "--cluster ray needs Ray; install it with: pip install 'driftboard[ray]'"
         ) from error
-    return ray
+    module: ModuleType = ray
+    return module
 
 
 @contextmanager
@@ -41,7 +43,8 @@ def connected(address: str | None, workers: int | None) -> Iterator["Cluster"]:
     """Connect to the cluster at ``address``, or start one on this machine for the time being.
 
     Args:
-        address: ``HOST:PORT``, ``auto`` or ``local``; None means that of RAY_ADDRESS, else ``local``.
+        address: ``HOST:PORT``, ``auto`` or ``local``; None means that of the
+            environment variable RAY_ADDRESS, else ``local``.
         workers: cores that a cluster of this machine has; None takes all that we may use.
 
     Raises:
@@ -58,16 +61,19 @@ def connected(address: str | None, workers: int | None) -> Iterator["Cluster"]:
         }
     elif where != "auto":
         _knock(where)
-    try:
-        ray.init(where, log_to_driver=False, logging_level="ERROR", **options)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        raise DriftboardError(
-            f"no Ray cluster at '{where}': {one_line(str(error))}; start one with `ray start --head`"
-        ) from error
-    try:
-        yield Cluster(ray)
-    finally:
-        ray.shutdown()
+    # Ray prints pages on a lost worker to standard output; we say it in a line of our own.
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        try:
+            ray.init(where, log_to_driver=False, logging_level="ERROR", **options)
+        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+            raise DriftboardError(
+                f"no Ray cluster at '{where}': {one_line(str(error))}; start one with "
+                "`ray start --head`"
+            ) from error
+        try:
+            yield Cluster(ray)
+        finally:
+            ray.shutdown()
 
 
 def _knock(address: str) -> None:

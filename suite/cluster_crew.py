@@ -63,7 +63,7 @@ class _Errand:
     steps: int = 0  # of the try that has come furthest
 
     def advance(self, steps: int) -> Iterator[Step]:
-        """Yield what is new when ``steps`` are done; a second try starts over, progress does not."""
+        """Yield what is new once ``steps`` are done; a second try starts over, progress not."""
         if steps > self.steps:
             yield Step(self.job.label, self.work * (steps - self.steps) / self.job.steps)
             self.steps = steps
@@ -258,4 +258,12 @@ def _content(path: Path) -> bytes:
 
 
 def _cause(error: Exception) -> str:
-    return str(error)
+    """Return in a few words why Ray could not bring a worker's answer; its own are a page."""
+    text = str(error).strip()
+    if "its node has died" in text or "unavailable" in text:
+        return "its machine cannot be reached any more"
+    if "low on memory" in text:
+        return "its machine ran out of memory; use fewer --workers"
+    if "Worker exit type" in text:
+        return "its process ended, by a crash or for want of memory"
+    return one_line(text.splitlines()[-1] if text else type(error).__name__)

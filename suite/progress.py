@@ -45,9 +45,7 @@ def work_off(
         typer.Exit: stopped by Ctrl-C; a line has said how to go on.
     """
     count = worker_count(device, workers)
-    return work_off_with(
-        lambda _: worker_processes(count, device), make_plan, cells, what, results
-    )
+    return work_off_with(lambda _: worker_processes(count, device), make_plan, cells, what, results)
 
 
 def work_off_with(
@@ -114,6 +112,7 @@ def _run_with_bar(
         TimeRemainingColumn(elapsed_when_finished=False),
         TextColumn("{task.description}"),
         console=console,
+        redirect_stdout=False,
     ) as bar:
         line = bar.add_task("making the task splits", total=None)
         planned = make_plan()

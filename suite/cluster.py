@@ -8,7 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from driftboard.suite.cluster_crew import ClusterCrew, room_for
+from driftboard.suite.cluster_crew import ClusterCrew
+from driftboard.suite.cluster_staff import room_for
 from driftboard.suite.errors import DriftboardError, one_line
 from driftboard.suite.grid import Request
 from driftboard.suite.progress import Tell
@@ -133,7 +134,7 @@ class Cluster:
         room = room_for(self._ray, request.device)
         crew = ClusterCrew(self._ray, request, room if wanted is None else min(wanted, room), tell)
         try:
-            crew.begin()
+            crew.examine()
             yield crew
         finally:
             crew.end()

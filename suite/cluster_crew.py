@@ -1,9 +1,4 @@
-"""The workers of a run on a Ray cluster: one for every core or GPU, replaced when it is lost.
-
-A worker is an actor and not a task of its own for each job: it imports torch, opens its GPU and
-reads the data once, and it says at the start whether its machine can be used at all. A machine
-that fails at once would otherwise draw all jobs to itself.
-"""
+"""A run on a Ray cluster: its jobs are handed out, taken back, and given to others if need be."""
 
 import itertools
 import time
@@ -15,9 +10,9 @@ from types import ModuleType
 from typing import Any
 
 from driftboard.suite.cluster_mailbox import Mailbox
+from driftboard.suite.cluster_staff import RESOURCES, TRIES, Seat, Staff, cause_of, room_for
 from driftboard.suite.cluster_worker import (
     CellJob,
-    ClusterWorker,
     Conditions,
     Files,
     Refusal,
@@ -33,22 +28,10 @@ from driftboard.suite.records import AnyRecord
 from driftboard.suite.runner import POLL_SECONDS, Failure, Planned, Step
 from driftboard.suite.worker import Job, keep
 
-TRIES = 3
-"""How often a job is given to a worker, and a worker started in one seat, before we give up."""
-
 PATIENCE_SECONDS = 15.0
 """How long no worker may be there before a line says what the run waits for."""
 
-RESOURCES = {"cpu": "CPU", "cuda": "GPU"}
 HOW_TO_GO_ON = "what is done is kept: run the same command again"
-
-
-@dataclass(eq=False)
-class _Seat:
-    """Room for one worker; who sits there may change."""
-
-    actor: Any
-    failed_starts: int = 0
 
 
 @dataclass(eq=False)
@@ -70,51 +53,39 @@ class _Errand:
 
 
 class ClusterCrew:
-    """The workers of one run on a cluster: a crew."""
+    """The workers of one run on a cluster: a crew. They start, and import torch, at once."""
 
     def __init__(self, ray: ModuleType, request: Request, count: int, tell: Tell) -> None:
         self._ray = ray
         self._request = request
-        self._count = count
         self._tell = tell
-        self._told: set[str] = set()
-        self._numbers = itertools.count()
-        self._mailbox: Any = None
+        self._data = request.data and request.data.absolute()
+        self._mailbox = ray.remote(num_cpus=0, max_restarts=-1)(Mailbox).remote()
         self._news: Any = None  # what the mailbox has been asked for
-        self._seats: list[_Seat] = []
-        self._idle: deque[_Seat] = deque()
-        self._starting: dict[Any, _Seat] = {}
-        self._busy: dict[Any, tuple[_Seat, _Errand]] = {}
+        self._staff = Staff(ray, request.device, self._mailbox, count, tell)
+        self._busy: dict[Any, tuple[Seat, _Errand]] = {}
         self._under_way: dict[int, _Errand] = {}
-
-    @property
-    def description(self) -> str:
-        """Where they train and how many they are, in words."""
-        machines = sum(node["Alive"] for node in self._ray.nodes())
-        return (
-            f"on {self._request.device} with {self._count} worker(s) of a Ray cluster of "
-            f"{machines} machine(s)"
+        self._numbers = itertools.count()
+        machines = sum(node["Alive"] for node in ray.nodes())
+        self.description = (
+            f"on {request.device} with {count} worker(s) of a Ray cluster of {machines} machine(s)"
         )
 
-    def begin(self) -> None:
-        """Start all workers; they import torch while we plan."""
-        restarts = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
-        self._mailbox = self._ray.remote(**restarts)(Mailbox).remote()
-        self._data = self._request.data and self._request.data.absolute()
-        self._seats = [_Seat(self._new_actor()) for _ in range(self._count)]
+    def examine(self) -> None:
+        """Let the workers see whether their machines have what this one has.
+
+        Raises:
+            DataError: a data set is missing or broken here.
+        """
         sequences = self._request.sequences
         sources = {s.source for s in sequences if not isinstance(s.scenario, LinearSetting)}
-        self._conditions = Conditions(
-            self._request.device, versions(), self._data, fingerprints(self._data, sorted(sources))
-        )
-        for seat in self._seats:
-            self._examine(seat)
+        digests = fingerprints(self._data, sorted(sources))
+        self._staff.examine(Conditions(self._request.device, versions(), self._data, digests))
 
     def end(self) -> None:
         """End all workers, at work or not."""
-        for actor in (self._mailbox, *(seat.actor for seat in self._seats)):
-            if actor is not None:
-                self._ray.kill(actor)
+        self._staff.end()
+        self._ray.kill(self._mailbox)
 
     def run(self, planned: list[Planned]) -> Iterator[Step | Failure]:
         """Hand the jobs out, one to a worker, write what comes back, and yield what happens.
@@ -127,54 +98,21 @@ class ClusterCrew:
         waiting = deque(self._errand(item) for item in planned)
         idle_since = time.monotonic()
         while waiting or self._busy:
-            while waiting and self._idle:
-                self._hand_out(self._idle.popleft(), waiting.popleft())
+            while waiting and self._staff.idle:
+                self._hand_out(self._staff.idle.popleft(), waiting.popleft())
             if self._busy:
                 idle_since = time.monotonic()
-            elif not self._starting:
+            elif not self._staff.starting:
                 raise DriftboardError(f"no worker of the Ray cluster is left; {HOW_TO_GO_ON}")
             elif time.monotonic() - idle_since > PATIENCE_SECONDS:
                 self._explain_waiting()
-            ready, _ = self._ray.wait([*self._starting, *self._busy], timeout=POLL_SECONDS)
+            ready, _ = self._ray.wait([*self._staff.starting, *self._busy], timeout=POLL_SECONDS)
             yield from self._reports()
             for reply in ready:
-                if reply in self._starting:
-                    self._welcome(reply)
+                if reply in self._staff.starting:
+                    self._staff.welcome(reply)
                 else:
                     yield from self._take_back(reply, waiting)
-
-    def _new_actor(self) -> Any:
-        needs = {"cpu": {"num_cpus": 1}, "cuda": {"num_cpus": 0, "num_gpus": 1}}
-        device = self._request.device
-        return self._ray.remote(**needs[device])(ClusterWorker).remote(device, self._mailbox)
-
-    def _examine(self, seat: _Seat) -> None:
-        """Let the worker say whether its machine can be used."""
-        self._starting[seat.actor.fault.remote(self._conditions)] = seat
-
-    def _replace(self, seat: _Seat) -> None:
-        self._ray.kill(seat.actor)
-        seat.actor = self._new_actor()
-        self._examine(seat)
-
-    def _welcome(self, reply: Any) -> None:
-        """Give a worker that has started its place, unless its machine cannot be used."""
-        seat = self._starting.pop(reply)
-        try:
-            fault: str | None = self._ray.get(reply)
-        except self._ray.exceptions.RayError as error:
-            seat.failed_starts += 1
-            if seat.failed_starts < TRIES:
-                self._replace(seat)
-            else:
-                self._tell_once(f"a worker could not be started: {_cause(error)}")
-            return
-        if fault is not None:
-            self._ray.kill(seat.actor)
-            self._tell_once(fault)
-            return
-        seat.failed_starts = 0
-        self._idle.append(seat)
 
     def _errand(self, item: Planned) -> _Errand:
         job = item.job
@@ -185,7 +123,7 @@ class ClusterCrew:
         files = {path: _content(path) for path in files_of(job)}
         return _Errand(next(self._numbers), job, item.work, files)
 
-    def _hand_out(self, seat: _Seat, errand: _Errand) -> None:
+    def _hand_out(self, seat: Seat, errand: _Errand) -> None:
         errand.tries += 1
         reply = seat.actor.measure.remote(errand.number, errand.job, errand.files)
         self._busy[reply] = seat, errand
@@ -198,16 +136,16 @@ class ClusterCrew:
         try:
             result: list[AnyRecord] | Refusal = self._ray.get(reply)
         except self._ray.exceptions.RayError as error:
-            result = Refusal(f"{errand.job.label}: its worker was lost: {_cause(error)}", True)
+            result = Refusal(f"{errand.job.label}: its worker was lost: {cause_of(error)}", True)
         if isinstance(result, Refusal) and result.of_worker:
-            self._replace(seat)
+            self._staff.replace(seat)
             if errand.tries < TRIES:
-                self._tell(f"{result.reason}; trying again")
+                self._tell(one_line(f"{result.reason}; trying again"))
                 waiting.appendleft(errand)
                 return
             result = Refusal(f"{result.reason} ({TRIES} times)", True)
         else:
-            self._idle.append(seat)
+            self._staff.idle.append(seat)
         yield from errand.advance(errand.job.steps)
         if isinstance(result, Refusal):
             yield Failure(result.reason)
@@ -224,7 +162,11 @@ class ClusterCrew:
         if not self._ray.wait([self._news], timeout=0)[0]:
             return
         news, self._news = self._news, None
-        for number, steps in self._ray.get(news):
+        try:
+            reports = self._ray.get(news)
+        except self._ray.exceptions.RayError:  # it starts anew; only reports are lost
+            return
+        for number, steps in reports:
             if number in self._under_way:
                 yield from self._under_way[number].advance(steps)
 
@@ -237,17 +179,9 @@ class ClusterCrew:
         resource = RESOURCES[self._request.device]
         if not room_for(self._ray, self._request.device):
             raise DriftboardError(f"the Ray cluster has no {resource} left; {HOW_TO_GO_ON}")
-        self._tell_once(f"waiting for a worker to start, or for a free {resource} of the cluster")
-
-    def _tell_once(self, line: str) -> None:
-        if line not in self._told:
-            self._told.add(line)
-            self._tell(one_line(line))
-
-
-def room_for(ray: ModuleType, device: str) -> int:
-    """Return how many workers a cluster has room for, in use or not."""
-    return int(ray.cluster_resources().get(RESOURCES[device], 0))
+        self._staff.tell_once(
+            f"waiting for a worker to start, or for a free {resource} of the cluster"
+        )
 
 
 def _content(path: Path) -> bytes:
@@ -255,15 +189,3 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DriftboardError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def _cause(error: Exception) -> str:
-    """Return in a few words why Ray could not bring a worker's answer; its own are a page."""
-    text = str(error).strip()
-    if "its node has died" in text or "unavailable" in text:
-        return "its machine cannot be reached any more"
-    if "low on memory" in text:
-        return "its machine ran out of memory; use fewer --workers"
-    if "Worker exit type" in text:
-        return "its process ended, by a crash or for want of memory"
-    return one_line(text.splitlines()[-1] if text else type(error).__name__)

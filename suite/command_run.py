@@ -145,10 +145,10 @@ def _train_on_ray(request: "Request", workers: int | None, address: str | None) 
     """Train what is missing on a Ray cluster; return a line for each failure."""
     from driftboard.suite.cluster import connected
     from driftboard.suite.grid import claim_folder
-    from driftboard.suite.progress import work_off_with
+    from driftboard.suite.progress import stoppable, work_off_with
     from driftboard.suite.runner import plan
 
-    with connected(address, workers) as cluster:
+    with stoppable(request.results), connected(address, workers) as cluster:
         request = replace(request, device=cluster.resolve_device(request.device))
         claim_folder(request.results, request.purpose)
         return work_off_with(

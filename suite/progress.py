@@ -1,7 +1,7 @@
 """What all long commands share: workers, a progress bar, and a stop by Ctrl-C."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import typer
@@ -65,12 +65,26 @@ def work_off_with(
     def tell(line: str) -> None:
         console.print(line, highlight=False, markup=False)
 
+    with stoppable(results), hire(tell) as crew:
+        tell(f"{what}, {cells} cells, {crew.description}; results in {results}")
+        return _run_with_bar(make_plan, cells, crew, console)
+
+
+@contextmanager
+def stoppable(results: Path) -> Iterator[None]:
+    """Let Ctrl-C within the block end in a line on how to go on.
+
+    Raises:
+        typer.Exit: it was.
+    """
     try:
-        with hire(tell) as crew:
-            tell(f"{what}, {cells} cells, {crew.description}; results in {results}")
-            return _run_with_bar(make_plan, cells, crew, console)
+        yield
     except KeyboardInterrupt:
-        tell(f"stopped; what is done is kept in {results}: the same command goes on from there")
+        Console(stderr=True).print(
+            f"stopped; what is done is kept in {results}: the same command goes on from there",
+            highlight=False,
+            markup=False,
+        )
         raise typer.Exit(130) from None
 
 

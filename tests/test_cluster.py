@@ -3,6 +3,7 @@
 One cluster serves all tests of the file; the interrupted run starts a cluster of its own.
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -104,7 +105,9 @@ def cluster(address):
     """Connect this process to the machines."""
     from driftboard.suite.cluster import connected
 
-    with connected(address, None) as reached:
+    with pytest.MonkeyPatch.context() as patch, connected(address, None) as reached:
+        # A slow computer is no reason for one more line.
+        patch.setattr("driftboard.suite.cluster_crew.PATIENCE_SECONDS", math.inf)
         yield reached
 
 
@@ -246,16 +249,20 @@ def test_failures_leave_the_others_alone(cluster, ask, write, monkeypatch):
     monkeypatch.setattr(cluster_crew, "TRIES", 2)  # a new worker takes seconds
     raising = write("raising", 'raise RuntimeError("on purpose\\nsecond line")')
     deadly = write("deadly", KILL)
-    request = ask(deadly, raising, "sgd")
-    course = Course(cluster).run(request)
+    request = ask(deadly, raising, "sgd", "noop")
+    blocked = request.results / "records" / "tiny-digits" / "noop"  # as a full disk would
+    blocked.parent.mkdir(parents=True)
+    blocked.touch()
+    course = Course(cluster).run(request, workers=1)
     by_strategy = sorted(course.failures)
-    assert len(by_strategy) == 2
+    assert len(by_strategy) == 3
     assert by_strategy[0] == (
         f"tiny-digits / {deadly}: its worker was lost: its process ended, by a crash or for want "
         "of memory (2 times)"
     )
     assert by_strategy[1].startswith(f"tiny-digits / {raising}: strategy 'raising': ")
     assert "RuntimeError: on purpose" in by_strategy[1]
+    assert by_strategy[2].startswith("tiny-digits / noop: cannot write ")
     assert [line.endswith("; trying again") for line in course.told] == [True]
     assert sorted(contents(request.results)) == [
         f"records/tiny-digits/sgd/seed-{seed:04d}.json" for seed in range(SEEDS)
@@ -281,10 +288,12 @@ def test_cluster_without_a_usable_machine_is_one_line(cluster, ask, monkeypatch)
     from driftboard.suite import cluster_crew
 
     monkeypatch.setattr(cluster_crew, "versions", lambda: {"driftboard": "9.9", "torch": "0"})
+    monkeypatch.setattr(cluster_crew, "PATIENCE_SECONDS", -1.0)
     course = Course(cluster)
     with pytest.raises(DriftboardError, match="no worker of the Ray cluster is left; what is done"):
         course.run(ask("sgd"), workers=1)
-    (line,) = course.told
+    waiting, line = course.told
+    assert waiting == "waiting for a worker to start, or for a free CPU of the cluster"
     assert "is not used: it has driftboard 0.1.0 and not 9.9; install the same" in line
 
 

@@ -85,11 +85,20 @@ class ClusterWorker:
         try:
             with tempfile.TemporaryDirectory(prefix="driftboard-") as folder:
                 return list(_unpacked(job, files, Path(folder)).measure(on_step))
-        except (torch.AcceleratorError, OSError) as error:
-            # A CUDA context does not survive an error; a full disk is full for the next job too.
-            return Refusal(failure(job.label, error), of_worker=True)
         except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
-            return Refusal(failure(job.label, error), of_worker=False)
+            return Refusal(failure(job.label, error), _is_of_worker(error))
+
+
+def _is_of_worker(error: BaseException | None) -> bool:
+    """Say whether an error, or what it came from, would befall the worker's next job too.
+
+    A CUDA context does not survive an error, and a full disk stays full.
+    """
+    while error is not None:
+        if isinstance(error, torch.AcceleratorError | OSError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _fault(wanted: Conditions) -> str | None:

@@ -16,10 +16,11 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
+import torch
 from msgspec.structs import asdict
 from msgspec.structs import replace as changed
 
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.records import read_record, record_paths, write_record
 
 pytest.importorskip("ray")
@@ -181,8 +182,6 @@ def contents(results):
 
 def run_here(request):
     """Train everything in this process, as a worker process of this machine does."""
-    import torch
-
     from driftboard.suite.runner import plan
     from driftboard.suite.worker import prepare_process
 
@@ -429,10 +428,17 @@ def test_versions_leave_out_the_build(monkeypatch):
     assert cluster_worker.versions() == {"driftboard": "2.11.0", "torch": "2.11.0"}
 
 
+def because(error, cause):
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "of_worker", "words"),
     [
         (OSError(28, "No space left on device"), True, "No space left on device"),
+        (torch.AcceleratorError("an illegal memory access"), True, "an illegal memory access"),
+        (because(StrategyError("decide() raised"), torch.AcceleratorError("x")), True, "decide()"),
         (MemoryError(), False, "not enough memory"),
         (ValueError("a\nb"), False, "ValueError: a"),
         (DriftboardError("mend this"), False, "mend this"),

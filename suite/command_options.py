@@ -35,3 +35,20 @@ Workers = Annotated[
         "--workers", min=1, help="Worker processes.", show_default="one per CPU core, one for CUDA"
     ),
 ]
+Cluster = Annotated[
+    Literal["ray"] | None,
+    typer.Option(
+        "--cluster",
+        help="Train on a cluster's machines instead of in processes of this one; "
+        "needs driftboard[ray].",
+        show_default=False,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        help="HOST:PORT of the cluster, or 'auto' for the one that this machine belongs to.",
+        show_default="RAY_ADDRESS, else a cluster of this machine alone for the time of the run",
+    ),
+]

@@ -1,14 +1,18 @@
 """``driftboard run``: train what is missing and print the leaderboard."""
 
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from driftboard.suite.command_options import (
+    Cluster,
     DataFolder,
     Device,
+    RayAddress,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
@@ -50,6 +54,8 @@ def run(
     data: DataFolder = None,
     device: Device = "auto",
     workers: Workers = None,
+    cluster: Cluster = None,
+    ray_address: RayAddress = None,
     reference: Annotated[
         str, typer.Option(help="The strategy that the board compares the others with.")
     ] = "sgd",
@@ -58,22 +64,15 @@ def run(
 
     Stopped at any moment, the same command goes on and ends with the same records.
     """
-    from driftboard.suite.grid import claim_folder
-    from driftboard.suite.progress import work_off
-    from driftboard.suite.runner import plan
-
+    if ray_address is not None and cluster is None:
+        raise DriftboardError("--ray-address says where a cluster is; add --cluster ray to use it")
     request = _request(
         suite, sequence, sequence_file, strategy, seeds, tuning, out, data, device, reference
     )
-    claim_folder(out, request.purpose)
-    failures = work_off(
-        lambda: plan(request),
-        request.cell_count(),
-        f"{len(request.sequences)} sequences x {len(request.strategies)} strategies",
-        out,
-        request.device,
-        workers,
-    )
+    if cluster is None:
+        failures = _train_here(request, workers)
+    else:
+        failures = _train_on_ray(request, workers, ray_address)
     if failures:
         # Where a failed strategy leaves no record, there may be no board; the failure says why.
         with suppress(DriftboardError):
@@ -97,8 +96,9 @@ def _request(
     device: str,
     reference: str,
 ) -> "Request":
+    """Return what is asked for; whether there is such a device is not decided yet."""
     from driftboard.strategies.catalogue import BUILTIN
-    from driftboard.suite.grid import Request, resolve_device
+    from driftboard.suite.grid import Request
     from driftboard.suite.loading import load_sequences, load_strategy
     from driftboard.suite.sequences import choose_sequences
 
@@ -119,8 +119,49 @@ def _request(
         purpose="validation" if tuning else "test",
         results=results,
         data=data,
-        device=resolve_device(device),
+        device=device,
     )
+
+
+def _train_here(request: "Request", workers: int | None) -> list[str]:
+    """Train what is missing in processes of this machine; return a line for each failure."""
+    from driftboard.suite.grid import claim_folder, resolve_device
+    from driftboard.suite.progress import work_off
+    from driftboard.suite.runner import plan
+
+    request = replace(request, device=resolve_device(request.device))
+    claim_folder(request.results, request.purpose)
+    return work_off(
+        lambda: plan(request),
+        request.cell_count(),
+        _words(request),
+        request.results,
+        request.device,
+        workers,
+    )
+
+
+def _train_on_ray(request: "Request", workers: int | None, address: str | None) -> list[str]:
+    """Train what is missing on a Ray cluster; return a line for each failure."""
+    from driftboard.suite.cluster import connected
+    from driftboard.suite.grid import claim_folder
+    from driftboard.suite.progress import stoppable, work_off_with
+    from driftboard.suite.runner import plan
+
+    with stoppable(request.results), connected(address, workers) as cluster:
+        request = replace(request, device=cluster.resolve_device(request.device))
+        claim_folder(request.results, request.purpose)
+        return work_off_with(
+            partial(cluster.workers, request, workers),
+            lambda: plan(request),
+            request.cell_count(),
+            _words(request),
+            request.results,
+        )
+
+
+def _words(request: "Request") -> str:
+    return f"{len(request.sequences)} sequences x {len(request.strategies)} strategies"
 
 
 def _show_board(results: Path, reference: str) -> None:

@@ -1,6 +1,7 @@
-"""What all long commands share: worker processes, a progress bar, and a stop by Ctrl-C."""
+"""What all long commands share: workers, a progress bar, and a stop by Ctrl-C."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import typer
@@ -10,13 +11,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from driftboard.suite.errors import one_line
 from driftboard.suite.grid import Request, claim_folder
 from driftboard.suite.runner import (
+    Crew,
     Planned,
-    Workers,
     plan,
     run_jobs,
     worker_count,
     worker_processes,
 )
+
+Tell = Callable[[str], None]
+"""Prints a line, above the progress bar where there is one."""
 
 
 def work_off(
@@ -40,19 +44,46 @@ def work_off(
     Raises:
         typer.Exit: stopped by Ctrl-C; a line has said how to go on.
     """
-    console = Console(stderr=True)
     count = worker_count(device, workers)
-    console.print(
-        f"{what}, {cells} cells, on {device} with {count} worker(s); results in {results}",
-        highlight=False,
-    )
+    return work_off_with(lambda _: worker_processes(count, device), make_plan, cells, what, results)
+
+
+def work_off_with(
+    hire: Callable[[Tell], AbstractContextManager[Crew]],
+    make_plan: Callable[[], list[Planned]],
+    cells: int,
+    what: str,
+    results: Path,
+) -> list[str]:
+    """Do what ``work_off`` does with any workers; ``hire`` starts them, and they end with it.
+
+    Raises:
+        typer.Exit: stopped by Ctrl-C; a line has said how to go on.
+    """
+    console = Console(stderr=True)
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, markup=False)
+
+    with stoppable(results), hire(tell) as crew:
+        tell(f"{what}, {cells} cells, {crew.description}; results in {results}")
+        return _run_with_bar(make_plan, cells, crew, console)
+
+
+@contextmanager
+def stoppable(results: Path) -> Iterator[None]:
+    """Let Ctrl-C within the block end in a line on how to go on.
+
+    Raises:
+        typer.Exit: it was.
+    """
     try:
-        with worker_processes(count, device) as processes:
-            return _run_with_bar(make_plan, cells, processes, console)
+        yield
     except KeyboardInterrupt:
-        console.print(
+        Console(stderr=True).print(
             f"stopped; what is done is kept in {results}: the same command goes on from there",
             highlight=False,
+            markup=False,
         )
         raise typer.Exit(130) from None
 
@@ -85,7 +116,7 @@ def train_all(request: Request, what: str, workers: int | None) -> None:
 
 
 def _run_with_bar(
-    make_plan: Callable[[], list[Planned]], cells: int, processes: Workers, console: Console
+    make_plan: Callable[[], list[Planned]], cells: int, crew: Crew, console: Console
 ) -> list[str]:
     with Progress(
         TextColumn("{task.percentage:>3.0f}%"),
@@ -95,6 +126,7 @@ def _run_with_bar(
         TimeRemainingColumn(elapsed_when_finished=False),
         TextColumn("{task.description}"),
         console=console,
+        redirect_stdout=False,
     ) as bar:
         line = bar.add_task("making the task splits", total=None)
         planned = make_plan()
@@ -105,6 +137,6 @@ def _run_with_bar(
         def progress(done: float, total: float, label: str) -> None:
             bar.update(line, completed=done, total=total, description=label)
 
-        failures = run_jobs(planned, processes, progress)
+        failures = run_jobs(planned, crew, progress)
         bar.update(line, description="done", completed=1, total=1)
     return failures

@@ -1,4 +1,8 @@
-"""The runner: worker processes that take a run's jobs, with progress, interruption, failures."""
+"""The runner: workers that take a run's jobs, with progress, interruption and failures.
+
+Who the workers are does not matter to it: processes of this machine, which are here, or those of
+a cluster (``cluster.py``).
+"""
 
 import multiprocessing
 import os
@@ -6,7 +10,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +72,28 @@ class Step:
     work: float
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A job that failed, in one line; the others are not affected."""
+
+    line: str
+
+
+class Crew(Protocol):
+    """The workers of a run, wherever they are."""
+
+    @property
+    def description(self) -> str:
+        """Where they train and how many they are, in words."""
+
+    def run(self, planned: list[Planned]) -> Iterator[Step | Failure]:
+        """Run all jobs, about in their order, and yield what happens until all are through.
+
+        Raises:
+            DriftboardError: there is nobody left to go on; what is done is kept.
+        """
+
+
 def plan(request: Request) -> list[Planned]:
     """Return the jobs of all sequences, in order; makes the splits that are not cached yet.
 
@@ -126,7 +152,7 @@ def worker_processes(count: int, device: str) -> Iterator["Workers"]:
                 executor.submit(os.getpid)  # a process starts, and imports, when it gets work
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        yield Workers(executor, messages)
+        yield Workers(executor, messages, f"on {device} with {count} worker(s)")
     except BaseException:
         for process in multiprocessing.active_children():
             process.terminate()  # a record is written whole or not at all
@@ -136,45 +162,63 @@ def worker_processes(count: int, device: str) -> Iterator["Workers"]:
 
 
 class Workers:
-    """The worker processes of one run."""
+    """The worker processes of one run on this machine: a crew."""
 
-    def __init__(self, executor: ProcessPoolExecutor, messages: "SimpleQueue[Step]") -> None:
+    def __init__(
+        self, executor: ProcessPoolExecutor, messages: "SimpleQueue[Step]", description: str
+    ) -> None:
         self._executor = executor
         self._messages = messages
+        self.description = description
 
-    def submit(self, item: Planned) -> "Future[str | None]":
-        """Hand a job to the next free process; the result is None or a line on what failed."""
-        return self._executor.submit(_execute, item)
+    def run(self, planned: list[Planned]) -> Iterator[Step | Failure]:
+        """Hand the jobs to the processes and yield what happens.
 
-    def news(self) -> Iterator[Step]:
-        """Yield the messages that have come in since the last call."""
-        while not self._messages.empty():
-            yield self._messages.get()
+        Raises:
+            DriftboardError: a worker process died.
+        """
+        try:
+            pending = {self._executor.submit(_execute, item) for item in planned}
+            while pending:
+                ready, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+                while not self._messages.empty():
+                    yield self._messages.get()
+                lines = [future.result() for future in ready]
+                yield from (Failure(line) for line in lines if line is not None)
+        except BrokenProcessPool as error:
+            raise DriftboardError(
+                "a worker process died, most likely for want of memory; what is done is kept: "
+                "run the same command again with fewer --workers"
+            ) from error
 
 
-def run_jobs(planned: list[Planned], workers: Workers, progress: Progress) -> list[str]:
+def run_jobs(planned: list[Planned], crew: Crew, progress: Progress) -> list[str]:
     """Run all jobs and return one line for each that failed; the others are not affected.
 
     Raises:
-        DriftboardError: a worker process died.
+        DriftboardError: there is no worker left.
     """
     failures = []
     total = sum(item.work for item in planned)
     done = 0.0
-    try:
-        pending = {workers.submit(item) for item in planned}
-        while pending:
-            ready, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            for step in workers.news():
-                done += step.work
-                progress(done, total, step.label)
-            failures += [line for future in ready if (line := future.result()) is not None]
-    except BrokenProcessPool as error:
-        raise DriftboardError(
-            "a worker process died, most likely for want of memory; what is done is kept: "
-            "run the same command again with fewer --workers"
-        ) from error
+    for news in crew.run(planned):
+        if isinstance(news, Failure):
+            failures.append(news.line)
+        else:
+            done += news.work
+            progress(done, total, news.label)
     return failures
+
+
+def failure(label: str, error: Exception) -> str:
+    """Return the line that tells why a job failed."""
+    if isinstance(error, DriftboardError):
+        return f"{label}: {error}"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return f"{label}: not enough memory; use fewer --workers or a device with more"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = "".join(traceback.format_exception_only(error)).strip()
+    return f"{label}: {what} ({Path(place.filename).name}, line {place.lineno})"
 
 
 # What follows runs in the worker processes. A process pool hands an initializer's result to no
@@ -202,12 +246,6 @@ def _execute(item: Planned) -> str | None:
     share = item.work / item.job.steps
     try:
         item.job.execute(lambda: _parent[0].put(Step(label, share)))
-    except DriftboardError as error:
-        return f"{label}: {error}"
-    except (MemoryError, torch.OutOfMemoryError):
-        return f"{label}: not enough memory; use fewer --workers or a device with more"
     except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        what = "".join(traceback.format_exception_only(error)).strip()
-        return f"{label}: {what} ({Path(place.filename).name}, line {place.lineno})"
+        return failure(label, error)
     return None

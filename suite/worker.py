@@ -6,7 +6,7 @@ A job names everything and carries nothing, so it is small and any process can r
 import os
 import platform
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from driftboard.suite.loading import LoadedStrategy, load_sequences, load_strate
 from driftboard.suite.preparation import Prepared, Setting, prepare
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
+    AnyRecord,
     Cost,
     Environment,
     PlanStamp,
@@ -52,12 +53,24 @@ class Job:
         return f"{self.sequence} / {self.strategy}"
 
     def execute(self, on_step: Callable[[], None]) -> None:
-        """Train and write."""
-        train(self, on_step)
+        """Train and write the records that are not there yet."""
+        keep(self.results, self.measure(on_step))
+
+    def measure(self, on_step: Callable[[], None]) -> list[Record]:
+        """Train and return the records of all seeds."""
+        return train(self, on_step)
 
 
-def train(job: Job, on_step: Callable[[], None]) -> None:
-    """Run a job and write the records that are not there yet.
+def keep(results: Path, records: Iterable[AnyRecord]) -> None:
+    """Write the records that are not there yet."""
+    for record in records:
+        place = record.sequence.name, record.strategy.name, record.seed
+        if not cell_path(results, *place).exists():
+            write_record(results, record)
+
+
+def train(job: Job, on_step: Callable[[], None]) -> list[Record]:
+    """Run a job and return the record of every seed; nothing is written.
 
     A cohort is always trained whole, also where some of its records exist: how learners are
     stacked may change the last bits of a result, so a resumed run repeats the same stack.
@@ -82,10 +95,10 @@ def train(job: Job, on_step: Callable[[], None]) -> None:
         lane=lane,
         cohort=job.seeds,
     )
-    for position, seed in enumerate(job.seeds):
-        if not cell_path(job.results, sequence.name, loaded.stamp.name, seed).exists():
-            record = _record(job, loaded, sequence, prepared, outcome, environment, position)
-            write_record(job.results, record)
+    return [
+        _record(job, loaded, sequence, prepared, outcome, environment, position)
+        for position in range(len(job.seeds))
+    ]
 
 
 def _record(

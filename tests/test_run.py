@@ -420,7 +420,7 @@ def run_here(bench, monkeypatch, capfd):
     @contextmanager
     def one_thread(count, device):
         with ThreadPoolExecutor(count) as executor:
-            yield runner.Workers(executor, messages)
+            yield runner.Workers(executor, messages, "here")
 
     monkeypatch.setattr(progress, "worker_processes", one_thread)
 

@@ -92,26 +92,23 @@ def test_a_strategy_cannot_have_a_field_called_rate(tmp_path):
 
 
 def trained(tmp_path, rate, specification):
-    from driftboard.suite.worker import Job, train
+    from driftboard.suite.worker import Job
 
     tmp_path.mkdir()
     (tmp_path / "own.py").write_text(OWN.format(rate=rate))
     run_seeds = PROTOCOL.seeds_of("own")
-    train(
-        Job(
-            sequence="tiny",
-            sequence_files=(tmp_path / "own.py",),
-            strategy=specification,
-            seeds=(0, 1),
-            run_seeds=run_seeds,
-            purpose="test",
-            data=None,
-            results=tmp_path / "out",
-            device="cpu",
-            steps=2,
-        ),
-        lambda: None,
-    )
+    Job(
+        sequence="tiny",
+        sequence_files=(tmp_path / "own.py",),
+        strategy=specification,
+        seeds=(0, 1),
+        run_seeds=run_seeds,
+        purpose="test",
+        data=None,
+        results=tmp_path / "out",
+        device="cpu",
+        steps=2,
+    ).execute(lambda: None)
     return [read_record(path) for path in record_paths(tmp_path / "out")]
 
 

@@ -23,12 +23,10 @@ from driftboard.suite.records import (
     LossRecord,
     PlanStamp,
     SequenceStamp,
-    cell_path,
-    write_record,
 )
 from driftboard.suite.sequences import Sequence
 from driftboard.suite.splits import Purpose
-from driftboard.suite.worker import device_name, peak_memory
+from driftboard.suite.worker import device_name, keep, peak_memory
 
 TITLE = "Linear regression"
 
@@ -52,15 +50,18 @@ class LinearJob:
 
     def execute(self, on_step: Callable[[], None]) -> None:
         """Train and write the records that are not there yet."""
+        keep(self.results, self.measure(on_step))
+
+    def measure(self, on_step: Callable[[], None]) -> list[LossRecord]:
+        """Train and return the records of all seeds."""
         loaded = load_strategy(self.strategy)
         began = time.perf_counter()
         outcome = measure(self.sequence.name, self.setting, loaded, self.seeds)
         seconds = time.perf_counter() - began
-        for position, seed in enumerate(self.seeds):
-            path = cell_path(self.results, self.sequence.name, loaded.stamp.name, seed)
-            if not path.exists():
-                write_record(self.results, _record(self, loaded, outcome, position, seconds))
         on_step()
+        return [
+            _record(self, loaded, outcome, position, seconds) for position in range(len(self.seeds))
+        ]
 
 
 def measure(

@@ -1,0 +1,191 @@
+"""A run on a Ray cluster: its jobs are handed out, taken back, and given to others if need be."""
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from driftboard.suite.cluster_mailbox import Mailbox
+from driftboard.suite.cluster_staff import RESOURCES, TRIES, Seat, Staff, cause_of, room_for
+from driftboard.suite.cluster_worker import (
+    CellJob,
+    Conditions,
+    Files,
+    Refusal,
+    files_of,
+    fingerprints,
+    versions,
+)
+from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.grid import Request
+from driftboard.suite.linear.setting import LinearSetting
+from driftboard.suite.progress import Tell
+from driftboard.suite.records import AnyRecord
+from driftboard.suite.runner import POLL_SECONDS, Failure, Planned, Step
+from driftboard.suite.worker import Job, keep
+
+PATIENCE_SECONDS = 15.0
+"""How long no worker may be there before a line says what the run waits for."""
+
+HOW_TO_GO_ON = "what is done is kept: run the same command again"
+
+
+@dataclass(eq=False)
+class _Errand:
+    """A job on its way."""
+
+    number: int
+    job: CellJob
+    work: float
+    files: Files
+    tries: int = 0
+    steps: int = 0  # of the try that has come furthest
+
+    def advance(self, steps: int) -> Iterator[Step]:
+        """Yield what is new once ``steps`` are done; a second try starts over, progress not."""
+        if steps > self.steps:
+            yield Step(self.job.label, self.work * (steps - self.steps) / self.job.steps)
+            self.steps = steps
+
+
+class ClusterCrew:
+    """The workers of one run on a cluster: a crew. They start, and import torch, at once."""
+
+    def __init__(self, ray: ModuleType, request: Request, count: int, tell: Tell) -> None:
+        self._ray = ray
+        self._request = request
+        self._tell = tell
+        self._data = request.data and request.data.absolute()
+        self._mailbox = ray.remote(num_cpus=0, max_restarts=-1)(Mailbox).remote()
+        self._news: Any = None  # what the mailbox has been asked for
+        self._staff = Staff(ray, request.device, self._mailbox, count, tell)
+        self._busy: dict[Any, tuple[Seat, _Errand]] = {}
+        self._under_way: dict[int, _Errand] = {}
+        self._numbers = itertools.count()
+        machines = sum(node["Alive"] for node in ray.nodes())
+        self.description = (
+            f"on {request.device} with {count} worker(s) of a Ray cluster of {machines} machine(s)"
+        )
+
+    def examine(self) -> None:
+        """Let the workers see whether their machines have what this one has.
+
+        Raises:
+            DataError: a data set is missing or broken here.
+        """
+        sequences = self._request.sequences
+        sources = {s.source for s in sequences if not isinstance(s.scenario, LinearSetting)}
+        digests = fingerprints(self._data, sorted(sources))
+        self._staff.examine(Conditions(self._request.device, versions(), self._data, digests))
+
+    def end(self) -> None:
+        """End all workers, at work or not."""
+        self._staff.end()
+        self._ray.kill(self._mailbox)
+
+    def run(self, planned: list[Planned]) -> Iterator[Step | Failure]:
+        """Hand the jobs out, one to a worker, write what comes back, and yield what happens.
+
+        A job whose worker is lost is given to another, ``TRIES`` times in all.
+
+        Raises:
+            DriftboardError: no worker is left, or a user's file is missing here.
+        """
+        waiting = deque(self._errand(item) for item in planned)
+        idle_since = time.monotonic()
+        while waiting or self._busy:
+            while waiting and self._staff.idle:
+                self._hand_out(self._staff.idle.popleft(), waiting.popleft())
+            if self._busy:
+                idle_since = time.monotonic()
+            elif not self._staff.starting:
+                raise DriftboardError(f"no worker of the Ray cluster is left; {HOW_TO_GO_ON}")
+            elif time.monotonic() - idle_since > PATIENCE_SECONDS:
+                self._explain_waiting()
+            ready, _ = self._ray.wait([*self._staff.starting, *self._busy], timeout=POLL_SECONDS)
+            yield from self._reports()
+            for reply in ready:
+                if reply in self._staff.starting:
+                    self._staff.welcome(reply)
+                else:
+                    yield from self._take_back(reply, waiting)
+
+    def _errand(self, item: Planned) -> _Errand:
+        job = item.job
+        if not isinstance(job, CellJob):
+            raise TypeError(f"{type(job).__name__} cannot be sent to a cluster")
+        if isinstance(job, Job):
+            job = replace(job, data=self._data)
+        files = {path: _content(path) for path in files_of(job)}
+        return _Errand(next(self._numbers), job, item.work, files)
+
+    def _hand_out(self, seat: Seat, errand: _Errand) -> None:
+        errand.tries += 1
+        reply = seat.actor.measure.remote(errand.number, errand.job, errand.files)
+        self._busy[reply] = seat, errand
+        self._under_way[errand.number] = errand
+
+    def _take_back(self, reply: Any, waiting: deque[_Errand]) -> Iterator[Step | Failure]:
+        """Deal with the end of a try."""
+        seat, errand = self._busy.pop(reply)
+        del self._under_way[errand.number]
+        try:
+            result: list[AnyRecord] | Refusal = self._ray.get(reply)
+        except self._ray.exceptions.RayError as error:
+            result = Refusal(f"{errand.job.label}: its worker was lost: {cause_of(error)}", True)
+        if isinstance(result, Refusal) and result.of_worker:
+            self._staff.replace(seat)
+            if errand.tries < TRIES:
+                self._tell(one_line(f"{result.reason}; trying again"))
+                waiting.appendleft(errand)
+                return
+            result = Refusal(f"{result.reason} ({TRIES} times)", True)
+        else:
+            self._staff.idle.append(seat)
+        yield from errand.advance(errand.job.steps)
+        if isinstance(result, Refusal):
+            yield Failure(result.reason)
+            return
+        try:
+            keep(errand.job.results, result)
+        except DriftboardError as error:
+            yield Failure(f"{errand.job.label}: {error}")
+
+    def _reports(self) -> Iterator[Step]:
+        """Yield the steps that the workers have told the mailbox of."""
+        if self._news is None:
+            self._news = self._mailbox.take.remote()
+        if not self._ray.wait([self._news], timeout=0)[0]:
+            return
+        news, self._news = self._news, None
+        try:
+            reports = self._ray.get(news)
+        except self._ray.exceptions.RayError:  # it starts anew; only reports are lost
+            return
+        for number, steps in reports:
+            if number in self._under_way:
+                yield from self._under_way[number].advance(steps)
+
+    def _explain_waiting(self) -> None:
+        """Say once that there is no worker yet.
+
+        Raises:
+            DriftboardError: there will be none.
+        """
+        resource = RESOURCES[self._request.device]
+        if not room_for(self._ray, self._request.device):
+            raise DriftboardError(f"the Ray cluster has no {resource} left; {HOW_TO_GO_ON}")
+        self._staff.tell_once(
+            f"waiting for a worker to start, or for a free {resource} of the cluster"
+        )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DriftboardError(f"cannot read {path}: {error.strerror or error}") from error

@@ -1,0 +1,144 @@
+"""What runs on the machines of a cluster: a worker, which trains cohorts and returns the records.
+
+It writes no results: the driver does, so neither a shared file system nor equal clocks are
+needed. A job names the strategy's file of the driver's machine, so the files come along.
+"""
+
+import socket
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from driftboard.suite.data import load_pool
+from driftboard.suite.errors import DataError
+from driftboard.suite.linear.job import LinearJob
+from driftboard.suite.records import AnyRecord
+from driftboard.suite.runner import failure
+from driftboard.suite.worker import Job, prepare_process
+
+CellJob = Job | LinearJob
+Files = dict[Path, bytes]
+"""The users' files that a job needs, by the path under which it names them."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a worker has to find on its machine, so that its records are those of any other."""
+
+    device: str
+    versions: dict[str, str]  # by the name of the package
+    data: Path | None
+    fingerprints: dict[str, str]  # by the name of the data set
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no record.
+
+    ``of_worker`` says that the worker is to blame, not the job, so another one may try.
+    """
+
+    reason: str
+    of_worker: bool
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide a record, without what tells builds of one apart."""
+    return {name: version(name).partition("+")[0] for name in ("driftboard", "torch")}
+
+
+def fingerprints(data: Path | None, sources: Iterable[str]) -> dict[str, str]:
+    """Return the digests of data sets on this machine.
+
+    Raises:
+        DataError: one is missing or broken.
+    """
+    return {source: load_pool(source, data).fingerprint for source in sources}
+
+
+class ClusterWorker:
+    """A worker process of the cluster; ``mailbox`` is the handle of a ``Mailbox``."""
+
+    def __init__(self, device: str, mailbox: Any) -> None:
+        prepare_process(device)
+        self._mailbox = mailbox
+
+    def fault(self, wanted: Conditions) -> str | None:
+        """Return a line on what is wrong with this machine, if anything is."""
+        found = _fault(wanted)
+        return found and f"{socket.gethostname()} is not used: {found}"
+
+    def measure(self, number: int, job: CellJob, files: Files) -> list[AnyRecord] | Refusal:
+        """Train a cohort and return its records, or say in one line why there are none."""
+        done = 0
+
+        def on_step() -> None:
+            nonlocal done
+            done += 1
+            self._mailbox.put.remote((number, done))
+
+        try:
+            with tempfile.TemporaryDirectory(prefix="driftboard-") as folder:
+                return list(_unpacked(job, files, Path(folder)).measure(on_step))
+        except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
+            return Refusal(failure(job.label, error), _is_of_worker(error))
+
+
+def _is_of_worker(error: BaseException | None) -> bool:
+    """Say whether an error, or what it came from, would befall the worker's next job too.
+
+    A CUDA context does not survive an error, and a full disk stays full.
+    """
+    while error is not None:
+        if isinstance(error, torch.AcceleratorError | OSError):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _fault(wanted: Conditions) -> str | None:
+    if wanted.device == "cuda" and not torch.cuda.is_available():
+        return "torch finds no CUDA GPU there; mend the driver, or install torch with CUDA"
+    for name, there in versions().items():
+        if there != wanted.versions[name]:
+            return f"it has {name} {there} and not {wanted.versions[name]}; install the same"
+    try:
+        found = fingerprints(wanted.data, wanted.fingerprints)
+    except DataError as error:
+        return f"{error} (each machine needs the data folder, under the same path)"
+    for source, fingerprint in wanted.fingerprints.items():
+        if found[source] != fingerprint:
+            return f"its files of {source} differ from those here; copy the data folder there"
+    return None
+
+
+def files_of(job: CellJob) -> list[Path]:
+    """Return the paths of the users' files that a job names."""
+    base = job.strategy.split(",")[0]
+    own = [Path(base.partition(":")[0])] if ".py" in base else []
+    return [*own, *(job.sequence_files if isinstance(job, Job) else ())]
+
+
+def _unpacked(job: CellJob, files: Files, folder: Path) -> CellJob:
+    """Write the files below ``folder`` and return the job that names them there.
+
+    Each keeps its own name, which messages mention.
+    """
+    places = {}
+    for number, path in enumerate(files_of(job)):
+        place = folder / str(number) / path.name
+        place.parent.mkdir()
+        place.write_bytes(files[path])
+        places[path] = place
+    base, comma, settings = job.strategy.partition(",")
+    file, colon, name = base.partition(":")
+    strategy = f"{places.get(Path(file), file)}{colon}{name}{comma}{settings}"
+    if isinstance(job, LinearJob):
+        return replace(job, strategy=strategy)
+    sequences = tuple(places[path] for path in job.sequence_files)
+    return replace(job, strategy=strategy, sequence_files=sequences)

@@ -143,7 +143,7 @@ def _train_here(request: "Request", workers: int | None) -> list[str]:
 
 def _train_on_ray(request: "Request", workers: int | None, address: str | None) -> list[str]:
     """Train what is missing on a Ray cluster; return a line for each failure."""
-    from driftboard.suite.cluster import connected
+    from driftboard.suite.cluster.connection import connected
     from driftboard.suite.grid import claim_folder
     from driftboard.suite.progress import stoppable, work_off_with
     from driftboard.suite.runner import plan

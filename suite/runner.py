@@ -1,7 +1,7 @@
 """The runner: workers that take a run's jobs, with progress, interruption and failures.
 
 Who the workers are does not matter to it: processes of this machine, which are here, or those of
-a cluster (``cluster.py``).
+a cluster (``cluster/``).
 """
 
 import multiprocessing

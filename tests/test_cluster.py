@@ -104,11 +104,11 @@ def address(environment):
 @pytest.fixture(scope="module")
 def cluster(address):
     """Connect this process to the machines."""
-    from driftboard.suite.cluster import connected
+    from driftboard.suite.cluster.connection import connected
 
     with pytest.MonkeyPatch.context() as patch, connected(address, None) as reached:
         # A slow computer is no reason for one more line.
-        patch.setattr("driftboard.suite.cluster_crew.PATIENCE_SECONDS", math.inf)
+        patch.setattr("driftboard.suite.cluster.crew.PATIENCE_SECONDS", math.inf)
         yield reached
 
 
@@ -199,7 +199,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(
     cluster, ask, write, environment, tmp_path, monkeypatch
 ):
     """The records are those of a local run, and what was there already is not touched."""
-    from driftboard.suite import cluster_crew
+    from driftboard.suite.cluster import crew as cluster_crew
 
     mark = environment / "has-been-killed"
     mark.touch()
@@ -243,7 +243,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(
 
 
 def test_failures_leave_the_others_alone(cluster, ask, write, monkeypatch):
-    from driftboard.suite import cluster_crew
+    from driftboard.suite.cluster import crew as cluster_crew
 
     monkeypatch.setattr(cluster_crew, "TRIES", 2)  # a new worker takes seconds
     raising = write("raising", 'raise RuntimeError("on purpose\\nsecond line")')
@@ -284,7 +284,7 @@ def test_machine_without_the_data_is_told_and_not_used(cluster, ask, write, tmp_
 
 
 def test_cluster_without_a_usable_machine_is_one_line(cluster, ask, monkeypatch):
-    from driftboard.suite import cluster_crew
+    from driftboard.suite.cluster import crew as cluster_crew
 
     monkeypatch.setattr(cluster_crew, "versions", lambda: {"driftboard": "9.9", "torch": "0"})
     monkeypatch.setattr(cluster_crew, "PATIENCE_SECONDS", -1.0)
@@ -391,7 +391,7 @@ def test_without_ray_a_line_says_how_to_get_it(call, tmp_path, monkeypatch):
     )
     assert code == 1
     assert errors == (
-        "driftboard: --cluster ray needs Ray; install it with: pip install 'driftboard[ray]'\n"
+        "driftboard: --cluster ray needs Ray; install it with: pip install 'ray>=2.60'\n"
     )
     assert not (tmp_path / "out").exists()
 
@@ -401,7 +401,7 @@ def test_without_ray_a_line_says_how_to_get_it(call, tmp_path, monkeypatch):
 
 @pytest.fixture
 def worker(monkeypatch):
-    from driftboard.suite import cluster_worker
+    from driftboard.suite.cluster import worker as cluster_worker
 
     monkeypatch.setattr(cluster_worker, "prepare_process", lambda device: None)
     mailbox = SimpleNamespace(put=SimpleNamespace(remote=lambda report: None))
@@ -409,7 +409,7 @@ def worker(monkeypatch):
 
 
 def test_worker_examines_its_machine(worker, environment, monkeypatch):
-    from driftboard.suite.cluster_worker import Conditions, fingerprints, versions
+    from driftboard.suite.cluster.worker import Conditions, fingerprints, versions
 
     good = Conditions("cpu", versions(), None, fingerprints(None, ["digits", "folder:leaves"]))
     assert worker.fault(good) is None
@@ -422,7 +422,7 @@ def test_worker_examines_its_machine(worker, environment, monkeypatch):
 
 
 def test_versions_leave_out_the_build(monkeypatch):
-    from driftboard.suite import cluster_worker
+    from driftboard.suite.cluster import worker as cluster_worker
 
     monkeypatch.setattr(cluster_worker, "version", lambda name: "2.11.0+cu128")
     assert cluster_worker.versions() == {"driftboard": "2.11.0", "torch": "2.11.0"}
@@ -445,8 +445,8 @@ def because(error, cause):
     ],
 )
 def test_worker_says_whose_fault_it_was(worker, ask, monkeypatch, error, of_worker, words):
-    from driftboard.suite import cluster_worker
-    from driftboard.suite.cluster_worker import Refusal
+    from driftboard.suite.cluster import worker as cluster_worker
+    from driftboard.suite.cluster.worker import Refusal
     from driftboard.suite.runner import plan
 
     def broken(job, files, folder):
@@ -464,7 +464,7 @@ def test_worker_says_whose_fault_it_was(worker, ask, monkeypatch, error, of_work
 @pytest.mark.parametrize("settings", ["", ":Mine", ",turn=2", ":Mine,turn=2,rate=0.5"])
 def test_users_files_come_along(worker, ask, write, monkeypatch, settings):
     """A job finds its strategy and its sequence where neither lies under its own path."""
-    from driftboard.suite.cluster_worker import files_of
+    from driftboard.suite.cluster.worker import files_of
     from driftboard.suite.runner import plan
 
     own = Path(write("travelling", "pass"))

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from driftboard.suite.cluster_crew import ClusterCrew
-from driftboard.suite.cluster_staff import room_for
+from driftboard.suite.cluster.crew import ClusterCrew
+from driftboard.suite.cluster.staff import room_for
 from driftboard.suite.errors import DriftboardError, one_line
 from driftboard.suite.grid import Request
 from driftboard.suite.progress import Tell
@@ -33,7 +33,7 @@ def import_ray() -> ModuleType:
         import ray
     except ImportError as error:
         raise DriftboardError(
-            "--cluster ray needs Ray; install it with: pip install 'driftboard[ray]'"
+            "--cluster ray needs Ray; install it with: pip install 'ray>=2.60'"
         ) from error
     module: ModuleType = ray
     return module

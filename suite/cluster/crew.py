@@ -9,9 +9,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from driftboard.suite.cluster_mailbox import Mailbox
-from driftboard.suite.cluster_staff import RESOURCES, TRIES, Seat, Staff, cause_of, room_for
-from driftboard.suite.cluster_worker import (
+from driftboard.suite.cluster.mailbox import Mailbox
+from driftboard.suite.cluster.staff import RESOURCES, TRIES, Seat, Staff, cause_of, room_for
+from driftboard.suite.cluster.worker import (
     CellJob,
     Conditions,
     Files,

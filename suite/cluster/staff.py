@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from driftboard.suite.cluster_worker import ClusterWorker, Conditions
+from driftboard.suite.cluster.worker import ClusterWorker, Conditions
 from driftboard.suite.errors import one_line
 from driftboard.suite.progress import Tell
 

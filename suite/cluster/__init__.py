@@ -1,0 +1,1 @@
+"""A run on a Ray cluster: see README.md in this folder."""

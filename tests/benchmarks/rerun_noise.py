@@ -1,28 +1,30 @@
 """How often an honest re-run is blamed, and how far apart two honest runs of a cell lie.
 
-    python tests/benchmarks/rerun_noise.py --suite quick --strategy sgd --strategy ewc
+    python tests/benchmarks/rerun_noise.py --strategy sgd --strategy ewc
 
 trains the cells of a suite once as ``driftboard run`` does, and once more as each of ``MACHINES``
 would: with other vector instructions, other kernels, another number of threads, another lane,
 other learners beside it. Every re-run is then judged as ``driftboard verify --rerun`` judges it,
-one cell at a time. Every blame is a false alarm; the differences are the noise of same-seed runs,
-as far as one processor can play several.
+one cell at a time and all cells of a strategy together. Every blame is a false alarm; the
+differences are the noise of same-seed runs, as far as one processor can play several. Stopped,
+``--out`` goes on where it was.
 """
 
 import argparse
+import math
 import os
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from driftboard.leaderboard.statistics import clopper_pearson
-from driftboard.leaderboard.verification.rerun import compare, measured_noise, score
+from driftboard.leaderboard.verification.rerun import Noise, compare, noise_over_seeds, score
 from driftboard.suite import records
 
 Pair = tuple[records.AnyRecord, records.AnyRecord]
@@ -42,15 +44,16 @@ PLAIN_VECTORS = {"ATEN_CPU_CAPABILITY": "default"}  # SSE2 in torch's own kernel
 OLD_PRODUCTS = {"MKL_CBWR": "COMPATIBLE"}  # matrix products with SSE2 too
 OLD_CONVOLUTIONS = {"ONEDNN_MAX_CPU_ISA": "SSE41"}
 
+PATIENT = {"OMP_WAIT_POLICY": "passive"}  # threads that wait let others work
+
 MACHINES = {
     "the same again": Machine(),
-    "two threads": Machine(threads=2),
+    "old processor": Machine(PLAIN_VECTORS | OLD_PRODUCTS | OLD_CONVOLUTIONS),
     "plain vectors": Machine(PLAIN_VECTORS),
     "old products": Machine(OLD_PRODUCTS),
-    "old processor": Machine(PLAIN_VECTORS | OLD_PRODUCTS | OLD_CONVOLUTIONS),
     "stacks of two": Machine(cohort=2),
+    "two threads": Machine(PATIENT, threads=2),
     "solo lane": Machine(lane="solo", cohort=1),
-    "old, solo lane": Machine(PLAIN_VECTORS | OLD_PRODUCTS, lane="solo", cohort=1),
 }
 
 
@@ -94,7 +97,7 @@ def train_as(name: str, options: argparse.Namespace) -> None:
 
 def start(name: str, folder: Path, arguments: Sequence[str]) -> None:
     """Train all cells in a process of its own, below ``folder``."""
-    command = [sys.executable, __file__, *arguments, "--machine", name, "--out", str(folder)]
+    command = [sys.executable, __file__, *arguments, "--as", name, "--out", str(folder)]
     subprocess.run(command, env=os.environ | MACHINES[name].environment, check=True)
 
 
@@ -108,26 +111,56 @@ def pairs(before: Path, after: Path) -> list[Pair]:
 
 def report(name: str, found: Sequence[Pair]) -> None:
     """Print how re-runs were judged, and how their results differ."""
-    levels = Counter(compare([pair], noise=None)[0].level for pair in found)
     print(f"{name}: {len(found)} re-runs")
+    unequal = sum(_counts(one).tolist() != _counts(again).tolist() for one, again in found)
+    _print_share("other results", unequal, len(found))
+    submissions = _grouped(found, lambda one: one.strategy.name)
+    cells, whole = Counter[str](), Counter[str]()
+    ratios = []
+    for pairs in submissions.values():
+        own = _grouped(pairs, lambda one: one.sequence.name)
+        noise = {key: noise_over_seeds([one for one, _ in each]) for key, each in own.items()}
+        cells.update(compare([pair], noise)[0].level for pair in pairs)
+        whole[compare(pairs, noise)[0].level] += 1
+        ratios += [_ratio(pair, noise[pair[0].sequence.name]) for pair in pairs]
     for level in ("FAILED", "warning"):
-        share = clopper_pearson(levels[level], len(found))
-        print(
-            f"  {level:8} {levels[level]:4}  {100 * share.mean:5.1f} % "
-            f"[{100 * share.low:.1f}, {100 * share.high:.1f}]"
-        )
-    scores = [score(one) - score(again) for one, again in found]
-    print(
-        f"  Avg.Acc  {measured_noise(scores).size:.5f} root mean square, "
-        f"{max(map(abs, scores)):.5f} at most"
-    )
-    counts = [np.abs(_counts(one) - _counts(again)).ravel() for one, again in found]
-    if counts[0].dtype.kind == "i":
-        print(f"  counts   off by {_spread(counts)} images")
-    norms = [_relative(one, again) for one, again in found]
-    print(f"  norms    off by {_spread(norms, '.1e')} of themselves")
+        _print_share(f"{level}, one cell", cells[level], len(found))
+        _print_share(f"{level}, all cells of a strategy", whole[level], len(submissions))
+    scores = np.array([score(one) - score(again) for one, again in found])
+    print(f"  score off by {_size(scores)}")
+    print(f"  in deviations over seeds {_size(np.array(ratios))}")
+    counts = np.concatenate([_off(one, again) for one, again in found])
+    print(f"  counts off by {_spread(counts)}")
+    norms = np.concatenate([_relative(one, again) for one, again in found])
+    print(f"  norms off by {_spread(norms)} of themselves")
     untrained = sum(_untrained(one) != _untrained(again) for one, again in found)
-    print(f"  untrained networks that answer otherwise: {untrained}")
+    print(f"  untrained networks that answer otherwise: {untrained}", flush=True)
+
+
+def _print_share(what: str, count: int, of: int) -> None:
+    share = clopper_pearson(count, of)
+    print(f"  {what}: {count} of {of} [{100 * share.low:.1f} %, {100 * share.high:.1f} %]")
+
+
+def _grouped(
+    found: Sequence[Pair], key: Callable[[records.AnyRecord], str]
+) -> dict[str, list[Pair]]:
+    groups: dict[str, list[Pair]] = {}
+    for pair in found:
+        groups.setdefault(key(pair[0]), []).append(pair)
+    return groups
+
+
+def _ratio(pair: Pair, noise: Noise | None) -> float:
+    """Return a difference of scores in units of their deviation over seeds."""
+    assert noise is not None  # a suite has several seeds
+    return (score(pair[0]) - score(pair[1])) / (noise.size / math.sqrt(2.0))
+
+
+def _size(values: np.ndarray) -> str:
+    return (
+        f"{np.sqrt(np.mean(values**2)):.4f} (root mean square), {np.abs(values).max():.4f} at most"
+    )
 
 
 def _counts(record: records.AnyRecord) -> np.ndarray:
@@ -140,6 +173,10 @@ def _untrained(record: records.AnyRecord) -> tuple[float, ...]:
     return record.losses_untrained
 
 
+def _off(one: records.AnyRecord, again: records.AnyRecord) -> np.ndarray:
+    return np.abs(_counts(one) - _counts(again)).ravel()
+
+
 def _relative(one: records.AnyRecord, again: records.AnyRecord) -> np.ndarray:
     """Return by how much norms of updates, solutions and drift differ, relative to the larger."""
     both = [
@@ -150,15 +187,14 @@ def _relative(one: records.AnyRecord, again: records.AnyRecord) -> np.ndarray:
     return np.abs(both[0] - both[1])[larger > 0] / larger[larger > 0]
 
 
-def _spread(values: Sequence[np.ndarray], form: str = ".0f") -> str:
-    flat = np.concatenate(values)
-    parts = np.quantile(flat, [0.5, 0.9, 0.99, 1.0], method="higher")
-    words = ", ".join(f"{part:{form}}" for part in parts)
-    return f"0 in {100 * np.mean(flat == 0):.0f} %, and {words} (50, 90, 99, 100 %)"
+def _spread(values: np.ndarray) -> str:
+    parts = np.quantile(values, [0.5, 0.9, 0.99, 1.0], method="higher")
+    words = ", ".join(f"{part:.2g}" for part in parts)
+    return f"0 in {100 * np.mean(values == 0):.0f} %, {words} (50, 90, 99, 100 %)"
 
 
 def main() -> None:
-    """Train, train again, and print a report for each machine and one for all others together."""
+    """Train, train again, and print a report for each machine and one for all together."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--suite", default="quick")
     parser.add_argument("--sequence", action="append")
@@ -166,10 +202,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, help="keep the records here")
-    parser.add_argument("--machine", choices=MACHINES, help=argparse.SUPPRESS)
+    parser.add_argument("--machine", action="append", choices=MACHINES, help="by default all")
+    parser.add_argument("--as", dest="playing", choices=MACHINES, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.machine:
-        train_as(options.machine, options)
+    if options.playing:
+        train_as(options.playing, options)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = options.out or Path(name)
@@ -177,13 +214,13 @@ def main() -> None:
         before = folder / "before"
         start("the same again", before, arguments)
         everything: list[Pair] = []
-        for machine in MACHINES:
-            after = folder / machine.replace(" ", "-").replace(",", "")
+        for machine in options.machine or MACHINES:
+            after = folder / machine.replace(" ", "-")
             start(machine, after, arguments)
             found = pairs(before, after)
             report(machine, found)
-            everything += found if machine != "the same again" else []
-        report("all but the first", everything)
+            everything += found
+        report("all", everything)
 
 
 if __name__ == "__main__":

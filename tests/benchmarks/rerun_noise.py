@@ -109,8 +109,8 @@ def pairs(before: Path, after: Path) -> list[Pair]:
     ]
 
 
-def report(name: str, found: Sequence[Pair]) -> None:
-    """Print how re-runs were judged, and how their results differ."""
+def report(name: str, found: Sequence[Pair]) -> Counter[str]:
+    """Print how re-runs were judged and how they differ; return how often each level was given."""
     print(f"{name}: {len(found)} re-runs")
     unequal = sum(_counts(one).tolist() != _counts(again).tolist() for one, again in found)
     _print_share("other results", unequal, len(found))
@@ -135,6 +135,7 @@ def report(name: str, found: Sequence[Pair]) -> None:
     print(f"  norms off by {_spread(norms)} of themselves")
     untrained = sum(_untrained(one) != _untrained(again) for one, again in found)
     print(f"  untrained networks that answer otherwise: {untrained}", flush=True)
+    return cells
 
 
 def _print_share(what: str, count: int, of: int) -> None:
@@ -194,7 +195,7 @@ def _spread(values: np.ndarray) -> str:
 
 
 def main() -> None:
-    """Train, train again, and print a report for each machine and one for all together."""
+    """Train, train again, and print a report for each machine and the blames of all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--suite", default="quick")
     parser.add_argument("--sequence", action="append")
@@ -213,14 +214,14 @@ def main() -> None:
         arguments = sys.argv[1:]
         before = folder / "before"
         start("the same again", before, arguments)
-        everything: list[Pair] = []
+        levels = Counter[str]()
         for machine in options.machine or MACHINES:
             after = folder / machine.replace(" ", "-")
             start(machine, after, arguments)
-            found = pairs(before, after)
-            report(machine, found)
-            everything += found
-        report("all", everything)
+            levels += report(machine, pairs(before, after))
+    print("all machines:")
+    for level in ("FAILED", "warning"):
+        _print_share(level, levels[level], levels.total())
 
 
 if __name__ == "__main__":

@@ -1261,6 +1261,14 @@ def test_noise_over_seeds_is_that_of_two_trainings(make_record, make_loss_record
     assert rerun.noise_over_seeds(losses) == rerun.Noise(pytest.approx(0.1 * 2**0.5), 2)
 
 
+def test_losses_as_large_as_numbers_go_end_in_a_finding(make_loss_record):
+    largest = [[1.7e308, 1.7e308], [1.7e308, 1.7e308]]
+    own = [make_loss_record(seed=seed, losses=largest) for seed in range(3)]
+    pairs = [(one, elsewhere(make_loss_record(seed=one.seed))) for one in own]
+    assert levels(pairs, rerun.noise_over_seeds(own))
+    assert "FAILED" in levels(pairs, rerun.Noise(1.0, 2))
+
+
 def test_linear_cells_are_compared_by_their_loss(make_loss_record):
     one = make_loss_record(losses=((0.5, 1.5), (0.75, 0.25)))
     assert rerun.score(one) == pytest.approx(0.5)

@@ -7,10 +7,10 @@ after the submission: without one, a submitter could word the title until the dr
 
 import hashlib
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy.special import stdtrit
 
 from driftboard.leaderboard.cells import matrix_of
@@ -65,7 +65,8 @@ def noise_over_seeds(own: Sequence[AnyRecord]) -> Noise | None:
     one_image = [
         1 / (min(record.test_sizes) * record.tasks) for record in own if isinstance(record, Record)
     ]
-    size = math.sqrt(2.0) * statistics.stdev(map(score, own))
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = math.sqrt(2.0) * float(np.std([score(record) for record in own], ddof=1))
     return Noise(max([size, *one_image]), len(own) - 1)
 
 
@@ -138,7 +139,7 @@ def _beyond_noise(apart: Sequence[_Apart], level: float) -> list[Finding]:
         findings.append(Finding("FAILED", "re-run", found, "submit what the runs gave"))
     noises = [one.noise for one in apart if one.noise is not None]
     every = Noise(math.hypot(*(one.size for one in noises)), min(one.freedom for one in noises))
-    total = math.fsum(one.difference for one in apart)
+    total = sum(one.difference for one in apart)
     if abs(total) > (limit := _limit(every, level)):
         mean, most = total / len(apart), limit / len(apart)
         found = f"{mean:+.4f} from the re-runs on average, more than {most:.4f}"
@@ -157,7 +158,8 @@ def _named(cells: Sequence[_Apart]) -> str:
 def score(record: AnyRecord) -> float:
     """Return what two runs of a cell are compared by: Avg.Acc, or the mean loss."""
     mean = average_loss if isinstance(record, LossRecord) else average_accuracy
-    return mean(matrix_of(record))
+    with np.errstate(over="ignore"):  # losses may be as large as numbers go
+        return mean(matrix_of(record))
 
 
 def _results(record: AnyRecord) -> tuple[object, ...]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftboard.leaderboard.command_options import PublishedSets, SkipBroken
+
 if TYPE_CHECKING:
     from driftboard.leaderboard.claim import Claim
 
@@ -62,16 +64,11 @@ def claim(
         list[Path] | None,
         typer.Argument(help="Results folders with records and, if any, grades."),
     ] = None,
-    published: Annotated[
-        list[str] | None,
-        typer.Option(help="Add published records; 'driftboard reproduce --list' names them."),
-    ] = None,
+    published: PublishedSets = None,
     out: Annotated[Path, typer.Option(help="The folder for claim.md, .csv, .svg and .png.")] = Path(
         "claim"
     ),
-    skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Leave out broken records and count them.")
-    ] = False,
+    skip_broken: SkipBroken = False,
 ) -> None:
     """Test on the records whether a small distance between tasks favours freezing."""
     from driftboard.leaderboard.claim_page import answer, left_out

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 
-import pandas as pd
-
 from driftboard.leaderboard.claim import Claim, Finding, Point
+from driftboard.leaderboard.csv_file import Value, csv_text
 from driftboard.leaderboard.statistics import Interval, PairedDifference
-from driftboard.leaderboard.text import csv_cell
 from driftboard.suite.distance import Estimate
 
 COLUMNS = (
@@ -26,18 +24,10 @@ COLUMNS = (
     "n",
 )
 
-Value = str | int | float | None
-
 
 def claim_csv(claim: Claim) -> str:
     """Return one row per difference on a sequence and per number of a fit, raw and unrounded."""
-    rows = [
-        [csv_cell(line.get(column)) for column in COLUMNS]
-        for finding in claim.findings
-        for line in _lines(finding)
-    ]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    return csv_text(COLUMNS, (line for finding in claim.findings for line in _lines(finding)))
 
 
 def _lines(finding: Finding) -> Iterator[dict[str, Value]]:

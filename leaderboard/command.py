@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftboard.leaderboard.command_options import PublishedSets, SkipBroken
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -150,19 +152,14 @@ def leaderboard(
         list[Path] | None,
         typer.Argument(help="Results folders, as 'driftboard run' fills them."),
     ] = None,
-    published: Annotated[
-        list[str] | None,
-        typer.Option(help="Add published records; 'driftboard reproduce --list' names them."),
-    ] = None,
+    published: PublishedSets = None,
     out: Annotated[Path, typer.Option(help="The folder for the tables, page and figures.")] = Path(
         "board"
     ),
     reference: Annotated[
         str, typer.Option(help="The strategy that the others are compared with.")
     ] = "sgd",
-    skip_broken: Annotated[
-        bool, typer.Option("--skip-broken", help="Leave out broken records and count them.")
-    ] = False,
+    skip_broken: SkipBroken = False,
     formats: Annotated[
         list[Format] | None,
         typer.Option("--format", help="What to write; repeat for several. By default everything."),

@@ -9,11 +9,13 @@ import msgspec
 from msgspec import Struct
 
 from driftboard.suite.errors import RecordError
+from driftboard.suite.json_file import read_json
 from driftboard.suite.records import AnyRecord, Digest
 from driftboard.suite.submissions import SUBMISSION, Submission
 
 Badge = Literal["published", "records checked", "spot re-run", "fully re-run"]
 PUBLISHED: Literal["published"] = "published"
+_REPORT = "a report of `driftboard verify --json`"
 
 
 class _Report(Struct):
@@ -42,7 +44,7 @@ def evidence(
     }
     submitted = dict(filter(None, map(_submitted, results)))
     for path in reports:
-        report = _read(path)
+        report = read_json(path, _Report, _REPORT, "verify again")
         if report.badge is None or report.submission is None:
             raise RecordError(f"{path} is of a submission that failed a check; leave it out")
         if report.submission not in submitted:
@@ -65,14 +67,3 @@ def _submitted(folder: Path) -> tuple[str, str] | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(f"{path} is not sound; see `driftboard verify {folder}`") from error
     return hashlib.sha256(content).hexdigest(), submission.strategy.name
-
-
-def _read(path: Path) -> _Report:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Report)
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordError(
-            f"{path} is no report of `driftboard verify --json`: {error}; verify again"
-        ) from error

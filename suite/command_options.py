@@ -40,7 +40,7 @@ Cluster = Annotated[
     typer.Option(
         "--cluster",
         help="Train on a cluster's machines instead of in processes of this one; "
-        "needs driftboard[ray].",
+        "needs Ray, pip install 'ray>=2.60'.",
         show_default=False,
     ),
 ]

@@ -25,6 +25,7 @@ from driftboard.suite.distance import (
     sequence_reliability,
 )
 from driftboard.suite.errors import RecordError
+from driftboard.suite.json_file import read_json
 from driftboard.suite.protocol import GRADING
 from driftboard.suite.records import (
     Count,
@@ -201,14 +202,7 @@ def read_grade(path: Path | Traversable) -> GradeRecord:
     Raises:
         RecordError: the file is unreadable, truncated, of another schema or inconsistent.
     """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=GradeRecord)
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordError(
-            f"{path} is not a grade record of schema 1: {error}; delete it and grade again"
-        ) from error
+    return read_json(path, GradeRecord, "a grade record of schema 1", "delete it and grade again")
 
 
 def shipped_records() -> Iterator[GradeRecord]:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from driftboard.suite.errors import RecordError
+from driftboard.suite.json_file import read_json
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
     Count,
@@ -73,14 +74,7 @@ def read_sweep(path: Path) -> SweepRecord:
     Raises:
         RecordError: the file is unreadable, truncated, of another schema or inconsistent.
     """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=SweepRecord)
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordError(
-            f"{path} is not a sweep record of schema 1: {error}; delete it and sweep again"
-        ) from error
+    return read_json(path, SweepRecord, "a sweep record of schema 1", "delete it and sweep again")
 
 
 def check_sweep(

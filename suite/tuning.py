@@ -15,6 +15,7 @@ import msgspec
 from driftboard.strategies.base import Range
 from driftboard.suite import metrics
 from driftboard.suite.errors import RecordError
+from driftboard.suite.json_file import read_json
 from driftboard.suite.loading import RATE, LoadedStrategy, load_strategy
 from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import Record, cell_path, read_record, write_atomically
@@ -114,11 +115,4 @@ def read_tuning(path: Path) -> TuningRecord:
     Raises:
         RecordError: the file is unreadable, truncated or of another schema.
     """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=TuningRecord)
-    except OSError as error:
-        raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordError(
-            f"{path} is not a tuning record of schema 1: {error}; delete it and tune again"
-        ) from error
+    return read_json(path, TuningRecord, "a tuning record of schema 1", "delete it and tune again")

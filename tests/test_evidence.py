@@ -62,8 +62,8 @@ def test_published_strategies_are_published(make_record, tmp_path):
     [
         ({"badge": None}, "failed a check"),
         ({"submission": "0" * 64}, "of none of these submissions"),
-        ({"schema": 2}, "no report"),
-        ({"badge": "trust me"}, "no report"),
+        ({"schema": 2}, "not a report"),
+        ({"badge": "trust me"}, "not a report"),
     ],
 )
 def test_reports_that_say_nothing_are_refused(submitted, changes, message):

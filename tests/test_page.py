@@ -61,6 +61,11 @@ class Reader(HTMLParser):
         self.open[-1].content.append(data)
 
 
+def every_element(element):
+    inner = [one for one in element.content if isinstance(one, Element)]
+    return [*inner, *(found for one in inner for found in every_element(one))]
+
+
 def parsed(text):
     reader = Reader()
     reader.feed(text)
@@ -126,8 +131,20 @@ def rows_of(table):
 
 def test_there_is_a_table_for_every_section(page, board):
     names = [section.name for section in (*board.averages, *board.sections)]
-    others = ["new-sequences", "change:avg_acc", "change:forgetting", "change:task_acc"]
+    others = ["new:sequences", "change:avg_acc", "change:forgetting", "change:task_acc"]
     assert set(tables_of(page)) == {f"table-{name}" for name in (*names, *others)}
+
+
+def test_no_name_of_a_sequence_is_that_of_a_table_of_ours(make_record, tmp_path):
+    for name in ("new-sequences", "changes", "alpha"):
+        write_record(tmp_path, make_record(name))
+    page = parsed(html_page(build_board(collect([tmp_path])), "x", []))
+    inner = every_element(page)
+    identifiers = [one.attributes["id"] for one in inner if "id" in one.attributes]
+    assert len(set(identifiers)) == len(identifiers)
+    targets = [one.attributes["href"][1:] for one in page.all("a") if "href" in one.attributes]
+    assert {"table-new:sequences", "table-new-sequences"} <= set(identifiers)
+    assert {one for one in targets if not one.startswith("strategy=")} <= set(identifiers)
 
 
 def test_every_number_is_the_boards(page, board):
@@ -165,7 +182,7 @@ def test_changes_and_new_sequences_are_the_boards(page, board):
         (row,) = (one for one in rows if one["Strategy"].text == contrast.strategy)
         raw = row[f"{contrast.farther} - {contrast.nearer}"].attributes["data-n"]
         assert float(raw) == contrast.change.mean
-    (rows,) = rows_of(tables["table-new-sequences"]).values()
+    (rows,) = rows_of(tables["table-new:sequences"]).values()
     for cells, row in zip(rows, board.overall.ranked, strict=True):
         for score in row.scores.values():
             low, high = score.over_sequences.low, score.over_sequences.high

@@ -72,9 +72,24 @@ def address(make_record, tmp_path_factory):
     for place, level in enumerate(("near", "medium", "far")):
         distance = Estimate(place, place - 0.1, place + 0.1, 5)
         grades[f"{place}" * 64] = Grade("x", f"{place}" * 64, distance, 0.9, level, False, "")
+    return written(folder, grades, Illustration("plane", "A plane", "what it shows", SVG, b""))
+
+
+@pytest.fixture(scope="module")
+def loss_address(make_loss_record, tmp_path_factory):
+    """A page of one sequence of excess losses, from 0 to 30, in a file."""
+    folder = tmp_path_factory.mktemp("losses")
+    losses = {"sgd": ((0.5, 2.0), (30.0, 0.25)), "ewc": ((0.0, 0.0123456), (1.5e-9, 2.5))}
+    for strategy, own in losses.items():
+        for seed in range(3):
+            write_record(folder / "results", make_loss_record("alpha", strategy, seed, own))
+    return written(folder, {})
+
+
+def written(folder, grades, *drawings):
+    """Write the page of the records below ``folder``, and return its address."""
     board = build_board(collect([folder / "results"]), "sgd", grades)
-    text = html_page(board, "x", [Illustration("plane", "A plane", "what it shows", SVG, b"")])
-    (folder / "index.html").write_text(text, encoding="utf-8")
+    (folder / "index.html").write_text(html_page(board, "x", drawings), encoding="utf-8")
     return (folder / "index.html").as_uri()
 
 
@@ -91,9 +106,9 @@ def browser():
 @pytest.fixture
 def opened(browser, address):
     """Return a function that opens the page; afterwards nothing may have gone wrong."""
-    contexts, troubles, requests = [], [], []
+    contexts, troubles, requests, asked = [], [], [], set()
 
-    def open_page(width=1280, scheme="light", fragment=""):
+    def open_page(width=1280, scheme="light", fragment="", where=address):
         context = browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True
         )
@@ -102,14 +117,15 @@ def opened(browser, address):
         page.on("console", lambda message: troubles.append(message.text))
         page.on("pageerror", lambda error: troubles.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(address + fragment)
+        asked.add(where)
+        page.goto(where + fragment)
         return page
 
     yield open_page
     for context in contexts:
         context.close()
     assert troubles == []
-    assert {url.partition("#")[0] for url in requests if not url.startswith("data:")} == {address}
+    assert {url.partition("#")[0] for url in requests if not url.startswith("data:")} == asked
 
 
 def column(page, place):
@@ -204,6 +220,49 @@ def test_the_view_of_a_strategy_shows_its_matrices(opened):
     assert "hybrid on 4 of 4 sequences" in page.locator("#strategy-about").inner_text()
 
 
+def test_the_address_brings_its_strategy_into_sight(opened):
+    page = opened(width=375, fragment="#strategy=ewc")
+    heading = page.locator("#strategy")
+    assert heading.evaluate("e => e === document.activeElement")
+    assert 0 <= heading.evaluate("e => e.getBoundingClientRect().top") < 200
+
+
+def test_no_strategy_is_shown_at_first(opened):
+    page = opened()
+    assert page.locator("#strategy-about").inner_text() == ""
+    assert page.locator("#strategy-view article").count() == 0
+
+
+def test_small_losses_are_told_by_powers_of_ten(opened, loss_address):
+    page = opened(fragment="#strategy=ewc", where=loss_address)
+    rows = page.locator("#strategy-view table tbody tr").all()
+    texts = [row.locator("td").all_inner_texts() for row in rows]
+    assert texts == [["0", "0.0123", "0"], ["1.50e-9", "2.50", "1.25"]]
+    ticks = page.locator(".key li").all_inner_texts()
+    assert ticks == ["0.01", "0.1", "1", "10", "100"]
+
+
+def test_heads_of_rows_stay_in_sight(opened):
+    page = opened(width=320, fragment="#strategy=ewc")
+    matrix = page.locator("#strategy-view .scroll").first
+    heads = matrix.locator("tbody th")
+    left = heads.first.bounding_box()["x"]
+    moved = matrix.evaluate(
+        "e => { e.style.width = '6rem'; e.scrollLeft = 40; return e.scrollLeft }"
+    )
+    assert moved == 40
+    assert heads.first.bounding_box()["x"] == pytest.approx(left, abs=1.5)
+
+
+@pytest.mark.parametrize("fragment", ["", "#strategy=ewc"])
+def test_print_leaves_out_a_view_of_no_strategy(opened, fragment):
+    page = opened(fragment=fragment)
+    page.emulate_media(media="print")
+    assert page.locator("#strategy").is_visible() == bool(fragment)
+    assert page.locator("#table-overall").is_visible()
+    assert page.locator(".controls:visible").count() == 0
+
+
 def test_an_unknown_strategy_is_said_to_be_unknown(opened):
     page = opened(fragment="#strategy=%3Cb%3Enope")
     assert page.locator("#strategy-about").inner_text() == 'There is no strategy "<b>nope".'
@@ -273,6 +332,6 @@ def test_without_scripts_all_tables_are_there(browser, address):
     page = context.new_page()
     page.goto(address)
     assert page.locator("#filtered > section:visible").count() == 10
-    assert "switched off here" in (page.locator("noscript").text_content() or "")
+    assert "needs a script" in page.locator("#strategy-about").inner_text()
     assert not page.get_by_label("Suite", exact=True).is_visible()
     context.close()

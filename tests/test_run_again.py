@@ -153,5 +153,5 @@ def test_a_real_run_is_repeated_in_a_limited_process(folder):
     )
     findings, badge = run_again(folder, material, 2, "", 300.0, 8 * GIGABYTE)
     assert {finding.level for finding in findings} == {"ok"}, findings
-    assert "2 cells, 2 on the same machine" in findings[0].found
+    assert "2 cells, 2 with equal results" in findings[0].found
     assert badge == "fully re-run"

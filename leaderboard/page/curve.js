@@ -13,7 +13,7 @@ function curveSvg(series, label) {
   svg.append(...levelLines(), ...taskLabels(count));
   for (const { kind, values } of series) {
     const points = values.map((value, task) => [acrossOf(task, count), heightOf(value)]);
-    svg.append(makeSvg("polyline", { class: kind, points: points.join(" ") }));
+    svg.append(makeSvg("polyline", { class: kind, points: points.join(" ") })); // x,y x,y ...
     svg.append(...points.map(([cx, cy]) => makeSvg("circle", { class: kind, cx, cy, r: 2.5 })));
   }
   return svg;

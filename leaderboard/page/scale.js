@@ -42,10 +42,18 @@ function inkOn(colour) {
 }
 
 function inWords(value) {
-  if (data.measure === "accuracy") {
-    return (100 * value).toFixed(1);
+  return data.measure === "accuracy" ? (100 * value).toFixed(1) : lossInWords(value);
+}
+
+// Three digits, with a power of ten where there would be many zeros.
+function lossInWords(value) {
+  if (value === 0) {
+    return "0";
   }
-  return value === 0 ? "0" : Number(value.toPrecision(3)).toString();
+  if (value < 1e-3 || value >= 1e6) {
+    return value.toExponential(2);
+  }
+  return value.toFixed(Math.max(0, 2 - Math.floor(Math.log10(value))));
 }
 
 function tickInWords(value) {

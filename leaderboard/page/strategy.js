@@ -76,7 +76,9 @@ function followAddress() {
   const name = namedInAddress();
   if (name !== null) {
     showStrategy(name);
-    document.getElementById("strategy").focus();
+    const heading = document.getElementById("strategy");
+    heading.scrollIntoView();
+    heading.focus({ preventScroll: true });
   }
 }
 
@@ -84,6 +86,8 @@ chooser.addEventListener("change", () => {
   showStrategy(chooser.value);
   history.replaceState(null, "", `#strategy=${encodeURIComponent(chooser.value)}`);
 });
+showStrategy("");
+followAddress();
 addEventListener("hashchange", followAddress);
 document.addEventListener("click", (event) => {
   // a link to the address where we are already raises no hashchange
@@ -91,4 +95,3 @@ document.addEventListener("click", (event) => {
     followAddress();
   }
 });
-followAddress();

@@ -41,13 +41,16 @@ class Column:
     """A column: its heading, how it is sorted, and whether large numbers come first."""
 
     title: str
-    is_text: bool
-    large_first: bool
+    is_text: bool = False
+    large_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of groups of rows, by title; ``sequences`` are those that its numbers are of."""
+    """A table of groups of rows, by title; ``sequences`` are those that its numbers are of.
+
+    A ``name`` of our own holds a colon, so that no sequence has the same.
+    """
 
     name: str
     title: str
@@ -81,11 +84,11 @@ def new_sequences_table(board: Board) -> Table | None:
     """Return the overall means with intervals over new sequences, None with one sequence only."""
     if len(board.sections) == 1 or not board.overall.ranked:
         return None
-    columns = [Column(STRATEGY, is_text=True, large_first=False)]
+    columns = [Column(STRATEGY, is_text=True)]
     for metric in board.metrics:
         columns += _metric_columns(metric)
     return Table(
-        name="new-sequences",
+        name="new:sequences",
         title="Intervals over new sequences",
         about="The overall means with intervals over a population of sequences of which these are "
         "a sample: Student t with one value per sequence, not corrected. They answer another "
@@ -145,7 +148,7 @@ def _section(board: Board, section: Section, title: str, about: str) -> Table:
         name=section.name,
         title=title,
         about=about,
-        columns=tuple(known.get(one, Column(one, one in _TEXTS, False)) for one in headings),
+        columns=tuple(known.get(one, Column(one, one in _TEXTS)) for one in headings),
         groups=found,
         sequences=section.sequences,
     )
@@ -174,10 +177,7 @@ def _changes(board: Board, metric: Metric, contrasts: Sequence[GradeContrast]) -
         name=f"change:{metric.name}",
         title=f"Changes in Δ {metric.title}",
         about="",
-        columns=(
-            Column(STRATEGY, True, False),
-            *(Column(one, False, large_first) for one in pairs),
-        ),
+        columns=(Column(STRATEGY, True), *(Column(one, False, large_first) for one in pairs)),
         groups={"Ranked": list(rows.values())},
         sequences=board.overall.sequences,
     )

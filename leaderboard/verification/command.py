@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftboard.leaderboard.command_options import PublishedSets
 from driftboard.suite.command_options import DataFolder
 
 if TYPE_CHECKING:
@@ -19,10 +20,7 @@ def verify(
         list[Path] | None,
         typer.Option(help="A results folder of other strategies to compare with; may be repeated."),
     ] = None,
-    published: Annotated[
-        list[str] | None,
-        typer.Option(help="Published records to compare with; 'driftboard reproduce --list'."),
-    ] = None,
+    published: PublishedSets = None,
     rerun: Annotated[
         int, typer.Option(min=0, help="Run so many cells again, drawn by chance; runs its code.")
     ] = 0,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from driftboard.leaderboard.cells import matrix_of
 from driftboard.leaderboard.statistics import paired_difference
 from driftboard.leaderboard.verification.findings import Finding, counted, some
+from driftboard.leaderboard.verification.machine import same_machine
 from driftboard.leaderboard.verification.material import Material, cell_name
 from driftboard.suite.metrics import average_accuracy
 from driftboard.suite.records import AnyRecord, Record
@@ -45,18 +46,13 @@ def _untrained(record: AnyRecord) -> tuple[float, ...]:
 
 def _may_round(record: AnyRecord, other: AnyRecord) -> bool:
     """Tell whether another device or version can be why the two untrained networks differ."""
-    if _platform(record) == _platform(other):
+    if same_machine(record.environment, other.environment):
         return False
     mine, theirs = _untrained(record), _untrained(other)
     sizes = record.test_sizes if isinstance(record, Record) else mine
     return len(mine) == len(theirs) and all(
         abs(a - b) <= ROUNDING_SHARE * size for a, b, size in zip(mine, theirs, sizes, strict=True)
     )
-
-
-def _platform(record: AnyRecord) -> tuple[str, str, str]:
-    environment = record.environment
-    return (environment.torch, environment.device, environment.lane)
 
 
 def check_learning(material: Material) -> Finding:

@@ -14,7 +14,13 @@ from pathlib import Path
 
 from driftboard.leaderboard.verification.findings import Finding, counted, some
 from driftboard.leaderboard.verification.material import Material
-from driftboard.leaderboard.verification.rerun import Cell, compare, draw_cells, rerun_badge
+from driftboard.leaderboard.verification.rerun import (
+    Cell,
+    compare,
+    draw_cells,
+    noise_over_seeds,
+    rerun_badge,
+)
 from driftboard.suite.errors import RecordError
 from driftboard.suite.limited_process import Finished, run_limited
 from driftboard.suite.records import AnyRecord, cell_path, read_record
@@ -47,7 +53,8 @@ def run_again(
         if problem := _problem(finished):
             return [Finding("FAILED", CHECK, problem, "mend the strategy, or allow it more")], None
         pairs, missing = _pairs(place / "out", material, drawn)
-    findings = [*_missing(missing), *compare(pairs, noise=None), _about(drawn, finished)]
+    noise = {name: noise_over_seeds(own) for name, own in material.by_sequence.items()}
+    findings = [*_missing(missing), *compare(pairs, noise), _about(drawn, finished)]
     return findings, rerun_badge(findings, len(drawn), len(by_cell))
 
 

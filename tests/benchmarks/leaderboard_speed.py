@@ -25,6 +25,9 @@ STRATEGIES = 20
 TASKS = 10
 IMAGES = 1000
 BLOCKS = ("first", "second", "head")
+ENVIRONMENT = records.Environment(
+    "0.1.0", "3.12.0", "2.11.0", "cpu", "stacked", cohort=tuple(range(SEEDS))
+)
 FORMATS = {"Markdown and CSV": ("md", "csv"), "everything": ("md", "csv", "tex", "html", "figures")}
 
 
@@ -84,14 +87,7 @@ def made_up_record(sequence: int, strategy: int, seed: int) -> records.Record:
         status="finished",
         diverged_at=None,
         cost=records.Cost(seconds=(1.0,) * TASKS, evaluation_seconds=0.5, peak_memory_bytes=1000),
-        environment=records.Environment(
-            driftboard="0.1.0",
-            python="3.12.0",
-            torch="2.11.0",
-            device="cpu",
-            lane="stacked",
-            cohort=tuple(range(SEEDS)),
-        ),
+        environment=ENVIRONMENT,
     )
 
 

@@ -30,6 +30,14 @@ def grade(
     ] = None,
     sequence_file: SequenceFiles = None,
     seeds: SeedCount = None,
+    parts: Annotated[
+        int,
+        typer.Option(
+            min=2,
+            help="Separate parts of each task that are trained on; more make each seed more exact "
+            "and leave each training fewer images.",
+        ),
+    ] = 2,
     out: ResultsFolder = Path("driftboard-results"),
     data: DataFolder = None,
     device: Device = "auto",
@@ -52,7 +60,7 @@ def grade(
 
     files = tuple(sequence_file or ())
     chosen = choose_sequences(load_sequences(files), suite, sequence, bool(files))
-    request = GradeRequest(chosen, files, seeds, data, out, resolve_device(device))
+    request = GradeRequest(chosen, files, seeds, parts, data, out, resolve_device(device))
     failures = work_off(
         lambda: plan_grading(request),
         request.cell_count(),

@@ -11,6 +11,10 @@ truths, whatever the number of samples and the noise. It is 0 for the same task,
 60 degrees, 2 for unrelated tasks and more for opposed ones, and it may be slightly negative. The
 cross-validated form is that of the crossnobis distance (Walther et al. 2016, NeuroImage 137).
 
+An interval is over seeds. Every seed starts anew and deals its images out anew, so parts are nested
+in seeds: how much seeds differ contains the noise of their parts already, and to add it once more
+would count it twice. What parts alone contribute is told apart by ``parts_error``.
+
 All of it follows from the matrix of inner products of one seed, shape (tasks, parts, tasks,
 parts), with entry ``[k, a, l, b]`` for ``<t_k^a, t_l^b>``. NumPy only.
 """
@@ -29,7 +33,11 @@ Products = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its 95 % interval over ``n`` seeds; NaN bounds with one seed."""
+    """A number with its 95 % interval over ``n`` seeds.
+
+    With one seed the interval of a distance is over its parts; with two parts, which leave no
+    pair when one is left out, its bounds are NaN.
+    """
 
     value: float
     low: float
@@ -41,15 +49,17 @@ class Estimate:
 class PairMeasures:
     """What is known of the distance of two tasks, over all seeds.
 
-    ``distance`` is D2. The naive measures compare two trainings as they are and do not vanish
-    for equal tasks: ``naive_norm`` is ``||t_k - t_l||``, ``naive_relative`` that over the root
-    of the mean squared norm of both, ``noise_floor`` what ``naive_relative`` is between two
+    ``distance`` is D2, and ``parts_error`` the standard error that the noise of the parts alone
+    gives it, NaN with two parts. The naive measures compare two trainings as they are and do not
+    vanish for equal tasks: ``naive_norm`` is ``||t_k - t_l||``, ``naive_relative`` that over the
+    root of the mean squared norm of both, ``noise_floor`` what ``naive_relative`` is between two
     parts of the same task. ``reliability`` is ``<t^a, t^b> / ||t||^2``, at most about 1.
     """
 
     first: int
     second: int
     distance: Estimate
+    parts_error: float
     naive_norm: float
     naive_relative: float
     noise_floor: float
@@ -68,18 +78,13 @@ class _Terms:
 
 
 def sequence_distance(products: Sequence[Products]) -> Estimate:
-    """Return the mean D2 of consecutive tasks, with its jackknife interval over seeds.
+    """Return the mean D2 of consecutive tasks, with its jackknife interval.
 
     Args:
         products: one entry per seed; at least one, with at least two tasks and two parts.
     """
-    pairs = range(products[0].shape[0] - 1)
-    terms = [[_terms(seed, k, k + 1) for seed in products] for k in pairs]
-
-    def mean_over_pairs(kept: Sequence[int]) -> float:
-        return _mean([_relative(pair, kept) for pair in terms])
-
-    return jackknife(mean_over_pairs, len(products))
+    steps = [(task, task + 1) for task in range(products[0].shape[0] - 1)]
+    return _mean_distance(products, steps)
 
 
 def pair_measures(products: Sequence[Products], first: int, second: int) -> PairMeasures:
@@ -91,7 +96,8 @@ def pair_measures(products: Sequence[Products], first: int, second: int) -> Pair
     return PairMeasures(
         first=first,
         second=second,
-        distance=jackknife(lambda kept: _relative(terms, kept), len(terms)),
+        distance=_mean_distance(products, [(first, second)]),
+        parts_error=parts_error(products, [(first, second)]),
         naive_norm=math.sqrt(max(naive_square, 0.0)),
         naive_relative=_root_ratio(naive_square, norm_square),
         noise_floor=_root_ratio(floor_square, norm_square),
@@ -107,6 +113,33 @@ def sequence_reliability(products: Sequence[Products]) -> float:
     return _mean([term.scale for term in terms]) / norm_square if norm_square else 0.0
 
 
+def parts_error(products: Sequence[Products], pairs: Sequence[tuple[int, int]]) -> float:
+    """Return the standard error of the mean D2 of pairs of tasks that is due to the parts alone.
+
+    The stratified jackknife (Shao and Tu 1995, chapter 6): one part of one seed is left out at a
+    time, and the variances of the seeds are added. D2 is quadratic in the parts' noise, so
+    that the error comes out too large, never too small, on average: for N parts and equal tasks
+    by a factor of up to the root of ``2 (N - 1) / (N - 2)``. NaN with fewer than three parts.
+    """
+    parts = products[0].shape[1]
+    if parts < 3:
+        return math.nan
+    terms = [[_terms(seed, *pair) for seed in products] for pair in pairs]
+    variance = 0.0
+    for place, seed in enumerate(products):
+        without = []
+        for left in range(parts):
+            kept = [part for part in range(parts) if part != left]
+            fewer = seed[:, kept][..., kept]
+            changed = [
+                [*others[:place], _terms(fewer, *pair), *others[place + 1 :]]
+                for pair, others in zip(pairs, terms, strict=True)
+            ]
+            without.append(_mean([_relative(pair, range(len(products))) for pair in changed]))
+        variance += _jackknife_variance(without)
+    return math.sqrt(variance)
+
+
 def jackknife(statistic: Callable[[Sequence[int]], float], count: int) -> Estimate:
     """Return a statistic of ``count`` units with Student's t interval from leaving out one each.
 
@@ -118,10 +151,27 @@ def jackknife(statistic: Callable[[Sequence[int]], float], count: int) -> Estima
     if count < 2:
         return Estimate(value, math.nan, math.nan, count)
     without = [statistic([unit for unit in everyone if unit != left]) for left in everyone]
-    centre = _mean(without)
-    spread = (count - 1) / count * math.fsum((one - centre) ** 2 for one in without)
-    half = float(stdtrit(count - 1, 0.975)) * math.sqrt(spread)
+    return _student(value, math.sqrt(_jackknife_variance(without)), count - 1, count)
+
+
+def _mean_distance(products: Sequence[Products], pairs: Sequence[tuple[int, int]]) -> Estimate:
+    terms = [[_terms(seed, *pair) for seed in products] for pair in pairs]
+    found = jackknife(lambda kept: _mean([_relative(pair, kept) for pair in terms]), len(products))
+    parts = products[0].shape[1]
+    if found.n > 1 or parts < 3:
+        return found
+    return _student(found.value, parts_error(products, pairs), parts - 1, found.n)
+
+
+def _student(value: float, error: float, freedom: int, count: int) -> Estimate:
+    half = float(stdtrit(freedom, 0.975)) * error
     return Estimate(value, value - half, value + half, count)
+
+
+def _jackknife_variance(without: Sequence[float]) -> float:
+    """Return the variance of a statistic from its values without one unit each."""
+    centre, count = _mean(without), len(without)
+    return (count - 1) / count * math.fsum((one - centre) ** 2 for one in without)
 
 
 def _terms(products: Products, k: int, l: int) -> _Terms:  # noqa: E741

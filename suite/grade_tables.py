@@ -25,6 +25,8 @@ PAIR_COLUMNS = (
     "naive_relative",
     "noise_floor",
     "seeds",
+    "parts",
+    "parts_error",
 )
 
 
@@ -69,7 +71,7 @@ def pair_table(records: Sequence[GradeRecord]) -> str:
     """Return a CSV file with the measures of every pair of tasks.
 
     ``blocks`` is ``shared`` for all blocks but the head, on which grades rest, or one block's
-    name. Tasks are counted from 1.
+    name. Tasks are counted from 1. ``parts_error`` is empty with two parts.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -90,11 +92,17 @@ def pair_table(records: Sequence[GradeRecord]) -> str:
                         pair.first + 1,
                         pair.second + 1,
                         label,
-                        *("" if math.isnan(one) else f"{one:.6g}" for one in (*numbers, *naive)),
+                        *map(_csv_number, (*numbers, *naive)),
                         estimate.n,
+                        record.parts,
+                        _csv_number(pair.parts_error),
                     ]
                 )
     return text.getvalue()
+
+
+def _csv_number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
 
 
 def _number(value: float) -> str:

@@ -4,6 +4,8 @@
 the package, in ``measured_grades/``. Everything shown is computed anew from the inner products.
 """
 
+import dataclasses
+import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -26,7 +28,7 @@ from driftboard.suite.distance import (
 )
 from driftboard.suite.errors import RecordError
 from driftboard.suite.json_file import read_json
-from driftboard.suite.protocol import GRADING
+from driftboard.suite.protocol import GRADING, Grading
 from driftboard.suite.records import (
     Count,
     Positive,
@@ -101,6 +103,11 @@ class GradeRecord(Struct, frozen=True, forbid_unknown_fields=True):
         return full.reshape(self.tasks, self.parts, self.tasks, self.parts)
 
 
+def grading_in(parts: int) -> Grading:
+    """Return the grading with another number of parts of each task, and so another hash."""
+    return dataclasses.replace(GRADING, parts=parts)
+
+
 @dataclass(frozen=True, slots=True)
 class Grade:
     """A sequence's measured distance and its grade.
@@ -122,7 +129,8 @@ def grade_of(record: GradeRecord) -> Grade:
     """Return the grade that a record's measurements give.
 
     A reliability below the protocol's ``refused_below`` gives no grade, one below
-    ``reliable_from`` a note.
+    ``reliable_from`` a note, and so do another number of parts than the cut-offs were chosen
+    with, and an interval that is over the parts of a single seed.
     """
     name, digest = record.sequence.name, record.sequence.hash
     if record.refusal is not None:
@@ -133,10 +141,16 @@ def grade_of(record: GradeRecord) -> Grade:
     if not reliability >= GRADING.refused_below:
         note = f"reliability {reliability:.2f} is below {GRADING.refused_below}: no grade"
         return Grade(name, digest, distance, reliability, None, False, note)
-    note = "low reliability" if reliability < GRADING.reliable_from else ""
+    notes = ["low reliability"] if reliability < GRADING.reliable_from else []
+    if record.parts != GRADING.parts:
+        notes.append(f"measured with {record.parts} parts")
+    if distance.n == 1 and not math.isnan(distance.low):
+        notes.append("one seed: the interval is over its parts only")
     cuts = (GRADING.near_below, GRADING.far_from)
     crosses = any(distance.low < cut <= distance.high for cut in cuts)
-    return Grade(name, digest, distance, reliability, level_of(distance.value), crosses, note)
+    return Grade(
+        name, digest, distance, reliability, level_of(distance.value), crosses, "; ".join(notes)
+    )
 
 
 def level_of(distance: float) -> Level:
@@ -219,14 +233,18 @@ def known_grades(
 ) -> Mapping[str, Grade]:
     """Return grades by the hash of the sequence: the package's, then those of results folders.
 
-    Later folders replace what earlier ones say. Records of another grading are left out, and of
-    sequences whose hashes are not ``among`` those that are asked for.
+    Later folders replace what earlier ones say. Records of another grading are left out; those
+    with another number of parts only are not, and a note says so. Left out are also sequences
+    whose hashes are not ``among`` those that are asked for.
     """
     records = [*shipped_records()]
     for folder in results:
         records += [read_grade(path) for path in sorted((folder / "grades").glob("*.json"))]
-    current = GRADING.stamp()
-    wanted = {r.sequence.hash: r for r in records if r.grading == current}
+    wanted = {
+        record.sequence.hash: record
+        for record in records
+        if record.grading == grading_in(record.parts).stamp()
+    }
     return {
         digest: grade_of(record)
         for digest, record in wanted.items()

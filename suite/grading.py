@@ -18,13 +18,19 @@ from driftboard.strategies.sgd import Sgd
 from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.engine import Cohort, train_task
 from driftboard.suite.errors import DataError
-from driftboard.suite.grades import GradeRecord, SeedProducts, seed_path, write_record
+from driftboard.suite.grades import (
+    GradeRecord,
+    SeedProducts,
+    grading_in,
+    seed_path,
+    write_record,
+)
 from driftboard.suite.lanes import choose_lane
 from driftboard.suite.loading import load_sequences
 from driftboard.suite.networks import ModuleNetwork
 from driftboard.suite.parts import deal
 from driftboard.suite.preparation import Setting, initial_network, names_of, streams
-from driftboard.suite.protocol import GRADING, PROTOCOL
+from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.randomness import stream
 from driftboard.suite.records import SequenceStamp
 from driftboard.suite.scenarios import FewShot, Indices, Recipe
@@ -43,6 +49,7 @@ class GradeJob:
     sequence: str
     sequence_files: tuple[Path, ...]
     seeds: tuple[int, ...]
+    parts: int
     data: Path | None
     results: Path
     device: str
@@ -65,7 +72,7 @@ class GradeJob:
             self.device,
         )
         pool = load_pool(setting.sequence.source, self.data)
-        for record in measure(sequence, setting, pool, on_step):
+        for record in measure(sequence, setting, pool, self.parts, on_step):
             write_record(seed_path(self.results, record), record)
 
 
@@ -80,21 +87,29 @@ def measured_sequence(sequence: Sequence) -> Sequence:
 
 
 def measure(
-    sequence: Sequence, setting: Setting, pool: Pool, on_step: Callable[[], None]
+    sequence: Sequence, setting: Setting, pool: Pool, parts: int, on_step: Callable[[], None]
 ) -> list[GradeRecord]:
-    """Return one record per seed; where nothing can be measured, one that says why."""
+    """Return one record per seed; where nothing can be measured, one that says why.
+
+    Args:
+        sequence: what is graded.
+        setting: names what is measured for it, see ``measured_sequence``.
+        pool: the images.
+        parts: how many separate parts of each task are trained on, at least 2.
+        on_step: called whenever a part of a task has been trained on.
+    """
     every_seed = cached_splits(setting.sequence, pool, PROTOCOL, setting.run_seeds, "test")
     recipes = dict(zip(setting.run_seeds, every_seed, strict=True))
     device = torch.device(setting.device)
     lane = choose_lane(setting.sequence.network, device)
-    at_once = len(setting.seeds) * GRADING.parts if lane == "stacked" else 1
+    at_once = len(setting.seeds) * parts if lane == "stacked" else 1
     units = len(next(iter(recipes.values()))[0].active)
     network = initial_network(setting, pool, units, setting.seeds[0])[0]
 
     def record(seeds: tuple[SeedProducts, ...], images: int, refusal: str | None) -> GradeRecord:
         return GradeRecord(
             schema=1,
-            grading=GRADING.stamp(),
+            grading=grading_in(parts).stamp(),
             protocol=PROTOCOL.stamp(),
             sequence=SequenceStamp(
                 name=sequence.name,
@@ -105,7 +120,7 @@ def measure(
                 blocks=tuple(block.name for block in network.blocks),
             ),
             tasks=sequence.scenario.tasks,
-            parts=GRADING.parts,
+            parts=parts,
             images=images,
             seeds=seeds,
             refusal=None if refusal is None else refusal[:REFUSAL_LENGTH],
@@ -117,10 +132,10 @@ def measure(
     if sequence.scenario.tasks < 2:
         return [record((), 0, "one task has no distance to another")]
     try:
-        dealt = {seed: _dealt(setting, pool, recipes[seed], seed) for seed in setting.seeds}
+        dealt = {seed: _dealt(setting, pool, recipes[seed], parts, seed) for seed in setting.seeds}
     except DataError as error:
         return [record((), 0, str(error))]
-    learners = [(seed, part) for seed in setting.seeds for part in range(GRADING.parts)]
+    learners = [(seed, part) for seed in setting.seeds for part in range(parts)]
     found: list[Parameters] = []  # per group of learners, name -> (learners, tasks, size)
     finite = True
     for start in range(0, len(learners), at_once):
@@ -133,14 +148,16 @@ def measure(
         return [record((), images, "a training on a part of a task diverged")]
     moved = {name: torch.cat([part[name] for part in found]) for name in found[0]}
     return [
-        record((SeedProducts(seed, _products(network, moved, position)),), images, None)
+        record((SeedProducts(seed, _products(network, moved, parts, position)),), images, None)
         for position, seed in enumerate(setting.seeds)
     ]
 
 
-def _dealt(setting: Setting, pool: Pool, recipes: list[Recipe], seed: int) -> list[list[Indices]]:
+def _dealt(
+    setting: Setting, pool: Pool, recipes: list[Recipe], parts: int, seed: int
+) -> list[list[Indices]]:
     random = stream(*names_of(setting, seed), "grading", "parts")
-    return deal(recipes, pool.train_labels, GRADING.parts, random)
+    return deal(recipes, pool.train_labels, parts, random)
 
 
 def _solutions(
@@ -184,6 +201,7 @@ def _cohort(
     names = [(*names_of(setting, seed), "image noise", "train") for seed, _ in learners]
     rows = range(setting.sequence.scenario.tasks)
     training = setting.sequence.training_under(PROTOCOL)
+    parts = len(dealt[learners[0][0]][0])
 
     def orders(task: int, count: int) -> list[np.random.Generator]:
         return [
@@ -217,17 +235,17 @@ def _cohort(
         ],
         scaling=scaling_of(pool, device),
         # A part is trained on for as many steps as the protocol takes on the whole task.
-        training=replace(training, epochs=training.epochs * GRADING.parts),
+        training=replace(training, epochs=training.epochs * parts),
         batch_orders=orders,
         strategy_noise=lambda task: streams(one_per_learner, "grading", "noise", task),
     )
 
 
 def _products(
-    network: ModuleNetwork, moved: Parameters, position: int
+    network: ModuleNetwork, moved: Parameters, parts: int, position: int
 ) -> tuple[tuple[float, ...], ...]:
     """Return per block the upper triangle of the inner products of one seed's solutions."""
-    own = slice(position * GRADING.parts, (position + 1) * GRADING.parts)
+    own = slice(position * parts, (position + 1) * parts)
     triangles = []
     for block in network.blocks:
         # (parts, tasks, size) -> rows that run over (task, part), the part fastest

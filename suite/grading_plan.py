@@ -5,10 +5,17 @@ from pathlib import Path
 
 from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.errors import DriftboardError, RecordError
-from driftboard.suite.grades import GradeRecord, grade_path, merged, read_grade, write_record
+from driftboard.suite.grades import (
+    GradeRecord,
+    grade_path,
+    grading_in,
+    merged,
+    read_grade,
+    write_record,
+)
 from driftboard.suite.grading import GradeJob, measured_sequence
 from driftboard.suite.linear.setting import LinearSetting
-from driftboard.suite.protocol import GRADING, PROTOCOL
+from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.runner import Planned, work_on
 from driftboard.suite.sequences import Sequence
 from driftboard.suite.splits import cached_splits
@@ -24,6 +31,7 @@ class GradeRequest:
     sequences: tuple[Sequence, ...]
     sequence_files: tuple[Path, ...]
     seed_count: int | None  # the first so many of each tier's seeds; None takes all
+    parts: int  # separate parts of each task that are trained on
     data: Path | None
     results: Path
     device: str
@@ -70,12 +78,13 @@ def plan_grading(request: GradeRequest) -> list[Planned]:
                 sequence=sequence.name,
                 sequence_files=request.sequence_files,
                 seeds=group,
+                parts=request.parts,
                 data=request.data,
                 results=request.results,
                 device=request.device,
-                steps=sequence.scenario.tasks * GRADING.parts * len(group),
+                steps=sequence.scenario.tasks * request.parts * len(group),
             )
-            work = work_on(sequence.network, images * len(group) * GRADING.parts)
+            work = work_on(sequence.network, images * len(group) * request.parts)
             planned.append(Planned(job, work, len(group)))
     return planned
 
@@ -102,7 +111,8 @@ def _is_done(request: GradeRequest, sequence: Sequence, seed: int) -> bool:
         return False
     record = read_grade(path)
     for what, found, wanted in (
-        ("grading", record.grading, GRADING.stamp()),
+        ("number of parts", record.parts, request.parts),
+        ("grading", record.grading, grading_in(request.parts).stamp()),
         ("protocol", record.protocol, PROTOCOL.stamp()),
         ("version of the sequence", record.sequence.hash, sequence.hash()),
     ):

@@ -28,7 +28,7 @@ def deal(
         random: decides which image goes where.
 
     Raises:
-        DataError: a task has a class with fewer images than parts.
+        DataError: a task has a class with fewer images than parts, or a part would have none.
     """
     owners = np.zeros((len(recipes), len(labels)), dtype=bool)
     for task, recipe in enumerate(recipes):
@@ -45,6 +45,10 @@ def deal(
         [recipe.train[part_of[recipe.train] == part] for part in range(parts)] for recipe in recipes
     ]
     size = min(len(rows) for task in dealt for rows in task)
+    if size == 0:
+        raise DataError(
+            f"too few training images to deal every task's out to {parts} separate parts"
+        )
     return [[np.sort(rows[np.argsort(rank[rows])][:size]) for rows in task] for task in dealt]
 
 

@@ -11,6 +11,7 @@ from scipy.stats import t as student
 from driftboard.suite.distance import (
     jackknife,
     pair_measures,
+    parts_error,
     sequence_distance,
     sequence_reliability,
 )
@@ -107,6 +108,31 @@ def test_jackknife_of_a_mean_is_students_interval():
     assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half))
 
 
+def test_parts_error_against_leaving_out_vectors():
+    random = np.random.default_rng(0)
+    seeds = [random.normal(size=(3, 4, 7)) + random.normal(size=(3, 1, 7)) for _ in range(3)]
+    variance = 0.0
+    for place in range(3):
+        without = []
+        for part in range(4):
+            fewer = [np.delete(v, part, 1) if k == place else v for k, v in enumerate(seeds)]
+            without.append(sequence_distance([products(v) for v in fewer]).value)
+        variance += 3 / 4 * ((without - np.mean(without)) ** 2).sum()
+    found = parts_error([products(v) for v in seeds], [(0, 1), (1, 2)])
+    assert found == pytest.approx(math.sqrt(variance))
+
+
+def test_one_seed_has_an_interval_over_its_parts_from_three_on():
+    vectors = np.random.default_rng(0).normal(size=(2, 4, 7)) + np.eye(2, 7)[:, None]
+    found = sequence_distance([products(vectors)])
+    half = student.ppf(0.975, 3) * parts_error([products(vectors)], [(0, 1)])
+    assert found.n == 1
+    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half))
+    two = [products(vectors[:, :2])]
+    assert math.isnan(sequence_distance(two).low)
+    assert math.isnan(pair_measures(two, 0, 1).parts_error)
+
+
 # Linear regression, where the truth is known: solutions t = P w* + noise, P a random projection.
 
 
@@ -163,3 +189,66 @@ def test_intervals_cover_the_true_distance(seeds):
         found = sequence_distance(measured)
         hits += found.low <= 0.8 <= found.high
     assert 0.92 <= hits / 400 <= 0.985
+
+
+# Seeds that differ by themselves beside parts that differ by noise: which interval is right?
+
+
+def seeds_with_truths_of_their_own(random, count, parts, spread, noise):
+    """Return solutions whose distance is 0.8 on average over seeds, and noise of length ``noise``.
+
+    A seed's own distance is uniform in 0.8 +- 2 ``spread``.
+    """
+    cosine = 0.6 + spread * random.uniform(-1, 1, size=count)
+    truths = np.zeros((count, 2, 1, 30))
+    truths[:, 0, 0, 0] = 1.0
+    truths[:, 1, 0, 0], truths[:, 1, 0, 1] = cosine, np.sqrt(1 - cosine**2)
+    return truths + noise / math.sqrt(30) * random.normal(size=(count, 2, parts, 30))
+
+
+@pytest.mark.parametrize(("spread", "noise"), [(0.0, 1.0), (0.2, 0.5), (0.2, 1.0)])
+def test_the_interval_over_seeds_covers_what_parts_and_seeds_add(spread, noise):
+    """With four parts the spread of five seeds holds the noise of their parts once.
+
+    To add it a second time covers nearly always; over the parts alone, seeds are forgotten.
+    """
+    random = np.random.default_rng(4)
+    hits = {"seeds": 0, "both added": 0, "parts": 0}
+    for _ in range(300):
+        drawn = seeds_with_truths_of_their_own(random, 5, 4, spread, noise)
+        measured = [products(v) for v in drawn]
+        found = sequence_distance(measured)
+        of_seeds = (found.high - found.low) / 2 / student.ppf(0.975, 4)
+        of_parts = parts_error(measured, [(0, 1)])
+        away = abs(found.value - 0.8)
+        hits["seeds"] += found.low <= 0.8 <= found.high
+        hits["both added"] += away <= student.ppf(0.975, 4) * math.hypot(of_seeds, of_parts)
+        hits["parts"] += away <= student.ppf(0.975, 15) * of_parts
+    assert 0.91 <= hits["seeds"] / 300 <= 0.985
+    if spread == 0 or noise == 1:
+        assert hits["both added"] / 300 > 0.985
+    if noise == 0.5:
+        assert hits["parts"] / 300 < 0.8
+
+
+@pytest.mark.parametrize("parts", [3, 4, 8])
+def test_the_interval_over_the_parts_of_one_seed_covers_that_seeds_distance(parts):
+    random = np.random.default_rng(5)
+    hits = 0
+    for _ in range(400):
+        (vectors,) = seeds_with_truths_of_their_own(random, 1, parts, 0.0, 1.0)
+        found = sequence_distance([products(vectors)])
+        hits += found.low <= 0.8 <= found.high
+    assert 0.92 <= hits / 400 <= 0.99
+
+
+def test_parts_error_is_the_standard_deviation_over_new_parts_and_errs_upwards():
+    random = np.random.default_rng(6)
+    for noise, most in ((0.2, 1.1), (1.0, 1.5)):
+        values, variances = [], []
+        for _ in range(300):
+            drawn = seeds_with_truths_of_their_own(random, 3, 4, 0.0, noise)
+            measured = [products(v) for v in drawn]
+            values.append(sequence_distance(measured).value)
+            variances.append(parts_error(measured, [(0, 1)]) ** 2)
+        assert 0.9 < math.sqrt(np.mean(variances)) / np.std(values, ddof=1) < most

@@ -15,6 +15,7 @@ from driftboard.suite.grades import (
     all_pairs,
     grade_of,
     grade_path,
+    grading_in,
     known_grades,
     level_of,
     merged,
@@ -126,6 +127,19 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     assert known_grades((tmp_path,))["a" * 64] == grade_of(record)
 
 
+def test_records_of_another_number_of_parts_are_known_and_those_of_another_grading_are_not(
+    tmp_path,
+):
+    three = msgspec.structs.replace(
+        make_grade(refusal="too few"), parts=3, grading=grading_in(3).stamp()
+    )
+    write_record(grade_path(tmp_path, "made-up"), three)
+    assert known_grades((tmp_path,))["a" * 64].note == "too few"
+    write_record(grade_path(tmp_path, "made-up"), msgspec.structs.replace(three, parts=4))
+    assert "a" * 64 not in known_grades((tmp_path,))
+    assert grading_in(2).stamp() == GRADING.stamp() != grading_in(3).stamp()
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -222,7 +236,7 @@ def sequence(scenario, **changes):
     return replace(made, **changes)
 
 
-def measured(made, seeds=(0, 1, 2)):
+def measured(made, seeds=(0, 1, 2), parts=2):
     from driftboard.suite.data import load_pool
     from driftboard.suite.grading import measure, measured_sequence
     from driftboard.suite.preparation import Setting
@@ -230,7 +244,8 @@ def measured(made, seeds=(0, 1, 2)):
     run_seeds = PROTOCOL.seeds_of("own")
     setting = Setting(measured_sequence(made), seeds, run_seeds, "test", None, "cpu")
     steps = []
-    records = measure(made, setting, load_pool("digits", None), lambda: steps.append(1))
+    pool = load_pool("digits", None)
+    records = measure(made, setting, pool, parts, lambda: steps.append(1))
     return records, len(steps)
 
 
@@ -283,6 +298,20 @@ def test_inner_products_are_those_of_trainings_on_the_parts(monkeypatch):
     assert own.isdisjoint(bytes(row) for row in first[1].numpy())
 
 
+def test_three_parts_are_measured_as_two_are():
+    """More parts, fewer images each, and the same distance; one seed then has an interval."""
+    (two,), _ = measured(sequence(Rotated(2, 45)), seeds=(0,))
+    (three,), steps = measured(sequence(Rotated(2, 45)), seeds=(0,), parts=3)
+    assert steps == 2 * 3
+    assert (three.parts, three.images) == (3, 400 // 3)
+    assert three.grading == grading_in(3).stamp()
+    assert len(three.seeds[0].blocks[0]) == 6 * 7 // 2
+    grade = grade_of(three)
+    assert math.isnan(grade_of(two).distance.low)
+    assert grade.distance.low < grade_of(two).distance.value < grade.distance.high
+    assert grade.note == "measured with 3 parts; one seed: the interval is over its parts only"
+
+
 def test_few_shot_sequences_are_measured_with_all_images():
     records, _ = measured(sequence(FewShot(Rotated(2, 15), 3)))
     assert records[0].images == 200
@@ -293,6 +322,25 @@ def test_too_few_images_are_recorded_as_such():
     (record,), _ = measured(sequence(Rotated(2, 15), train_per_class=1))
     assert "too few" in record.refusal
     assert record.seeds == ()
+    (record,), _ = measured(sequence(Rotated(2, 15)), parts=41)
+    assert record.refusal == (
+        "task 1 has a class with fewer than 41 training images, too few to be trained on in 41 "
+        "separate parts"
+    )
+    assert record.parts == 41
+
+
+def test_a_measurement_with_another_number_of_parts_is_not_gone_on_with(tmp_path):
+    from driftboard.suite.grading_plan import GradeRequest, plan_grading
+
+    made = registered()["digits-rotated-15"]
+    request = GradeRequest((made,), (), 1, 4, None, tmp_path, "cpu")
+    (planned,) = plan_grading(request)
+    assert (planned.job.parts, planned.job.steps) == (4, 4 * made.scenario.tasks)
+    write_record(tmp_path / "grades" / made.name / "seed-0000.json", shipped()["digits-rotated-15"])
+    with pytest.raises(RecordError, match="another number of parts; delete it, or choose"):
+        plan_grading(request)
+    assert plan_grading(replace(request, parts=2)) == []
 
 
 def test_one_task_is_recorded_as_such():
@@ -321,4 +369,4 @@ def measured_shipped(name):
     made = registered()[name]
     seeds = PROTOCOL.seeds_of(made.tier)
     setting = Setting(made, seeds, seeds, "test", None, "cpu")
-    return measure(made, setting, load_pool("digits", None), lambda: None), None
+    return measure(made, setting, load_pool("digits", None), 2, lambda: None), None

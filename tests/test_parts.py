@@ -86,3 +86,11 @@ def test_too_few_images_of_a_class_are_one_line():
     labels = np.array([0, 0, 0, 1, 1, 2])
     with pytest.raises(DataError, match="task 2 has a class with fewer than 2 training images"):
         deal([task([0, 1, 3, 4]), task(np.arange(6))], labels, 2, generator())
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_a_task_that_leaves_a_part_without_images_is_one_line(parts):
+    """Every image is shown by tasks of its own, so that none can be dealt out evenly."""
+    tasks = [task([0, 1, 2]), task([0, 3, 4]), task([1, 3, 5])]
+    with pytest.raises(DataError, match=f"too few training images .* {parts} separate parts"):
+        deal(tasks, np.zeros(6, dtype=int), parts, generator())

@@ -30,6 +30,8 @@ def least_squares(inputs: Tensor, targets: Tensor, start: Tensor, share: Tensor)
     """
     scale = share.sqrt()
     missing = targets - (inputs @ start[..., None])[..., 0]
+    if bool((share > 0).all()):
+        return start + scale * _shortest(inputs * scale[:, None], missing)
     solution = start.clone()
     # Parameters that stay leave the problem; which ones do may depend on the learner.
     for moving in torch.unique(share > 0, dim=0):
@@ -38,13 +40,19 @@ def least_squares(inputs: Tensor, targets: Tensor, start: Tensor, share: Tensor)
         if columns.numel() == 0:
             continue
         factor = scale[rows][:, columns]
-        matrix = inputs[rows][:, :, columns] * factor[:, None]
-        # An orthogonal factorisation, for fewer samples than parameters as for more: the
-        # condition number is not squared, as it would be in a Gram matrix.
-        step = torch.linalg.lstsq(matrix, missing[rows][..., None], driver="gels").solution[..., 0]
+        matrix = inputs.index_select(2, columns).index_select(0, rows) * factor[:, None]
         place = (rows[:, None], columns)
-        solution[place] = start[place] + factor * step
+        solution[place] = start[place] + factor * _shortest(matrix, missing[rows])
     return solution
+
+
+def _shortest(matrix: Tensor, targets: Tensor) -> Tensor:
+    """Return the least-squares solutions of minimum norm, by an orthogonal factorisation.
+
+    For fewer samples than parameters as for more, the condition number is not squared, as it
+    would be in a Gram matrix.
+    """
+    return torch.linalg.lstsq(matrix, targets[..., None], driver="gels").solution[..., 0]
 
 
 def stationary_point(

@@ -58,22 +58,18 @@ def run(
 
     Stopped at any moment, the same command goes on and ends with the same records.
     """
-    from driftboard.suite.grid import claim_folder
-    from driftboard.suite.progress import work_off
-    from driftboard.suite.runner import plan
+    from driftboard.suite.grid import claim_folder, is_complete
 
     request = _request(
         suite, sequence, sequence_file, strategy, seeds, tuning, out, data, device, reference
     )
     claim_folder(out, request.purpose)
-    failures = work_off(
-        lambda: plan(request),
-        request.cell_count(),
-        f"{len(request.sequences)} sequences x {len(request.strategies)} strategies",
-        out,
-        request.device,
-        workers,
-    )
+    what = f"{len(request.sequences)} sequences x {len(request.strategies)} strategies"
+    if all(is_complete(request, one) for one in request.sequences):
+        typer.echo(f"{what}: all {request.cell_count()} cells are there already", err=True)
+        failures = []
+    else:
+        failures = _train(request, what, workers)
     if failures:
         # Where a failed strategy leaves no record, there may be no board; the failure says why.
         with suppress(DriftboardError):
@@ -83,6 +79,20 @@ def run(
         raise typer.Exit(1)
     _show_board(out, reference)
     _show_next_steps(out)
+
+
+def _train(request: "Request", what: str, workers: int | None) -> list[str]:
+    """Run the cells that are missing and return one line for each job that failed."""
+    from dataclasses import replace
+
+    from driftboard.suite.grid import resolve_device
+    from driftboard.suite.progress import work_off
+    from driftboard.suite.runner import plan
+
+    there = replace(request, device=resolve_device(request.device))
+    return work_off(
+        lambda: plan(there), there.cell_count(), what, there.results, there.device, workers
+    )
 
 
 def _request(
@@ -97,13 +107,19 @@ def _request(
     device: str,
     reference: str,
 ) -> "Request":
-    from driftboard.strategies.catalogue import BUILTIN
+    """Return what is asked for; torch is imported only where files or CUDA are asked for."""
     from driftboard.suite.grid import Request, resolve_device
-    from driftboard.suite.loading import load_sequences, load_strategy
+    from driftboard.suite.known_stamps import stamped
+    from driftboard.suite.registry import registered
     from driftboard.suite.sequences import choose_sequences
 
-    loaded = tuple(load_strategy(text) for text in strategies or BUILTIN)
-    names = [item.stamp.name for item in loaded]
+    chosen = stamped(strategies)
+    known = registered()
+    if files:
+        from driftboard.suite.loading import load_sequences
+
+        known = load_sequences(tuple(files))
+    names = [item.stamp.name for item in chosen]
     if len(set(names)) < len(names):
         raise DriftboardError(f"a strategy is named twice: {', '.join(names)}")
     if reference not in names:
@@ -112,14 +128,15 @@ def _request(
             f"or choose another with --reference"
         )
     return Request(
-        sequences=choose_sequences(load_sequences(tuple(files or ())), tier, patterns, bool(files)),
+        sequences=choose_sequences(known, tier, patterns, bool(files)),
         sequence_files=tuple(files or ()),
-        strategies=loaded,
+        strategies=chosen,
         seed_count=seed_count,
         purpose="validation" if tuning else "test",
         results=results,
         data=data,
-        device=resolve_device(device),
+        # What there is matters only where something is left to train.
+        device=device if device == "auto" else resolve_device(device),
     )
 
 

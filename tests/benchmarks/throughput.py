@@ -8,6 +8,7 @@ times; every ratio is of the same repeat, and a table shows its median with the 
 """
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,7 @@ How to read it:
 
 def report(options: argparse.Namespace, scale: Scale, device: str) -> str:
     """Measure and return the page."""
+    before = os.getloadavg()[0]
     lines: list[str] = []
     found: list[Row] = []
     resumed: dict[int, Spread] = {}
@@ -72,6 +74,7 @@ def report(options: argparse.Namespace, scale: Scale, device: str) -> str:
         table, resumed = records_table(scale, options.repeats)
         lines += table
     around = circumstances(torch.get_num_threads(), options.repeats)
+    around["processes waiting for a core when it began"] = f"{before:.1f} (0: nothing else ran)"
     head = HEAD.format(
         command=" ".join(["python tests/benchmarks/throughput.py", *sys.argv[1:]]),
         repeats=options.repeats,

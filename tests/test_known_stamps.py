@@ -58,7 +58,7 @@ def test_a_changed_source_makes_what_is_kept_void(tmp_path, loads, monkeypatch, 
         (root / name).write_text("before")
     monkeypatch.setattr(known_stamps, "_folder_of_strategies", lambda: root / "strategies")
     monkeypatch.setattr(known_stamps, "__file__", str(root / "suite" / "known_stamps.py"))
-    for content in (None, None, "after"):
+    for content in (None, None, "behind"):  # as long as before
         if content:
             (root / changed).write_text(content)
         stamped(["sgd"], tmp_path / "cache")

@@ -64,15 +64,22 @@ def run(
 
     Stopped at any moment, the same command goes on and ends with the same records.
     """
+    from driftboard.suite.grid import claim_folder, is_complete
+
     if ray_address is not None and cluster is None:
         raise DriftboardError("--ray-address says where a cluster is; add --cluster ray to use it")
     request = _request(
         suite, sequence, sequence_file, strategy, seeds, tuning, out, data, device, reference
     )
-    if cluster is None:
-        failures = _train_here(request, workers)
+    claim_folder(out, request.purpose)
+    what = f"{len(request.sequences)} sequences x {len(request.strategies)} strategies"
+    if all(is_complete(request, one) for one in request.sequences):
+        typer.echo(f"{what}: all {request.cell_count()} cells are there already", err=True)
+        failures = []
+    elif cluster is None:
+        failures = _train_here(request, what, workers)
     else:
-        failures = _train_on_ray(request, workers, ray_address)
+        failures = _train_on_ray(request, what, workers, ray_address)
     if failures:
         # Where a failed strategy leaves no record, there may be no board; the failure says why.
         with suppress(DriftboardError):
@@ -96,14 +103,22 @@ def _request(
     device: str,
     reference: str,
 ) -> "Request":
-    """Return what is asked for; whether there is such a device is not decided yet."""
-    from driftboard.strategies.catalogue import BUILTIN
+    """Return what is asked for; whether there is such a device is not decided yet.
+
+    torch is imported only where files are asked for.
+    """
     from driftboard.suite.grid import Request
-    from driftboard.suite.loading import load_sequences, load_strategy
+    from driftboard.suite.known_stamps import stamped
+    from driftboard.suite.registry import registered
     from driftboard.suite.sequences import choose_sequences
 
-    loaded = tuple(load_strategy(text) for text in strategies or BUILTIN)
-    names = [item.stamp.name for item in loaded]
+    chosen = stamped(strategies)
+    known = registered()
+    if files:
+        from driftboard.suite.loading import load_sequences
+
+        known = load_sequences(tuple(files))
+    names = [item.stamp.name for item in chosen]
     if len(set(names)) < len(names):
         raise DriftboardError(f"a strategy is named twice: {', '.join(names)}")
     if reference not in names:
@@ -112,9 +127,9 @@ def _request(
             f"or choose another with --reference"
         )
     return Request(
-        sequences=choose_sequences(load_sequences(tuple(files or ())), tier, patterns, bool(files)),
+        sequences=choose_sequences(known, tier, patterns, bool(files)),
         sequence_files=tuple(files or ()),
-        strategies=loaded,
+        strategies=chosen,
         seed_count=seed_count,
         purpose="validation" if tuning else "test",
         results=results,
@@ -123,45 +138,35 @@ def _request(
     )
 
 
-def _train_here(request: "Request", workers: int | None) -> list[str]:
+def _train_here(request: "Request", what: str, workers: int | None) -> list[str]:
     """Train what is missing in processes of this machine; return a line for each failure."""
-    from driftboard.suite.grid import claim_folder, resolve_device
+    from driftboard.suite.grid import resolve_device
     from driftboard.suite.progress import work_off
     from driftboard.suite.runner import plan
 
     request = replace(request, device=resolve_device(request.device))
-    claim_folder(request.results, request.purpose)
     return work_off(
-        lambda: plan(request),
-        request.cell_count(),
-        _words(request),
-        request.results,
-        request.device,
-        workers,
+        lambda: plan(request), request.cell_count(), what, request.results, request.device, workers
     )
 
 
-def _train_on_ray(request: "Request", workers: int | None, address: str | None) -> list[str]:
+def _train_on_ray(
+    request: "Request", what: str, workers: int | None, address: str | None
+) -> list[str]:
     """Train what is missing on a Ray cluster; return a line for each failure."""
     from driftboard.suite.cluster.connection import connected
-    from driftboard.suite.grid import claim_folder
     from driftboard.suite.progress import stoppable, work_off_with
     from driftboard.suite.runner import plan
 
     with stoppable(request.results), connected(address, workers) as cluster:
         request = replace(request, device=cluster.resolve_device(request.device))
-        claim_folder(request.results, request.purpose)
         return work_off_with(
             partial(cluster.workers, request, workers),
             lambda: plan(request),
             request.cell_count(),
-            _words(request),
+            what,
             request.results,
         )
-
-
-def _words(request: "Request") -> str:
-    return f"{len(request.sequences)} sequences x {len(request.strategies)} strategies"
 
 
 def _show_board(results: Path, reference: str) -> None:

@@ -1,35 +1,52 @@
-"""The grid of cells: which a run asks for, which are done, and the jobs that make the rest."""
+"""The grid of cells: which a run asks for, which are done, and the jobs that make the rest.
 
+To see which cells are done no torch is needed, so it is imported where jobs are made.
+"""
+
+from collections.abc import Iterator
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
-import torch
 
-from driftboard.suite.data import Pool
 from driftboard.suite.errors import DriftboardError, RecordError
-from driftboard.suite.lanes import choose_lane
-from driftboard.suite.linear.job import LinearJob
-from driftboard.suite.linear.setting import LinearSetting
-from driftboard.suite.loading import LoadedStrategy
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
     ProtocolStamp,
+    StrategyStamp,
     cell_path,
     read_record,
     record_paths,
     write_atomically,
 )
-from driftboard.suite.scenarios import Recipe
 from driftboard.suite.sequences import Sequence
-from driftboard.suite.splits import Purpose
-from driftboard.suite.worker import Job
+
+if TYPE_CHECKING:
+    from driftboard.suite.data import Pool
+    from driftboard.suite.linear.job import LinearJob
+    from driftboard.suite.linear.setting import LinearSetting
+    from driftboard.suite.scenarios import Recipe
+    from driftboard.suite.splits import Purpose
+    from driftboard.suite.worker import Job
 
 MARKER = "driftboard.json"
 COHORT_BYTES = {"cpu": 3 * 2**30, "cuda": 24 * 2**30}
 """How much image data one cohort may hold; larger ones are cut into several. Part of what makes
 a run repeatable, so it is a constant and not what happens to be free."""
+
+
+class Stamped(Protocol):
+    """A strategy by what it is called and what records say of it, loaded or not."""
+
+    @property
+    def specification(self) -> str:
+        """The text from which any process loads it."""
+
+    @property
+    def stamp(self) -> StrategyStamp:
+        """What records say of it."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +55,9 @@ class Request:
 
     sequences: tuple[Sequence, ...]
     sequence_files: tuple[Path, ...]
-    strategies: tuple[LoadedStrategy, ...]
+    strategies: tuple[Stamped, ...]
     seed_count: int | None  # the first so many of each tier's seeds; None takes all
-    purpose: Purpose
+    purpose: "Purpose"
     results: Path
     data: Path | None
     device: str
@@ -55,7 +72,7 @@ class Request:
         return len(self.strategies) * sum(len(self.seeds(s)) for s in self.sequences)
 
 
-def claim_folder(results: Path, purpose: Purpose) -> None:
+def claim_folder(results: Path, purpose: "Purpose") -> None:
     """Mark a results folder with the protocol's stamp, or check the mark that is there.
 
     Raises:
@@ -81,41 +98,56 @@ def claim_folder(results: Path, purpose: Purpose) -> None:
         )
 
 
-def missing_seeds(
-    request: Request, sequence: Sequence, strategy: LoadedStrategy
-) -> tuple[int, ...]:
-    """Return the seeds of a row of cells that have no record yet.
+def is_complete(request: Request, sequence: Sequence) -> bool:
+    """Tell whether every cell of a sequence has a record.
+
+    Raises:
+        RecordError: as ``missing_cells``.
+    """
+    return not any(seeds for _, seeds in missing_cells(request, sequence))
+
+
+def missing_cells(
+    request: Request, sequence: Sequence
+) -> Iterator[tuple[Stamped, tuple[int, ...]]]:
+    """Yield every strategy with the seeds of the sequence that have no record yet.
 
     Raises:
         RecordError: a record is broken, or was made from another sequence, strategy or split.
     """
-    missing = []
-    for seed in request.seeds(sequence):
-        path = cell_path(request.results, sequence.name, strategy.stamp.name, seed)
-        if not path.exists():
-            missing.append(seed)
-            continue
-        record = read_record(path)
-        for what, found, wanted in (
-            ("protocol", record.protocol, PROTOCOL.stamp()),
-            ("version of the sequence", record.sequence.hash, sequence.hash()),
-            ("version of the strategy", record.strategy, strategy.stamp),
-            ("split (test or validation)", record.split, request.purpose),
-        ):
-            if found != wanted:
-                raise RecordError(
-                    f"{path} belongs to another {what}; delete it, or choose another --out"
-                )
-    return tuple(missing)
+    protocol, version = PROTOCOL.stamp(), sequence.hash()
+    for strategy in request.strategies:
+        missing = []
+        for seed in request.seeds(sequence):
+            path = cell_path(request.results, sequence.name, strategy.stamp.name, seed)
+            if not path.exists():
+                missing.append(seed)
+                continue
+            record = read_record(path)
+            for what, found, wanted in (
+                ("protocol", record.protocol, protocol),
+                ("version of the sequence", record.sequence.hash, version),
+                ("version of the strategy", record.strategy, strategy.stamp),
+                ("split (test or validation)", record.split, request.purpose),
+            ):
+                if found != wanted:
+                    raise RecordError(
+                        f"{path} belongs to another {what}; delete it, or choose another --out"
+                    )
+        yield strategy, tuple(missing)
 
 
 def cohorts(
-    request: Request, sequence: Sequence, pool: Pool, recipes: Several[Recipe]
+    request: Request, sequence: Sequence, pool: "Pool", recipes: "Several[Recipe]"
 ) -> list[tuple[int, ...]]:
     """Return the groups of seeds that are trained together, whatever is already done.
 
     ``recipes`` are those of one seed; all seeds have equally many training images.
     """
+    import torch
+
+    from driftboard.suite.lanes import choose_lane
+
     seeds = request.seeds(sequence)
     if choose_lane(sequence.network, torch.device(request.device)) == "solo":
         return [(seed,) for seed in seeds]
@@ -128,13 +160,14 @@ def cohorts(
 
 
 def jobs_for(
-    request: Request, sequence: Sequence, pool: Pool, recipes: Several[Recipe]
-) -> list[Job]:
+    request: Request, sequence: Sequence, pool: "Pool", recipes: "Several[Recipe]"
+) -> "list[Job]":
     """Return the jobs of one sequence that make the cells it lacks."""
+    from driftboard.suite.worker import Job
+
     groups = cohorts(request, sequence, pool, recipes)
     jobs = []
-    for strategy in request.strategies:
-        missing = set(missing_seeds(request, sequence, strategy))
+    for strategy, missing in missing_cells(request, sequence):
         jobs += [
             Job(
                 sequence=sequence.name,
@@ -149,22 +182,24 @@ def jobs_for(
                 steps=len(recipes),
             )
             for group in groups
-            if missing.intersection(group)
+            if set(missing).intersection(group)
         ]
     return jobs
 
 
 def linear_jobs_for(
-    request: Request, sequence: Sequence, setting: LinearSetting
-) -> list[LinearJob]:
+    request: Request, sequence: Sequence, setting: "LinearSetting"
+) -> "list[LinearJob]":
     """Return the jobs of one linear sequence that make the cells it lacks."""
+    from driftboard.suite.linear.job import LinearJob
+
     seeds = request.seeds(sequence)
     return [
         LinearJob(
             sequence, setting, strategy.specification, seeds, request.purpose, request.results
         )
-        for strategy in request.strategies
-        if missing_seeds(request, sequence, strategy)
+        for strategy, missing in missing_cells(request, sequence)
+        if missing
     ]
 
 
@@ -176,6 +211,8 @@ def resolve_device(wanted: str) -> str:
     """
     if wanted == "cpu":
         return "cpu"
+    import torch
+
     if torch.cuda.is_available():
         return "cuda"
     if wanted == "cuda":

@@ -140,8 +140,9 @@ class _Run(_Strict, frozen=True, tag_field="measure"):
 
     def check_lengths(self, *parts: tuple[Any, ...]) -> None:
         """Check that every part has one entry per task, else raise ValueError."""
-        if any(len(part) != self.tasks for part in parts):
-            raise ValueError(f"not every part of the record has {self.tasks} tasks")
+        tasks = self.tasks
+        if any(len(part) != tasks for part in parts):
+            raise ValueError(f"not every part of the record has {tasks} tasks")
 
 
 class Record(_Run, frozen=True, tag="accuracy"):
@@ -161,8 +162,9 @@ class Record(_Run, frozen=True, tag="accuracy"):
         """Check what the field types cannot, else raise ValueError."""
         self.check_run()
         self.check_lengths(self.test_sizes, self.correct, self.classes, self.correct_untrained)
+        tasks = self.tasks
         for counts in (*self.correct, self.correct_untrained):
-            if len(counts) != self.tasks:
+            if len(counts) != tasks:
                 raise ValueError(f"a row of counts does not have {self.tasks} tasks")
             if any(map(gt, counts, self.test_sizes)):
                 raise ValueError("more correct answers than test images")
@@ -267,5 +269,10 @@ def _other_schema(content: bytes) -> str | None:
 
 
 def record_paths(results: Path) -> Iterator[Path]:
-    """Yield the paths of all records below ``results`` in sorted order."""
-    yield from sorted((results / "records").glob("*/*/seed-*.json"))
+    """Yield the paths of all records below ``results`` in sorted order.
+
+    Folder by folder, so the first comes at once however many there are.
+    """
+    for sequence in sorted((results / "records").glob("*/")):
+        for strategy in sorted(sequence.glob("*/")):
+            yield from sorted(strategy.glob("seed-*.json"))

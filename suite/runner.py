@@ -22,7 +22,7 @@ import torch
 
 from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.grid import Request, jobs_for, linear_jobs_for
+from driftboard.suite.grid import Request, is_complete, jobs_for, linear_jobs_for
 from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.splits import cached_splits
@@ -104,6 +104,8 @@ def plan(request: Request) -> list[Planned]:
     planned = []
     pools: dict[str, Pool] = {}
     for sequence in request.sequences:
+        if is_complete(request, sequence):
+            continue  # neither its data nor its splits are needed
         if isinstance(sequence.scenario, LinearSetting):
             planned += [
                 Planned(job, LINEAR_WORK * len(job.seeds), len(job.seeds))

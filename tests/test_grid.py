@@ -10,20 +10,22 @@ from msgspec.structs import replace
 
 from driftboard.suite import grid
 from driftboard.suite.data import Pool
-from driftboard.suite.errors import DriftboardError, RecordError
+from driftboard.suite.errors import DataError, DriftboardError, RecordError
 from driftboard.suite.grid import (
     MARKER,
     Request,
     claim_folder,
     cohorts,
+    is_complete,
     jobs_for,
-    missing_seeds,
+    missing_cells,
     resolve_device,
 )
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import cell_path, write_record
 from driftboard.suite.registry import registered
+from driftboard.suite.runner import plan
 from driftboard.suite.scenarios import Recipe
 
 QUICK = registered()["digits-overlap-50"]
@@ -90,6 +92,13 @@ def refusal(function, *arguments):
     return str(caught.value)
 
 
+def missing_seeds(request, sequence, loaded):
+    """Return what one row of cells lacks."""
+    ((strategy, seeds),) = missing_cells(changed(request, strategies=(loaded,)), sequence)
+    assert strategy is loaded
+    return seeds
+
+
 def test_a_tier_decides_the_seeds(request_for):
     assert request_for().seeds(QUICK) == (0, 1, 2, 3, 4)
     assert request_for().seeds(CORE) == tuple(range(10))
@@ -119,6 +128,35 @@ def test_seeds_with_a_record_are_not_missing(request_for, write_cell):
     assert missing_seeds(request_for(), QUICK, SGD) == (1, 2, 4)
     assert missing_seeds(request_for(), QUICK, NOOP) == (0, 2, 3, 4)
     assert missing_seeds(request_for(seed_count=1), QUICK, SGD) == ()
+
+
+def test_every_strategy_has_its_missing_seeds_in_order(request_for, write_cell):
+    for seed in range(5):
+        write_cell(seed, NOOP)
+    write_cell(1)
+    found = list(missing_cells(request_for(), QUICK))
+    assert found == [(SGD, (0, 2, 3, 4)), (NOOP, ())]
+
+
+def test_sequence_is_complete_when_no_cell_is_missing(request_for, write_cell):
+    for loaded in (SGD, NOOP):
+        for seed in range(5):
+            assert not is_complete(request_for(), QUICK)
+            write_cell(seed, loaded)
+    assert is_complete(request_for(), QUICK)
+    assert not is_complete(request_for(), CORE)
+    assert not is_complete(request_for(purpose="validation"), QUICK)
+
+
+def test_complete_sequence_needs_no_data(request_for, write_cell, tmp_path):
+    """Its jobs are none, and they are found without the data set, which is not there."""
+    request = request_for(sequences=(CORE,), data=tmp_path / "empty", strategies=(SGD,))
+    for seed in range(9):
+        write_cell(seed, sequence=CORE)
+    with pytest.raises(DataError):
+        plan(request)
+    write_cell(9, sequence=CORE)
+    assert plan(request) == []
 
 
 @pytest.mark.parametrize(

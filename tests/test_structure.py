@@ -133,7 +133,7 @@ def test_baselines_never_import_torch(name):
 
 
 LIGHT = ["records", "metrics", "protocol", "sequences", "registry", "scenarios", "errors"]
-LIGHT += ["grades", "distance", "submissions", "tuning_records"]
+LIGHT += ["grades", "distance", "submissions", "tuning_records", "grid", "known_stamps"]
 LIGHT += ["randomness", *(path.stem for path in sorted((ROOT / "suite").glob("command_*.py")))]
 
 

@@ -24,11 +24,8 @@ How Avalanche is set up, always so that it has less to do rather than more:
 """
 
 import argparse
-import copy
 import dataclasses
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -36,11 +33,12 @@ import types
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+from machine import circumstances, installed
+from plain_loop import SoloTask, descend, initial_module, masked, solo_tasks
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -84,43 +82,6 @@ class Contestant:
     train: Callable[[bool], Work]
 
 
-@dataclass(frozen=True)
-class SoloTask:
-    """One task of the first seed, as float tensors."""
-
-    images: Tensor
-    labels: Tensor
-    mask: Tensor  # bool, (head units,): the units that belong to the task
-    test_images: Tensor
-    test_labels: Tensor
-
-
-def solo_tasks(cohort: Cohort) -> list[SoloTask]:
-    """Return the tasks of a cohort's first seed."""
-    return [
-        SoloTask(
-            cohort.scaling(train.images[0]),
-            train.labels[0],
-            classes[0],
-            cohort.scaling(test.images[0]),
-            test.labels[0],
-        )
-        for train, test, classes in zip(cohort.train, cohort.test, cohort.classes, strict=True)
-    ]
-
-
-def initial_module(cohort: Cohort) -> nn.Module:
-    """Return the network at the first seed's initial weights."""
-    module = copy.deepcopy(cohort.network.module)
-    module.load_state_dict({name: value[0] for name, value in cohort.initial.items()})
-    return module
-
-
-def masked(logits: Tensor, mask: Tensor) -> Tensor:
-    """Return logits in which the units of other tasks are far below all."""
-    return logits.masked_fill(~mask, torch.finfo(logits.dtype).min / 2)
-
-
 @torch.no_grad()
 def accuracy(module: nn.Module, tasks: list[SoloTask]) -> float:
     """Return the mean over tasks of the share of right answers."""
@@ -146,23 +107,8 @@ def last_loss(module: nn.Module, task: SoloTask) -> float:
 def train_plainly(cohort: Cohort, tasks: list[SoloTask]) -> Work:
     """Train as one would by hand, in the batch order of the cohort's first seed."""
     module = initial_module(cohort)
-    settings = cohort.training
-    steps = images = 0
     began = time.perf_counter()
-    for index, task in enumerate(tasks):
-        optimiser = torch.optim.SGD(
-            module.parameters(), lr=settings.learning_rate, momentum=settings.momentum
-        )
-        count = len(task.labels)
-        order = cohort.batch_orders(index, count)[0]
-        for _ in range(settings.epochs):
-            for rows in torch.from_numpy(order.permutation(count)).split(settings.batch_size):
-                optimiser.zero_grad()
-                logits = masked(module(task.images[rows]), task.mask)
-                F.cross_entropy(logits, task.labels[rows]).backward()
-                optimiser.step()
-                steps += 1
-                images += len(rows)
+    steps, images = descend(cohort, tasks, module)
     seconds = time.perf_counter() - began
     return Work(seconds, accuracy(module, tasks), steps, images, last_loss(module, tasks[-1]))
 
@@ -433,37 +379,6 @@ def show(line: str) -> None:
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
-def circumstances(threads: int, repeats: int) -> dict[str, str]:
-    """Return what the speeds depend on."""
-    return {
-        "CPU": f"{cpu_model()}, {os.cpu_count()} cores",
-        "threads": str(threads),
-        "repeats": str(repeats),
-        "Python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "driftboard": version("driftboard"),
-        "avalanche-lib": installed("avalanche-lib"),
-    }
-
-
-def installed(package: str) -> str:
-    """Return a package's version, 'unknown' where it runs from its sources."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def cpu_model() -> str:
-    """Return the processor's name as its maker gives it, where the system tells."""
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as a Markdown table."""
     lines = [
@@ -498,6 +413,7 @@ def main() -> None:
     except DriftboardError as error:
         sys.exit(f"error: {error}")
     around = circumstances(options.threads, options.repeats)
+    around["avalanche-lib"] = installed("avalanche-lib")
     print(table(rows))
     print()
     print("\n".join(f"- {name}: {value}" for name, value in around.items()))

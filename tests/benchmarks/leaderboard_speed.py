@@ -104,6 +104,15 @@ def timed(arguments: list[str]) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss / 1000
 
 
+def leaderboard_seconds(count: int, repeats: int) -> list[float]:
+    """Return the wall times of Markdown and CSV from so many made-up records."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_records(folder / "results", count)
+        command = ["leaderboard", str(folder / "results"), "--out", str(folder / "out")]
+        return [timed(command)[0] for _ in range(repeats)]
+
+
 def main() -> None:
     """Print a line for each set of formats."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

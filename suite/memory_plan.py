@@ -1,0 +1,193 @@
+"""The memory that a cohort needs, in closed form, and how many learners fit where they train.
+
+Bytes are counted per learner, since all that a cohort holds has a leading dimension S: the images
+of all tasks, the copies of the parameters that engine and strategy keep, and the most that is
+needed on top at one time. The estimate is an upper one that covers any of the project's
+strategies: what ``tests/test_memory_plan.py`` measures is at most all of it, and at least a third
+where a strategy passes over all of a task's images at once.
+"""
+
+import os
+from collections.abc import Sequence as Several
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from driftboard.strategies.base import EXAMPLES_AT_ONCE
+from driftboard.strategies.fisher import SAMPLES_AT_ONCE
+from driftboard.suite.engine import TESTED_AT_ONCE
+from driftboard.suite.networks import ModuleNetwork
+
+FLOAT, INDEX = 4, 8  # bytes
+
+ENGINE_COPIES = 6
+"""Initial weights, those after the first task, before and during this one, gradient, velocity."""
+
+STRATEGY_COPIES = 6
+"""What a strategy carries over and what it needs in between: EWC's solution and Fisher, and the
+Fisher's sum, its part of this pass and two squares. One that keeps more for every task, as EWC's
+separate penalties do, needs more than is planned for."""
+
+CUDA_SHARE, CPU_SHARE = 0.9, 0.7
+"""How much of a GPU's free memory, and of a machine's own, the cohorts may take."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What the memory of one learner follows from."""
+
+    parameters: int
+    activations: int  # values that a forward pass makes of one image
+    widest: int  # the most of them that one layer makes
+    linear: bool  # Linear layers only, whose Fisher needs no gradient for every example
+    pixels: int  # values of an image, channels included
+    units: int  # of the head
+    trained: tuple[int, ...]  # training images of every task
+    tested: tuple[int, ...]  # test images of every task
+    batch: int
+    epochs: int
+
+    @property
+    def of_data(self) -> int:
+        """Bytes of the images, labels and allowed units of all tasks."""
+        return (sum(self.trained) + sum(self.tested)) * (self.pixels + INDEX + self.units)
+
+    @property
+    def of_a_task(self) -> int:
+        """Bytes of the largest training set in use, which is that of all tasks together.
+
+        Its images as bytes and as floats, labels, allowed units, noise, and the batches' order.
+        """
+        per_image = self.pixels * (1 + FLOAT) + INDEX + self.units + FLOAT
+        return sum(self.trained) * (per_image + 2 * self.epochs * INDEX)
+
+    @property
+    def of_parameters(self) -> int:
+        """Bytes of all copies of the parameters."""
+        return FLOAT * self.parameters * (ENGINE_COPIES + STRATEGY_COPIES)
+
+    @property
+    def at_work(self) -> int:
+        """Bytes of the greatest of a step, a test, and a full pass of the strategy.
+
+        Where there is a gradient every activation has a value and a slope; sums and what norms
+        keep, which are not counted, have room in that. A test keeps one layer's inputs and outputs.
+        """
+        images = sum(self.trained)
+        kept = self.pixels + 2 * self.activations
+        step = min(self.batch, images) * kept
+        test = min(TESTED_AT_ONCE, max(self.tested)) * (self.pixels + 2 * self.widest)
+        full = min(EXAMPLES_AT_ONCE, images) * kept
+        if not self.linear:
+            full = max(full, min(SAMPLES_AT_ONCE, images) * (2 * self.parameters + kept))
+        return FLOAT * max(step, test, full)
+
+    @property
+    def total(self) -> int:
+        """Bytes of one learner."""
+        return self.of_data + self.of_a_task + self.of_parameters + self.at_work
+
+
+def demand_of(
+    network: ModuleNetwork,
+    image_shape: Several[int],
+    trained: Several[int],
+    tested: Several[int],
+    *,
+    batch: int,
+    epochs: int,
+) -> Demand:
+    """Return what one learner needs.
+
+    Args:
+        network: its layers are sent one batch without values, so this costs no memory.
+        image_shape: channels, height, width.
+        trained: training images of every task.
+        tested: test images of every task.
+        batch: images of a step.
+        epochs: passes over a task.
+    """
+    parameters = dict(network.module.named_parameters())
+    made, units = _sizes(network.module, image_shape)
+    owners = [layer for layer in network.module.modules() if _owns(layer)]
+    return Demand(
+        parameters=sum(value.numel() for value in parameters.values()),
+        activations=sum(made),
+        widest=max(made),
+        linear=all(isinstance(layer, nn.Linear) for layer in owners),
+        pixels=torch.Size(image_shape).numel(),
+        units=units,
+        trained=tuple(trained),
+        tested=tuple(tested),
+        batch=batch,
+        epochs=epochs,
+    )
+
+
+def _owns(layer: nn.Module) -> bool:
+    """Tell whether a layer has parameters of its own."""
+    return next(layer.parameters(recurse=False), None) is not None
+
+
+def _sizes(module: nn.Module, image_shape: Several[int]) -> tuple[list[int], int]:
+    """Return how many values each innermost layer makes of one image, and the head's units."""
+    images = 2  # a norm refuses a single value per channel
+    made: list[int] = []
+    handles = [
+        layer.register_forward_hook(lambda _, __, output: made.append(output.numel()))
+        for layer in module.modules()
+        if next(layer.children(), None) is None
+    ]
+    try:
+        weights = {name: value.to("meta") for name, value in module.named_parameters()}
+        answer: Tensor = functional_call(
+            module, weights, (torch.empty(images, *image_shape, device="meta"),)
+        )
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [count // images for count in made], answer.shape[-1]
+
+
+def available_bytes(device: torch.device, processes: int) -> int:
+    """Return how much memory the cohorts of each of so many processes may take.
+
+    On CUDA a share of what is free now; on a CPU one of all that the machine has, which does not
+    change between two runs.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(CUDA_SHARE * free) // processes
+    return int(CPU_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) // processes
+
+
+def groups_that_fit(seeds: tuple[int, ...], needed: int, available: int) -> list[tuple[int, ...]]:
+    """Return the seeds in order, in as few groups as fit; a single one is always tried.
+
+    Args:
+        seeds: at least one.
+        needed: bytes of one learner.
+        available: bytes that a group may take.
+    """
+    together = max(1, available // needed)
+    return [seeds[start : start + together] for start in range(0, len(seeds), together)]
+
+
+def split_line(what: str, seeds: int, together: int, needed: int, available: int) -> str | None:
+    """Return the line that says that a cohort is split, None if it is not.
+
+    Args:
+        what: what is trained, for the line.
+        seeds: how many learners are wanted together.
+        together: how many are trained together.
+        needed: bytes of one learner.
+        available: bytes that a group may take.
+    """
+    if together >= seeds:
+        return None
+    return (
+        f"{what}: {seeds} seeds need about {seeds * needed / 1e9:.1f} GB, {available / 1e9:.1f} GB "
+        f"can be had; trained {together} at a time"
+    )

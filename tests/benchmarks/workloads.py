@@ -1,0 +1,164 @@
+"""What is trained for the speed tables: networks on images drawn at random, and one way to time it.
+
+The shapes, batches and settings are those of the protocol; the pixels are random bytes, so that a
+table can be made anywhere. What a pixel's value is does not change how long a step takes.
+"""
+
+import functools
+import time
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from plain_loop import descend, initial_module, solo_tasks
+from torch import Tensor
+
+from driftboard.strategies.base import Strategy
+from driftboard.strategies.sgd import Sgd
+from driftboard.suite.engine import Cohort, run, train_task
+from driftboard.suite.networks import initial_parameters
+from driftboard.suite.protocol import PROTOCOL, Training
+from driftboard.suite.task_data import Scaling, TaskData
+
+Kind = Literal["plain loop", "solo", "stacked"]
+
+SEED = 20260220
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network, its images and how it trains; every task has as many classes."""
+
+    title: str
+    network: str
+    shape: tuple[int, int, int]
+    units: int
+    images: int  # of a task; a multiple of the batch
+    training: Training
+    tasks: int = 1
+    tested: int = 10  # images of a task
+
+    @property
+    def steps(self) -> int:
+        """Steps of one seed."""
+        per_task = self.training.epochs * self.images // self.training.batch_size
+        return self.tasks * per_task
+
+    @property
+    def trained(self) -> int:
+        """Images that one seed trains on, repetitions counted."""
+        return self.steps * self.training.batch_size
+
+
+def workload(
+    title: str, network: str, shape: tuple[int, int, int], batches: int, epochs: int
+) -> Workload:
+    """Return one task of ten classes under the protocol's settings, with so many full batches."""
+    training = replace(PROTOCOL.training_of(network), epochs=epochs, minimum_steps=1)
+    return Workload(title, network, shape, 10, batches * training.batch_size, training)
+
+
+@functools.lru_cache(maxsize=16)  # the cases of one network come in turn
+def cohort_of(work: Workload, seeds: int, device: str) -> Cohort:
+    """Return a cohort of so many seeds on random images."""
+    learners = [
+        initial_parameters(work.network, work.shape, work.units, seed) for seed in range(seeds)
+    ]
+    names = learners[0][1]
+    target = torch.device(device)
+    train = [_data(work, seeds, task, work.images, target) for task in range(work.tasks)]
+    half = torch.full((1, 1, 1), 0.5, device=target)
+    return Cohort(
+        network=learners[0][0],
+        initial={
+            name: torch.stack([values[name] for _, values in learners]).to(target) for name in names
+        },
+        train=train,
+        test=[_data(work, seeds, -1 - task, work.tested, target) for task in range(work.tasks)],
+        classes=[data.active[:, 0] for data in train],
+        scaling=Scaling(half, half),
+        training=work.training,
+        batch_orders=lambda task, count: [
+            np.random.default_rng([SEED, task, seed]) for seed in range(seeds)
+        ],
+        strategy_noise=lambda task: [
+            np.random.default_rng([SEED, task, seed, 1]) for seed in range(seeds)
+        ],
+    )
+
+
+def _data(work: Workload, seeds: int, task: int, count: int, device: torch.device) -> TaskData:
+    """Return random images with random labels; a seed has the same whatever the others are."""
+    images, labels = [], []
+    for seed in range(seeds):
+        random = np.random.default_rng([SEED, task % 2**32, count, seed])
+        images.append(random.integers(0, 256, (count, *work.shape), dtype=np.uint8))
+        labels.append(random.integers(0, work.units, count))
+    return TaskData(
+        torch.from_numpy(np.stack(images)).to(device),
+        torch.from_numpy(np.stack(labels)).to(device),
+        torch.ones(seeds, count, work.units, dtype=torch.bool, device=device),
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to train a workload: what the table has a row for."""
+
+    work: Workload
+    kind: Kind
+    seeds: int
+    device: str
+    processes: int = 1
+    at_least: float = 0.0
+    """Seconds: what is shorter is done several times over."""
+
+    @property
+    def trained(self) -> int:
+        """Images that all seeds of all processes train on."""
+        return self.processes * self.seeds * self.work.trained
+
+
+def measure(case: Case) -> float:
+    """Return the seconds that one process of a case takes to train once.
+
+    Making tensors and tests of the network are not timed; Driftboard turns bytes into floats
+    within its time, the plain loop has them.
+    """
+    seconds = [trained(case)[0]]
+    while sum(seconds) < case.at_least:
+        seconds.append(trained(case)[0])
+    return sum(seconds) / len(seconds)
+
+
+def trained(case: Case) -> tuple[float, dict[str, Tensor]]:
+    """Return the seconds of training and the weights at the end, (S, ...)."""
+    cohort = cohort_of(case.work, case.seeds, case.device)
+    if case.kind == "plain loop":
+        tasks, module = solo_tasks(cohort), initial_module(cohort)
+        _wait(case.device)
+        began = time.perf_counter()
+        descend(cohort, tasks, module)
+        _wait(case.device)
+        seconds = time.perf_counter() - began
+        return seconds, {name: value.detach()[None] for name, value in module.named_parameters()}
+    parameters, memory = dict(cohort.initial), {}
+    _wait(case.device)
+    began = time.perf_counter()
+    for task in range(case.work.tasks):
+        parameters, memory, _, _ = train_task(cohort, Sgd(), task, parameters, memory, case.kind)
+    _wait(case.device)
+    return time.perf_counter() - began, parameters
+
+
+def whole_run(work: Workload, seeds: int, device: str, strategy: Strategy) -> tuple[float, float]:
+    """Return the seconds of training and of testing a whole sequence, stacked, tests included."""
+    outcome = run(cohort_of(work, seeds, device), strategy, "stacked")
+    return sum(outcome.seconds), outcome.evaluation_seconds
+
+
+def _wait(device: str) -> None:
+    """Wait until the device has done what it was told."""
+    if device == "cuda":
+        torch.cuda.synchronize()

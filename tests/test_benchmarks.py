@@ -1,0 +1,291 @@
+"""The speed tables by value: counted operations, equal work, ratios. No test looks at a time."""
+
+import re
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from driftboard.suite.grid import Request, missing_cells
+from driftboard.suite.loading import load_strategy
+from driftboard.suite.networks import initial_parameters
+from driftboard.suite.protocol import Training
+from driftboard.suite.registry import registered
+
+FOLDER = Path(__file__).parent / "benchmarks"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def benchmarks_folder():
+    """Let the scripts find each other, as they do when one of them is run."""
+    sys.path.insert(0, str(FOLDER))
+    yield
+    sys.path.remove(str(FOLDER))
+
+
+@pytest.fixture
+def work():
+    """Return a tiny network with two tasks of six batches."""
+    from workloads import Workload
+
+    training = Training(epochs=2, batch_size=4, learning_rate=0.1, minimum_steps=1)
+    return Workload("tiny", "mlp-6x2", (1, 3, 4), 5, 12, training, tasks=2)
+
+
+NETWORKS = [
+    ("mlp-6x1", (1, 3, 4), 5),
+    ("mlp-7x3", (3, 2, 2), 4),
+    ("resnet9-w2", (1, 8, 8), 3),
+    ("resnet9-w4", (3, 16, 16), 10),
+]
+
+
+# Operations and bytes.
+
+
+@pytest.mark.parametrize(("network", "shape", "units"), NETWORKS)
+def test_operations_are_those_that_torch_counts(network, shape, units):
+    from operations import layers_of, step_operations
+
+    module = initial_parameters(network, shape, units, 0)[0].module
+    with FlopCounterMode(display=False) as counter:
+        module(torch.rand(5, *shape)).sum().backward()
+    assert step_operations(layers_of(network, shape, units), 5) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(("network", "shape", "units"), NETWORKS)
+def test_layers_have_all_weights_and_the_shapes_of_the_network(network, shape, units):
+    from operations import layers_of
+
+    module = initial_parameters(network, shape, units, 0)[0].module
+    found = []
+
+    def note(layer, arguments, output):
+        found.append((layer.weight.numel(), arguments[0][0].numel(), output[0].numel()))
+
+    kinds = (torch.nn.Linear, torch.nn.Conv2d)
+    for layer in module.modules():
+        if isinstance(layer, kinds):
+            layer.register_forward_hook(note)
+    module(torch.rand(2, *shape))
+    layers = layers_of(network, shape, units)
+    assert sorted(found) == sorted((x.weights, x.values_in, x.values_out) for x in layers)
+
+
+def test_bytes_of_two_layers_counted_by_hand():
+    """Of 6 -> 4 -> 3 units with biases, so 24 + 4 + 12 + 3 parameters, and two images."""
+    from operations import layers_of, step_bytes
+
+    weights_forward, weights_backward = 43, 43 - 24
+    gradients_and_update = 43 + 3 * 43 + 2 * 43
+    forward = (6 + 4) + (4 + 3)
+    # the first layer reads its inputs and its outputs' gradient; the second reads the gradient
+    # twice and its inputs, and writes their gradient
+    backward = (6 + 4) + (2 * 3 + 4 + 4)
+    values = weights_forward + weights_backward + gradients_and_update + 2 * (forward + backward)
+    assert step_bytes(layers_of("mlp-4x1", (1, 2, 3), 3), 43, 2) == 4 * values
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"), [("timm:vit", (3, 8, 8)), ("resnet9-w4", (3, 12, 12))]
+)
+def test_other_networks_have_no_closed_form(network, shape):
+    from operations import layers_of
+
+    with pytest.raises(ValueError, match="no closed form"):
+        layers_of(network, shape, 10)
+
+
+@pytest.mark.parametrize(("network", "shape", "units"), NETWORKS)
+def test_the_layers_own_products_are_the_operations_of_a_step(network, shape, units):
+    from ceilings import own_products_seconds
+    from operations import layers_of, step_operations
+
+    layers = layers_of(network, shape, units)
+    with FlopCounterMode(display=False) as counter:
+        own_products_seconds(layers, 5, 1, "cpu", 2)
+    calls = 1 + 2  # one to warm up
+    assert counter.get_total_flops() == calls * step_operations(layers, 5)
+
+
+# Equal work.
+
+
+def check_all_ways_end_alike(work, ways, least_move):
+    from workloads import Case, trained
+
+    _, plain = trained(Case(work, "plain loop", 1, "cpu"))
+    start = initial_parameters(work.network, work.shape, work.units, 0)[1]
+    assert max((plain[name][0] - start[name]).abs().max() for name in start) > least_move
+    for kind, seeds in ways:
+        _, found = trained(Case(work, kind, seeds, "cpu"))
+        for name, value in plain.items():
+            assert found[name].shape[0] == seeds
+            torch.testing.assert_close(found[name][0], value[0], rtol=1e-3, atol=1e-5)
+
+
+def test_all_ways_end_at_the_weights_of_the_plain_loop(work):
+    check_all_ways_end_alike(work, [("solo", 1), ("stacked", 1), ("stacked", 3)], 0.1)
+
+
+def test_so_they_do_with_convolutions(work):
+    training = replace(work.training, epochs=1, learning_rate=0.01)
+    shape = (1, 16, 16)
+    work = replace(work, network="resnet9-w4", shape=shape, images=8, training=training, tasks=1)
+    check_all_ways_end_alike(work, [("solo", 1)], 0.01)
+
+
+def test_steps_and_images_are_those_that_the_loop_takes(work):
+    from plain_loop import descend, initial_module, solo_tasks
+    from workloads import Case, cohort_of
+
+    cohort = cohort_of(work, 1, "cpu")
+    counted = descend(cohort, solo_tasks(cohort), initial_module(cohort))
+    assert (work.steps, work.trained) == counted == (2 * 2 * 3, 2 * 2 * 12)
+    assert Case(work, "stacked", 5, "cpu", processes=3).trained == 15 * 48
+
+
+def test_short_work_is_repeated_until_it_takes_long_enough(work, monkeypatch):
+    import workloads
+
+    seconds = iter((0.2, 0.1, 0.4, 9.0))
+    monkeypatch.setattr(workloads, "trained", lambda case: (next(seconds), {}))
+    case = workloads.Case(work, "solo", 1, "cpu", at_least=0.5)
+    assert workloads.measure(case) == pytest.approx(0.7 / 3)
+
+
+# Ratios and tables.
+
+
+def test_things_are_done_in_turn_after_one_round_to_warm_up():
+    from timing import in_turn
+
+    done = []
+    things = {key: lambda key=key: done.append(key) or float(len(done)) for key in ("one", "other")}
+    assert in_turn(things, 2) == {"one": [3.0, 5.0], "other": [4.0, 6.0]}
+    assert done == ["one", "other"] * 3
+
+
+def test_ratios_are_those_of_the_same_repeat():
+    from timing import ratios
+
+    found = ratios([1.0, 6.0, 10.0], [2.0, 2.0, 10.0])
+    assert (found.median, found.least, found.greatest) == (1.0, 0.5, 3.0)
+    assert str(found) == "1.00 [0.50, 3.00]"
+
+
+def test_rows_follow_from_the_seconds(work):
+    from operations import layers_of, step_bytes, step_operations
+    from rates import COPY, PRODUCT, rows
+    from workloads import Case
+
+    plain = Case(work, "plain loop", 1, "cpu")
+    two = Case(work, "stacked", 3, "cpu", processes=2)
+    times = {plain: [1.0, 2.0, 4.0], two: [3.0, 3.0, 4.0]}
+    ceilings = {PRODUCT: [1e6, 2e6, 1e6], COPY: [1e7] * 3, 1: [0.01] * 3, 3: [0.02, 0.04, 0.02]}
+    first, second = rows(times, ceilings)
+    assert (first.case, second.case) == (plain, two)
+    assert (first.ratio.median, first.time.median) == (1.0, 1.0)
+    assert first.rate.median == 48 / 2
+    # six learners of 48 images each
+    assert (second.rate.median, second.rate.least) == (6 * 48 / 3, 6 * 48 / 4)
+    assert (second.ratio.median, second.ratio.least) == (6 * 2 / 3, 6 * 1 / 3)
+    assert (second.time.median, second.time.greatest) == (1.5, 3.0)
+    layers = layers_of("mlp-6x2", (1, 3, 4), 5)
+    parameters = 12 * 6 + 6 + 6 * 6 + 6 + 6 * 5 + 5
+    # one process: 12 steps of three learners
+    done = [12 * 3 * step_operations(layers, 4) / s for s in (3.0, 3.0, 4.0)]
+    moved = 12 * 3 * step_bytes(layers, parameters, 4) / 3.0
+    assert second.of_product == pytest.approx(
+        median(one / top for one, top in zip(done, (1e6, 2e6, 1e6), strict=True))
+    )
+    assert second.of_own == pytest.approx(median((12 * 0.02 / 3, 12 * 0.04 / 3, 12 * 0.02 / 4)))
+    assert second.of_copy == pytest.approx(moved / 1e7)
+
+
+def row_of(work, network, device, kind, seeds, ratio, processes=1):
+    from rates import Row
+    from timing import Spread
+    from workloads import Case
+
+    one = Spread(ratio, ratio, ratio)
+    case = Case(replace(work, network=network), kind, seeds, device, processes)
+    return Row(case, one, one, one, 0.5, 0.5, 0.5)
+
+
+def test_aims_are_met_missed_or_open(work):
+    from aims import aims
+    from timing import Spread
+
+    found = [
+        row_of(work, "resnet9-w16", "cpu", "plain loop", 1, 1.0),
+        row_of(work, "resnet9-w16", "cpu", "plain loop", 1, 1.6, processes=2),
+        row_of(work, "resnet9-w16", "cpu", "solo", 1, 1.2),
+        row_of(work, "resnet9-w16", "cpu", "solo", 1, 2.0, processes=2),
+        row_of(work, "mlp-256x2", "cuda", "stacked", 1, 2.0),
+        row_of(work, "mlp-256x2", "cuda", "stacked", 10, 16.0),
+        row_of(work, "mlp-256x2", "cuda", "stacked", 100, 64.0),
+    ]
+    lines = [str(aim) for aim in aims(found, {10_000: Spread(3.5, 2.0, 4.0), 9: Spread(1, 1, 1)})]
+    assert "- met: CPU, ResNet: the best way over the best of plain loops >= 1: 1.25" in lines
+    assert "- MISSED: CUDA, mlp-256x2: 100 seeds over the plain loop >= 100: 64.00" in lines
+    assert "- met: CUDA, mlp-256x2: time of 10 seeds over 1 <= 2: 1.25" in lines
+    assert "- MISSED: CUDA, mlp-256x2: time of 100 seeds over 10 <= 2: 2.50" in lines
+    assert "- MISSED: seconds to know that nothing is left of 10,000 cells <= 3: 3.50" in lines
+    others = [line for line in lines if "mlp-128x2" in line or "10 seeds over the plain" in line]
+    assert len(others) == 4
+    assert all(line.startswith("- open: CUDA") for line in others)
+    assert all(str(aim).startswith("- open: ") for aim in aims([], {}))
+
+
+def test_the_command_writes_its_page(tmp_path, monkeypatch, capsys):
+    """The smallest run, its numbers taken from the page again."""
+    import throughput
+
+    page = tmp_path / "SPEED.md"
+    options = "--small --repeats 2 --device cpu --processes 1 --network digits --part throughput"
+    monkeypatch.setattr(sys, "argv", ["throughput.py", *options.split(), "--out", str(page)])
+    threads = torch.get_num_threads()
+    throughput.main()
+    torch.set_num_threads(threads)
+    text = page.read_text()
+    assert capsys.readouterr().out == text + "\n"
+    assert f"throughput.py {options}" in text
+    assert f"- torch: {torch.__version__}" in text
+    operations = 2 * 50 * (2 * 64 * 128 + 3 * (128 * 128 + 128 * 10))
+    assert f"26,122 parameters; a step of one seed is {operations / 1e6:.1f} million" in text
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if re.match(r"\| (plain|solo|stacked)", line)
+    ]
+    assert [(c[0], c[1], c[2]) for c in cells] == [
+        ("plain loop", "1", "1"),
+        ("solo", "1", "1"),
+        ("stacked", "1", "1"),
+        ("stacked", "1", "2"),
+    ]
+    assert cells[0][4:6] == ["1.00 [1.00, 1.00]", "1.00"]
+    assert all(int(c[3].replace(",", "")) > 0 for c in cells)
+
+
+# Records.
+
+
+def test_a_made_up_grid_is_complete(tmp_path):
+    from resume_speed import write_grid
+
+    options = write_grid(tmp_path, 261)
+    texts = [word for before, word in pairwise(options) if before == "--strategy"]
+    assert len(texts) == 2
+    core = tuple(each for each in registered().values() if each.tier == "core")
+    strategies = tuple(map(load_strategy, texts))
+    request = Request(core, (), strategies, None, "test", tmp_path, None, "cpu")
+    assert request.cell_count() == 520
+    missing = [seeds for each in core for _, seeds in missing_cells(request, each)]
+    assert missing == [()] * 52

@@ -1,0 +1,197 @@
+"""The memory plan by value: closed forms, and beside what torch's allocator really hands out."""
+
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from driftboard.strategies.bounds import Joint
+from driftboard.strategies.ewc import Ewc
+from driftboard.strategies.hybrid import Hybrid
+from driftboard.strategies.sgd import Sgd
+from driftboard.suite import engine, memory_plan
+from driftboard.suite.memory_plan import (
+    Demand,
+    available_bytes,
+    demand_of,
+    groups_that_fit,
+    split_line,
+)
+from driftboard.suite.networks import build_network, initial_parameters
+from driftboard.suite.protocol import Training
+from driftboard.suite.task_data import Scaling, TaskData
+
+CUDA = torch.device("cuda")
+CPU = torch.device("cpu")
+TASKS = 2
+COUNT = 600
+
+
+def test_demand_of_an_mlp_in_closed_form():
+    network = build_network("mlp-20x2", (3, 4, 5), 7)
+    demand = demand_of(network, (3, 4, 5), (100, 200), (10, 30), batch=25, epochs=3)
+    assert demand == Demand(
+        parameters=60 * 20 + 20 + 20 * 20 + 20 + 20 * 7 + 7,
+        activations=60 + 2 * (20 + 20) + 7,  # flattened; two layers before and after the ReLU
+        widest=60,
+        linear=True,
+        pixels=60,
+        units=7,
+        trained=(100, 200),
+        tested=(10, 30),
+        batch=25,
+        epochs=3,
+    )
+    assert demand.of_data == 340 * (60 + 8 + 7)
+    assert demand.of_a_task == 300 * (60 + 4 * 60 + 8 + 7 + 4 + 2 * 3 * 8)
+    assert demand.of_parameters == 12 * 4 * demand.parameters
+    assert demand.at_work == 4 * 300 * (60 + 2 * 147)
+    parts = (demand.of_data, demand.of_a_task, demand.of_parameters, demand.at_work)
+    assert demand.total == sum(parts)
+
+
+def test_large_batches_and_tests_count_where_they_are_the_most():
+    network = build_network("mlp-20x2", (3, 4, 5), 7)
+    demand = demand_of(network, (3, 4, 5), (2000,), (10,), batch=900, epochs=1)
+    assert demand.at_work == 4 * 900 * (60 + 2 * 147)
+    demand = demand_of(network, (3, 4, 5), (8,), (1000,), batch=8, epochs=1)
+    assert demand.at_work == 4 * 250 * (60 + 2 * 60)
+
+
+def test_demand_of_convolutions_counts_every_layer_and_gradients_of_examples():
+    network = build_network("resnet9-w2", (1, 16, 16), 3)
+    demand = demand_of(network, (1, 16, 16), (8,), (8,), batch=4, epochs=1)
+    # convolution, norm, activation, ...: every one at least two channels of 16 x 16
+    assert demand.activations > 3 * 2 * 16 * 16
+    assert not demand.linear
+    assert demand.widest == 2 * 16 * 16
+    of_each = 256 + 2 * demand.activations
+    assert demand.at_work == 4 * 8 * (2 * demand.parameters + of_each)
+
+
+def test_counting_leaves_no_hook_and_no_change_behind():
+    network = build_network("mlp-4x1", (1, 2, 2), 3)
+    before = {name: value.clone() for name, value in network.module.named_parameters()}
+    demand_of(network, (1, 2, 2), (8,), (8,), batch=4, epochs=1)
+    assert not any(layer._forward_hooks for layer in network.module.modules())
+    for name, value in network.module.named_parameters():
+        assert torch.equal(before[name], value)
+
+
+# Against what is really handed out.
+
+
+def cohort(name, shape, seeds, count, training):
+    learners = [initial_parameters(name, shape, 5, seed) for seed in range(seeds)]
+    random = np.random.default_rng(3)
+
+    def data(size):
+        return TaskData(
+            torch.from_numpy(random.integers(0, 256, (seeds, size, *shape), dtype=np.uint8)),
+            torch.from_numpy(random.integers(0, 5, (seeds, size))),
+            torch.ones(seeds, size, 5, dtype=torch.bool),
+        )
+
+    train, test = [data(count) for _ in range(TASKS)], [data(300) for _ in range(TASKS)]
+    half = torch.full((1, 1, 1), 0.5)
+    return engine.Cohort(
+        network=learners[0][0],
+        initial={k: torch.stack([values[k] for _, values in learners]) for k in learners[0][1]},
+        train=train,
+        test=test,
+        classes=[one.active[:, 0] for one in train],
+        scaling=Scaling(half, half),
+        training=training,
+        batch_orders=lambda task, size: [np.random.default_rng([s, task]) for s in range(seeds)],
+        strategy_noise=lambda task: [np.random.default_rng([s, task]) for s in range(seeds)],
+    )
+
+
+def peak_of(function):
+    """Return the most bytes that torch's CPU allocator had handed out at one time meanwhile."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        function()
+    now = most = 0
+    for event in profiler.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            most = max(most, now)
+    return most
+
+
+def test_the_measure_sees_the_peak_and_not_the_sum():
+    def work():
+        for _ in range(3):
+            one = torch.ones(1000, 1000)
+            two = one + 1
+            del one, two
+
+    assert peak_of(work) == pytest.approx(8e6, rel=0.01)
+
+
+def share_measured(name, shape, seeds, lane, strategy):
+    """Return the peak of a run as a share of the estimate."""
+    training = Training(epochs=1, batch_size=50, learning_rate=0.01, minimum_steps=1)
+    made = []
+
+    def work():
+        made.append(cohort(name, shape, seeds, COUNT, training))
+        engine.run(made[0], strategy, lane)
+
+    peak = peak_of(work)
+    counts = (COUNT,) * TASKS, (300,) * TASKS
+    demand = demand_of(made[0].network, shape, *counts, batch=50, epochs=1)
+    # NumPy's images are not torch's, so what is measured lacks them
+    kept = sum(data.images.nbytes for data in (*made[0].train, *made[0].test))
+    return (peak + kept) / (seeds * demand.total)
+
+
+@pytest.mark.parametrize("strategy", [Sgd(), Ewc(), Hybrid(), Joint()], ids=lambda s: s.name)
+@pytest.mark.parametrize("name", ["mlp-256x2", "mlp-16x1"])
+def test_an_mlp_needs_between_a_third_and_all_of_the_estimate(name, strategy):
+    assert 1 / 3 <= share_measured(name, (1, 28, 28), 3, "stacked", strategy) <= 1
+
+
+def test_convolutions_need_between_a_third_and_all_where_all_images_pass_at_once():
+    assert 1 / 3 <= share_measured("resnet9-w4", (3, 8, 8), 1, "solo", Hybrid()) <= 1
+
+
+# What there is, and how many fit.
+
+
+def test_a_cpu_gives_its_processes_equal_parts_of_what_it_has(monkeypatch):
+    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1_000_000}
+    monkeypatch.setattr(memory_plan.os, "sysconf", pages.__getitem__)
+    assert available_bytes(CPU, 1) == int(0.7 * 4_096_000_000)
+    assert available_bytes(CPU, 2) == int(0.7 * 4_096_000_000) // 2
+
+
+def test_a_gpu_gives_of_what_is_free(monkeypatch):
+    info = namedtuple("Info", "free total")(1000, 9000)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: info)
+    assert available_bytes(CUDA, 1) == 900
+    assert available_bytes(CUDA, 3) == 300
+
+
+@pytest.mark.parametrize(
+    ("available", "groups"),
+    [
+        (500, [(3, 4, 5, 6, 7)]),
+        (499, [(3, 4, 5, 6), (7,)]),
+        (299, [(3, 4), (5, 6), (7,)]),
+        (100, [(3,), (4,), (5,), (6,), (7,)]),
+        (0, [(3,), (4,), (5,), (6,), (7,)]),
+    ],
+)
+def test_groups_take_what_is_there(available, groups):
+    assert groups_that_fit((3, 4, 5, 6, 7), 100, available) == groups
+
+
+def test_a_split_cohort_is_told_of_in_one_line():
+    line = split_line("fashion-split", 100, 40, 50_000_000, 2_040_000_000)
+    assert line == (
+        "fashion-split: 100 seeds need about 5.0 GB, 2.0 GB can be had; trained 40 at a time"
+    )
+    assert split_line("fashion-split", 10, 10, 5, 50) is None

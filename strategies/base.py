@@ -163,10 +163,10 @@ class Strategy:
 
     Subclass it as a frozen dataclass and override what differs. Fields must be bool, int, float
     or str with a default. The methods are called in the order in which they stand here:
-    ``begin`` once per task, then for every step ``loss``, ``correct`` and ``constrain``, and
-    ``finish`` once when the task's training ends. ``parameters`` always holds all parameters of
-    the network. A method may keep the tensors it was given: the engine changes none of them
-    afterwards.
+    ``begin`` once per task, then for every step ``loss``, ``correct``, ``constrain`` and
+    ``observe``, and ``finish`` once when the task's training ends. ``parameters`` always holds all
+    parameters of the network. A method may keep the tensors it was given: the engine changes
+    none of them afterwards.
     """
 
     name: ClassVar[str] = ""
@@ -212,6 +212,23 @@ class Strategy:
     def constrain(self, task: Task, parameters: Parameters, memory: Memory) -> Parameters:
         """Return the parameters after a step, moved back into whatever set they must stay in."""
         return parameters
+
+    def observe(
+        self,
+        task: Task,
+        gradient: Parameters,
+        step: Parameters,
+        parameters: Parameters,
+        memory: Memory,
+    ) -> Memory:
+        """Return the memory after a step: the one hook that remembers something at every step.
+
+        ``gradient`` is that of the loss before ``correct``, ``step`` what the parameters then
+        moved by, ``constrain`` included; both hold what ``correct`` gets. ``parameters`` are all
+        of them, after the step. The memory keeps the names, shapes and dtypes that ``begin`` gave
+        it. Not called where every block is frozen.
+        """
+        return memory
 
     def finish(
         self, task: Task, parameters: Parameters, memory: Memory

@@ -142,7 +142,7 @@ def train_task(
         plan, memory = hooks.begin(parameters, memory)
         parameters = _restarted(parameters, task, plan)
     orders = _batch_orders(cohort, index, data.count)
-    parameters, finite = _descend(cohort, task, hooks, plan, parameters, memory, orders)
+    parameters, memory, finite = _descend(cohort, task, hooks, plan, parameters, memory, orders)
     with torch.no_grad():
         parameters, memory = hooks.finish(parameters, memory)
     for value in parameters.values():
@@ -205,17 +205,18 @@ def _descend(
     parameters: Parameters,
     memory: Memory,
     orders: Tensor,
-) -> tuple[Parameters, Tensor]:
-    """Take all steps of a task; return the parameters and which seeds stayed finite."""
+) -> tuple[Parameters, Memory, Tensor]:
+    """Take all steps of a task; return parameters, memory and which seeds stayed finite."""
     scales = _step_scales(task.network, plan, parameters, cohort.training.learning_rate)
     finite = torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
     if not scales:
-        return parameters, finite
+        return parameters, memory, finite
     trained = {name: parameters[name].clone().requires_grad_() for name in scales}
     parameters = {**parameters, **trained}
     moves = {name: scale > 0 for name, scale in scales.items()}
     some_stay = not all(bool(moving.all()) for moving in moves.values())
     velocity = {name: torch.zeros_like(value) for name, value in trained.items()}
+    before = _copied(trained) if hooks.observes else {}
     for batch in _batches(task, orders):
         losses, gradient = hooks.losses_and_gradient(batch, parameters, memory, trained)
         with torch.no_grad():
@@ -224,6 +225,7 @@ def _descend(
                 gradient = {
                     name: torch.where(moves[name], value, 0.0) for name, value in gradient.items()
                 }
+            slope = gradient
             if hooks.corrects:
                 gradient = hooks.correct(gradient, parameters, memory)
             for name, value in trained.items():
@@ -235,8 +237,18 @@ def _descend(
                     value.copy_(
                         torch.where(moves[name], kept[name], value) if some_stay else kept[name]
                     )
+            if hooks.observes:
+                after = _copied(trained)
+                step = {name: after[name] - before[name] for name in after}
+                memory = hooks.observe(slope, step, {**parameters, **after}, memory)
+                before = after
             finite &= torch.isfinite(losses)
-    return {name: value.detach() for name, value in parameters.items()}, finite
+    return {name: value.detach() for name, value in parameters.items()}, memory, finite
+
+
+def _copied(parameters: Parameters) -> Parameters:
+    """Return what a strategy may keep while training goes on in place."""
+    return {name: value.detach().clone() for name, value in parameters.items()}
 
 
 def _step_scales(

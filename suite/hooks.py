@@ -70,6 +70,7 @@ class Hooks:
         )
         self.corrects = overrides(strategy, "correct")
         self.constrains = overrides(strategy, "constrain")
+        self.observes = overrides(strategy, "observe")
 
     def begin(self, parameters: Parameters, memory: Memory) -> tuple[UpdatePlan, Memory]:
         """Return the plans, tensors of shape (S, blocks), and the memory."""
@@ -145,6 +146,23 @@ class Hooks:
         result: Parameters = self._call("constrain", constrain, parameters, memory)
         return result
 
+    def observe(
+        self, gradient: Parameters, step: Parameters, parameters: Parameters, memory: Memory
+    ) -> Memory:
+        """Return the memory after a step."""
+
+        def observe(tensors: tuple[Any, ...], *rest: Any) -> Memory:
+            result = self._strategy.observe(self._task.view(tensors), *rest)
+            kept = self._checked_memory("observe", result)
+            if _shapes(kept) != _shapes(rest[-1]):
+                raise self._error(
+                    "observe", "must return a memory of the same names, shapes and dtypes"
+                )
+            return kept
+
+        result: Memory = self._call("observe", observe, gradient, step, parameters, memory)
+        return result
+
     def finish(self, parameters: Parameters, memory: Memory) -> tuple[Parameters, Memory]:
         """Return the solutions and the memory at the task's end."""
 
@@ -204,3 +222,9 @@ class Hooks:
             raise self._error("begin", "must return a plan whose restart is of type bool")
         if not bool(((plan.share >= 0) & (plan.share <= 1)).all()):
             raise self._error("begin", "must return shares between 0 and 1")
+
+
+def _shapes(memory: Memory) -> list[tuple[str, torch.Size, torch.dtype]]:
+    """Return name, shape and type of every tensor of one learner's memory."""
+    leaves = pytree.tree_flatten_with_path(memory)[0]
+    return sorted((pytree.keystr(path), leaf.shape, leaf.dtype) for path, leaf in leaves)

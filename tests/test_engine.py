@@ -878,6 +878,12 @@ def test_hooks_are_called_in_their_order_and_correct_holds_unfrozen_blocks_only(
             assert len(parameters) == 6
             return parameters
 
+        def observe(self, task, gradient, step, parameters, memory):
+            called.append("observe")
+            assert list(gradient) == list(step) == ["head.weight", "head.bias"]
+            assert len(parameters) == 6
+            return memory
+
         def finish(self, task, parameters, memory):
             called.append("finish")
             assert len(parameters) == 6
@@ -887,7 +893,7 @@ def test_hooks_are_called_in_their_order_and_correct_holds_unfrozen_blocks_only(
     for lane, seeds in (("solo", (1,)), ("stacked", SEEDS)):
         called.clear()
         engine.run(make_cohort(seeds, training=training, tasks=2), Calls(), lane)
-        step = ["loss", "correct", "constrain"]
+        step = ["loss", "correct", "constrain", "observe"]
         assert called == 2 * ["begin", *step, *step, "finish"]
 
 

@@ -12,6 +12,7 @@ RETURNS = {
     "loss": "returns a finite scalar with a gradient",
     "correct": "returns a gradient of the right names, shapes and dtype",
     "constrain": "returns parameters of the right names, shapes and dtype",
+    "observe": "returns a memory of the names, shapes and dtypes that it was given",
     "finish": "returns parameters of the right names, shapes and dtype, and a memory",
 }
 PURE = {

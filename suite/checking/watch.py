@@ -12,7 +12,7 @@ from driftboard.suite.checking.surroundings import surroundings
 from driftboard.suite.checking.trees import all_finite, copied, same
 from driftboard.suite.errors import StrategyError
 
-HOOKS = ("begin", "loss", "correct", "constrain", "finish")
+HOOKS = ("begin", "loss", "correct", "constrain", "observe", "finish")
 
 
 class Watch:
@@ -89,7 +89,7 @@ def _problem(hook: str, given: tuple[Any, ...], result: Any) -> str | None:
         share = plan.share if isinstance(plan, UpdatePlan) else None
         if isinstance(share, Tensor) and not share.is_floating_point():
             return f"must return shares of a float type, not {share.dtype}"
-    else:
+    elif hook != "observe":  # of a memory's types nothing is asked
         first = result[0] if isinstance(result, tuple) and result else result
         if wrong := _other_dtype(first, task=given[0]):
             return wrong

@@ -80,8 +80,8 @@ def run(
 
     Args:
         setting: the sequence.
-        strategy: any strategy that overrides neither ``loss`` nor ``constrain``, and whose
-            ``correct`` is affine in the parameters.
+        strategy: any strategy that overrides none of ``loss``, ``constrain`` and ``observe``, and
+            whose ``correct`` is affine in the parameters.
         data: what ``draw`` returned for the setting.
         noise: the source of ``task.noise``; learners are dealt to its seeds in order.
 
@@ -138,7 +138,7 @@ def run(
 
 
 def _refuse_what_has_no_solution(strategy: Strategy) -> None:
-    for hook in ("loss", "constrain"):
+    for hook in ("loss", "constrain", "observe"):
         if overrides(strategy, hook):
             raise StrategyError(
                 f"strategy '{strategy.name}' cannot run on linear sequences: they are solved in "

@@ -16,6 +16,7 @@ from torch import Tensor
 from driftboard.strategies.base import Parameters
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite.data import Pool, load_pool
+from driftboard.suite.device import device_name
 from driftboard.suite.engine import Cohort, train_task
 from driftboard.suite.errors import DataError
 from driftboard.suite.grades import (
@@ -37,7 +38,6 @@ from driftboard.suite.scenarios import FewShot, Indices, Recipe
 from driftboard.suite.sequences import Sequence
 from driftboard.suite.splits import cached_splits
 from driftboard.suite.task_data import build_task, scaling_of
-from driftboard.suite.worker import device_name
 
 REFUSAL_LENGTH = 200
 

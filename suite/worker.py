@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from driftboard.suite.device import device_name
 from driftboard.suite.engine import Outcome, run
 from driftboard.suite.lanes import choose_lane
 from driftboard.suite.loading import LoadedStrategy, load_sequences, load_strategy
@@ -176,13 +177,6 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if platform.system() == "Darwin" else 1024 * peak
-
-
-def device_name(device: torch.device) -> str:
-    """Return what a record says of a device."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
 
 
 def prepare_process(device: str) -> None:

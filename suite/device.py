@@ -1,0 +1,38 @@
+"""What a record says of the device that it was trained on.
+
+The last bits of a sum depend on the processor: on its vector instructions, and on the code that
+libraries choose for it. So a CPU is named as closely as the system does.
+"""
+
+import platform
+from pathlib import Path
+
+import torch
+
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or processor, instruction set and threads of a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    processor = _processor(CPU_INFO.read_text(errors="replace")) if CPU_INFO.exists() else None
+    instructions = torch.backends.cpu.get_cpu_capability()
+    detail = f" ({processor}, {instructions})" if processor else ""
+    return f"{platform.machine()} CPU{detail}, {torch.get_num_threads()} thread(s)"
+
+
+def _processor(info: str) -> str | None:
+    """Return name, family and model from the text of Linux's ``cpuinfo``, if they are there.
+
+    Family and model tell processors apart that a virtual machine gives one name.
+    """
+    pairs = (line.partition(":") for line in info.splitlines())
+    found: dict[str, str] = {}
+    for field, _, value in pairs:
+        found.setdefault(field.strip(), " ".join(value.split()))
+    names = ("model name", "cpu family", "model")
+    if not all(found.get(name) for name in names):
+        return None
+    name, family, model = (found[name][:100] for name in names)
+    return f"{name}, family {family}, model {model}"

@@ -52,7 +52,8 @@ def _shortest(matrix: Tensor, targets: Tensor) -> Tensor:
     For fewer samples than parameters as for more, the condition number is not squared, as it
     would be in a Gram matrix.
     """
-    return torch.linalg.lstsq(matrix, targets[..., None], driver="gels").solution[..., 0]
+    solution: Tensor = torch.linalg.lstsq(matrix, targets[..., None], driver="gels").solution
+    return solution[..., 0]
 
 
 def stationary_point(

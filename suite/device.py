@@ -1,9 +1,10 @@
-"""What a record says of the device that it was trained on.
+"""The devices that a run trains on: how many workers they take, and what a record says of them.
 
 The last bits of a sum depend on the processor: on its vector instructions, and on the code that
 libraries choose for it. So a CPU is named as closely as the system does.
 """
 
+import os
 import platform
 from pathlib import Path
 
@@ -36,3 +37,14 @@ def _processor(info: str) -> str | None:
         return None
     name, family, model = (found[name][:100] for name in names)
     return f"{name}, family {family}, model {model}"
+
+
+def worker_count(device: str, wanted: int | None) -> int:
+    """Return how many worker processes to start: as wanted, else one per core or for CUDA."""
+    if wanted is not None:
+        return wanted
+    if device == "cuda":
+        return 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

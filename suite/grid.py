@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from driftboard.suite.worker import Job
 
 MARKER = "driftboard.json"
-COHORT_BYTES = {"cpu": 3 * 2**30, "cuda": 24 * 2**30}
-"""How much image data one cohort may hold; larger ones are cut into several. Part of what makes
-a run repeatable, so it is a constant and not what happens to be free."""
 
 
 class Stamped(Protocol):
@@ -147,16 +144,23 @@ def cohorts(
     import torch
 
     from driftboard.suite.lanes import choose_lane
+    from driftboard.suite.memory_plan import cohort_bytes, demand_of, groups_that_fit
+    from driftboard.suite.networks import build_network
 
     seeds = request.seeds(sequence)
     if choose_lane(sequence.network, torch.device(request.device)) == "solo":
         return [(seed,) for seed in seeds]
-    pixels = pool.train_images[0].size
-    bytes_kept = pixels * sum(len(recipe.train) + len(recipe.test) for recipe in recipes)
-    floats = 4 * pixels * sum(len(recipe.train) for recipe in recipes)  # joint uses all at once
-    limit = COHORT_BYTES[request.device]
-    together = max(1, limit // (bytes_kept + floats))
-    return [seeds[start : start + together] for start in range(0, len(seeds), together)]
+    shape = pool.train_images.shape[1:]
+    training = sequence.training_under(PROTOCOL)
+    demand = demand_of(
+        build_network(sequence.network, shape, len(recipes[0].active)),
+        shape,
+        [len(recipe.train) for recipe in recipes],
+        [len(recipe.test) for recipe in recipes],
+        batch=training.batch_size,
+        epochs=training.epochs,
+    )
+    return groups_that_fit(seeds, demand.total, cohort_bytes(request.device))
 
 
 def jobs_for(

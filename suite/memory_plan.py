@@ -7,6 +7,7 @@ strategies: what ``tests/test_memory_plan.py`` measures is at most all of it, an
 where a strategy passes over all of a task's images at once.
 """
 
+import math
 import os
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from torch.func import functional_call
 
 from driftboard.strategies.base import EXAMPLES_AT_ONCE
 from driftboard.strategies.fisher import SAMPLES_AT_ONCE
+from driftboard.suite.device import worker_count
 from driftboard.suite.engine import TESTED_AT_ONCE
 from driftboard.suite.networks import ModuleNetwork
 
@@ -30,8 +32,11 @@ STRATEGY_COPIES = 6
 Fisher's sum, its part of this pass and two squares. One that keeps more for every task, as EWC's
 separate penalties do, needs more than is planned for."""
 
+COHORT_BYTES = {"cpu": 3 * 2**30, "cuda": 24 * 2**30}
+"""How much a cohort may take where there is plenty."""
+
 CUDA_SHARE, CPU_SHARE = 0.9, 0.7
-"""How much of a GPU's free memory, and of a machine's own, the cohorts may take."""
+"""How much of all memory of a GPU, or of a machine, the cohorts of all workers may take."""
 
 
 @dataclass(frozen=True)
@@ -151,16 +156,22 @@ def _sizes(module: nn.Module, image_shape: Several[int]) -> tuple[list[int], int
     return [count // images for count in made], answer.shape[-1]
 
 
-def available_bytes(device: torch.device, processes: int) -> int:
-    """Return how much memory the cohorts of each of so many processes may take.
+def cohort_bytes(device: str) -> int:
+    """Return how much memory a cohort may take on ``cpu`` or ``cuda``.
 
-    On CUDA a share of what is free now; on a CPU one of all that the machine has, which does not
-    change between two runs.
+    A fixed limit, so that seeds are grouped alike everywhere, or a share of all that this machine
+    has where that is less: not of what happens to be free, which differs from run to run.
     """
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(CUDA_SHARE * free) // processes
-    return int(CPU_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) // processes
+    return int(min(COHORT_BYTES[device], _share_of_machine(device)))
+
+
+def _share_of_machine(device: str) -> float:
+    if device == "cpu":
+        every = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return CPU_SHARE * every / worker_count("cpu", None)
+    if torch.cuda.is_available():
+        return CUDA_SHARE * torch.cuda.get_device_properties(0).total_memory
+    return math.inf  # the GPUs are those of a cluster
 
 
 def groups_that_fit(seeds: tuple[int, ...], needed: int, available: int) -> list[tuple[int, ...]]:
@@ -173,21 +184,3 @@ def groups_that_fit(seeds: tuple[int, ...], needed: int, available: int) -> list
     """
     together = max(1, available // needed)
     return [seeds[start : start + together] for start in range(0, len(seeds), together)]
-
-
-def split_line(what: str, seeds: int, together: int, needed: int, available: int) -> str | None:
-    """Return the line that says that a cohort is split, None if it is not.
-
-    Args:
-        what: what is trained, for the line.
-        seeds: how many learners are wanted together.
-        together: how many are trained together.
-        needed: bytes of one learner.
-        available: bytes that a group may take.
-    """
-    if together >= seeds:
-        return None
-    return (
-        f"{what}: {seeds} seeds need about {seeds * needed / 1e9:.1f} GB, {available / 1e9:.1f} GB "
-        f"can be had; trained {together} at a time"
-    )

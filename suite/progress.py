@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from driftboard.suite.device import worker_count
 from driftboard.suite.errors import one_line
 from driftboard.suite.grid import Request, claim_folder
 from driftboard.suite.runner import (
@@ -15,7 +16,6 @@ from driftboard.suite.runner import (
     Planned,
     plan,
     run_jobs,
-    worker_count,
     worker_processes,
 )
 

@@ -7,6 +7,7 @@ a cluster (``cluster/``).
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,10 +24,12 @@ import torch
 from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.grid import Request, is_complete, jobs_for, linear_jobs_for
+from driftboard.suite.lanes import choose_lane
 from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.sequences import Sequence
 from driftboard.suite.splits import cached_splits
-from driftboard.suite.worker import prepare_process
+from driftboard.suite.worker import Job, prepare_process
 
 CONVOLUTION_COST = 30.0
 """Roughly how much longer an image takes in a small ResNet than in an MLP; for estimates only."""
@@ -117,26 +120,31 @@ def plan(request: Request) -> list[Planned]:
         pool = pools[sequence.source]
         seeds = request.seeds(sequence)
         recipes = cached_splits(sequence, pool, PROTOCOL, seeds, request.purpose)[0]
-        for job in jobs_for(request, sequence, pool, recipes):
+        jobs = jobs_for(request, sequence, pool, recipes)
+        if note := _note_on_split(sequence, request.device, seeds, jobs):
+            print(note, file=sys.stderr)
+        for job in jobs:
             images = sum(len(recipe.train) for recipe in recipes) * len(job.seeds)
             planned.append(Planned(job, work_on(sequence.network, images), len(job.seeds)))
     return planned
 
 
+def _note_on_split(
+    sequence: Sequence, device: str, seeds: tuple[int, ...], jobs: list[Job]
+) -> str | None:
+    """Return the line that says that seeds which could be stacked do not fit all at once."""
+    together = max((len(job.seeds) for job in jobs), default=len(seeds))
+    if together == len(seeds) or choose_lane(sequence.network, torch.device(device)) == "solo":
+        return None
+    return (
+        f"{sequence.name}: {len(seeds)} seeds do not fit into memory at once, "
+        f"trained {together} at a time"
+    )
+
+
 def work_on(network: str, images: int) -> float:
     """Return the estimated work of training on so many images."""
     return images * (1.0 if network.startswith("mlp") else CONVOLUTION_COST)
-
-
-def worker_count(device: str, wanted: int | None) -> int:
-    """Return how many worker processes to start: as wanted, else one per core or for CUDA."""
-    if wanted is not None:
-        return wanted
-    if device == "cuda":
-        return 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from driftboard.suite import grid
+from driftboard.suite import memory_plan
 from driftboard.suite.data import Pool
 from driftboard.suite.errors import DataError, DriftboardError, RecordError
 from driftboard.suite.grid import (
@@ -22,6 +22,8 @@ from driftboard.suite.grid import (
     resolve_device,
 )
 from driftboard.suite.loading import load_strategy
+from driftboard.suite.memory_plan import demand_of
+from driftboard.suite.networks import build_network
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import cell_path, write_record
 from driftboard.suite.registry import registered
@@ -32,7 +34,17 @@ QUICK = registered()["digits-overlap-50"]
 CORE = registered()["fashion-overlap-50"]
 CONVOLUTIONAL = registered()["cifar10-overlap-50"]
 SGD, NOOP = load_strategy("sgd"), load_strategy("noop")
-BYTES_PER_SEED = 16 * (2 * (100 + 50)) + 4 * 16 * (2 * 100)  # images kept, and floats of all tasks
+
+# One head unit, two tasks of 100 training and 50 test images of 4 x 4.
+TRAINING = QUICK.training_under(PROTOCOL)
+BYTES_PER_SEED = demand_of(
+    build_network(QUICK.network, (1, 4, 4), 1),
+    (1, 4, 4),
+    (100, 100),
+    (50, 50),
+    batch=TRAINING.batch_size,
+    epochs=TRAINING.epochs,
+).total
 
 
 @pytest.fixture
@@ -214,9 +226,19 @@ def test_small_cohort_holds_all_seeds(request_for, pool, recipes):
 def test_cohorts_are_cut_to_the_bytes_allowed(
     request_for, pool, recipes, monkeypatch, limit, groups
 ):
-    monkeypatch.setitem(grid.COHORT_BYTES, "cpu", limit)
+    monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", limit)
     assert cohorts(request_for(), QUICK, pool, recipes) == groups
     assert cohorts(request_for(device="cuda"), QUICK, pool, recipes) == [(0, 1, 2, 3, 4)]
+
+
+def test_a_plan_says_in_a_line_what_does_not_fit(request_for, monkeypatch, capsys):
+    request = request_for()
+    plan(request)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", 1)
+    assert {item.job.seeds for item in plan(request)} == {(seed,) for seed in range(5)}
+    line = "digits-overlap-50: 5 seeds do not fit into memory at once, trained 1 at a time\n"
+    assert capsys.readouterr().err == line
 
 
 def test_convolutions_are_trained_one_by_one_on_a_cpu(request_for, pool, recipes):
@@ -226,7 +248,7 @@ def test_convolutions_are_trained_one_by_one_on_a_cpu(request_for, pool, recipes
 
 
 def test_cohorts_do_not_depend_on_what_is_done(request_for, write_cell, pool, recipes, monkeypatch):
-    monkeypatch.setitem(grid.COHORT_BYTES, "cpu", 2 * BYTES_PER_SEED)
+    monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", 2 * BYTES_PER_SEED)
     request = request_for()
     before = jobs_for(request, QUICK, pool, recipes)
     groups = [(0, 1), (2, 3), (4,)]

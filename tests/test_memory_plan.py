@@ -14,10 +14,9 @@ from driftboard.strategies.sgd import Sgd
 from driftboard.suite import engine, memory_plan
 from driftboard.suite.memory_plan import (
     Demand,
-    available_bytes,
+    cohort_bytes,
     demand_of,
     groups_that_fit,
-    split_line,
 )
 from driftboard.suite.networks import build_network, initial_parameters
 from driftboard.suite.protocol import Training
@@ -161,18 +160,24 @@ def test_convolutions_need_between_a_third_and_all_where_all_images_pass_at_once
 # What there is, and how many fit.
 
 
-def test_a_cpu_gives_its_processes_equal_parts_of_what_it_has(monkeypatch):
+def test_a_cohort_takes_no_more_than_a_fixed_limit(monkeypatch):
+    monkeypatch.setattr(memory_plan, "COHORT_BYTES", {"cpu": 30, "cuda": 70})
+    assert cohort_bytes("cpu") == 30
+    assert cohort_bytes("cuda") == 70
+
+
+def test_a_small_machine_gives_its_processes_equal_parts_of_what_it_has(monkeypatch):
     pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1_000_000}
     monkeypatch.setattr(memory_plan.os, "sysconf", pages.__getitem__)
-    assert available_bytes(CPU, 1) == int(0.7 * 4_096_000_000)
-    assert available_bytes(CPU, 2) == int(0.7 * 4_096_000_000) // 2
+    monkeypatch.setattr(memory_plan, "worker_count", lambda device, wanted: 2)
+    assert cohort_bytes("cpu") == pytest.approx(0.7 * 4_096_000_000 / 2)
 
 
-def test_a_gpu_gives_of_what_is_free(monkeypatch):
-    info = namedtuple("Info", "free total")(1000, 9000)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: info)
-    assert available_bytes(CUDA, 1) == 900
-    assert available_bytes(CUDA, 3) == 300
+def test_a_small_gpu_gives_of_all_that_it_has(monkeypatch):
+    properties = namedtuple("Properties", "total_memory")(8_000_000_000)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    assert cohort_bytes("cuda") == pytest.approx(7_200_000_000)
 
 
 @pytest.mark.parametrize(
@@ -187,11 +192,3 @@ def test_a_gpu_gives_of_what_is_free(monkeypatch):
 )
 def test_groups_take_what_is_there(available, groups):
     assert groups_that_fit((3, 4, 5, 6, 7), 100, available) == groups
-
-
-def test_a_split_cohort_is_told_of_in_one_line():
-    line = split_line("fashion-split", 100, 40, 50_000_000, 2_040_000_000)
-    assert line == (
-        "fashion-split: 100 seeds need about 5.0 GB, 2.0 GB can be had; trained 40 at a time"
-    )
-    assert split_line("fashion-split", 10, 10, 5, 50) is None

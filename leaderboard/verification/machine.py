@@ -5,8 +5,8 @@ import re
 from driftboard.suite.records import Environment
 
 _ANY_CPU = re.compile(r"\S+ CPU, \d+ thread\(s\)")
-"""Names an architecture, not a processor: others have other vector instructions, and add up in
-another order."""
+"""Names an architecture, not a processor, as on systems that do not say which one it is: others
+have other vector instructions, and add up in another order."""
 
 
 def same_machine(one: Environment, other: Environment) -> bool:

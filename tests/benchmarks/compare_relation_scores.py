@@ -2,9 +2,9 @@
 
     python tests/benchmarks/compare_relation_scores.py --data DIR
 
-For every graded sequence of the chosen pattern, and for each consecutive pair of its tasks, the
-cosine between gradients of the training loss over all blocks but the head is averaged over the
-tuning seeds:
+For every graded sequence of the chosen pattern, and for each consecutive pair of its tasks, a
+score of two gradients of the training loss over all blocks but the head is averaged over the
+tuning seeds. Unless it says otherwise it is their cosine:
 
 - ``initial``: both gradients at the seeded initialisation;
 - ``initial, split halves``: the same, from disjoint halves of each task's images, divided by
@@ -13,7 +13,16 @@ tuning seeds:
 - ``current``: both at the parameters trained on the earlier task;
 - ``algorithm 1``: the later task's at the parameters trained on the earlier one, the earlier
   task's at its own start, the literal reading of arXiv 2602.20796;
-- one line per block for ``initial``.
+- ``initial, all earlier``: as ``initial``, the earlier gradient summed over all earlier tasks;
+- ``initial, <block>``: one block alone; ``initial, mean of blocks``: the mean of these;
+- ``initial, inner product``: the inner product across halves, relative to the mean squared norm
+  of both gradients, found across halves too, so that the noise of both is removed: one minus
+  half the cross-validated distance of the gradients;
+- ``initial, unit distance``: minus the Euclidean distance of the gradients scaled to length 1;
+- ``initial, signs``: the share of parameters whose gradients have the same sign;
+- ``best fraction``: the fraction of the later task's update after which the sum of both losses
+  is least, were both quadratic with one curvature: ``(1 + <g_1, g_2> / <g_2, g_2>) / 2`` at the
+  parameters trained on the earlier task, inner products across halves, not clipped.
 
 Printed is Spearman's rank correlation between the negative score and the measured distance of
 the sequences, over all of them and within each ladder. Scores never see test images, and the
@@ -79,6 +88,12 @@ def cosine(one: list[Tensor], other: list[Tensor]) -> float:
     return torch.cosine_similarity(torch.cat(one), torch.cat(other), dim=0).item()
 
 
+def product(one: list[list[Tensor]], other: list[list[Tensor]]) -> float:
+    """Return the inner product of two gradients, each given by both halves, without their noise."""
+    first, second = ([torch.cat(half) for half in halves] for halves in (one, other))
+    return float(first[0] @ second[1] + first[1] @ second[0]) / 2
+
+
 def scores_of_pair(
     cohort: Cohort, task: int, seed: int, trained: Parameters, warm: Parameters
 ) -> dict[str, float]:
@@ -88,21 +103,42 @@ def scores_of_pair(
         own = {name: value[seed] for name, value in point.items()}
         return gradient(cohort, index, seed, own, half)
 
-    first, second = at(cohort.initial, task), at(cohort.initial, task + 1)
-    halves = [[at(cohort.initial, index, half) for half in (0, 1)] for index in (task, task + 1)]
+    def in_halves(point: Parameters) -> list[list[list[Tensor]]]:
+        return [[at(point, index, half) for half in (0, 1)] for index in (task, task + 1)]
+
+    *earlier, first, second = (at(cohort.initial, index) for index in range(task + 2))
+    summed = [torch.stack(parts).sum(dim=0) for parts in zip(first, *earlier, strict=True)]
+    halves, later = in_halves(cohort.initial), in_halves(trained)
     across = (cosine(halves[0][0], halves[1][1]) + cosine(halves[0][1], halves[1][0])) / 2
     own = cosine(*halves[0]) * cosine(*halves[1])
+    both = (product(halves[0], halves[0]) + product(halves[1], halves[1])) / 2
+    by_block = [cosine([one], [other]) for one, other in zip(first, second, strict=True)]
     found = {
         "initial": cosine(first, second),
         "initial, split halves": across / np.sqrt(max(own, 1e-6)),
+        "initial, all earlier": cosine(summed, second),
+        "initial, mean of blocks": float(np.mean(by_block)),
+        "initial, inner product": product(*halves) / both,
+        "initial, unit distance": -np.sqrt(max(2 - 2 * cosine(first, second), 0.0)),
+        "initial, signs": sign_agreement(first, second),
+        "best fraction": (1 + product(*later) / product(later[1], later[1])) / 2,
         "head warm-up": cosine(at(warm, task), at(warm, task + 1)),
         "current": cosine(at(trained, task), at(trained, task + 1)),
         "algorithm 1": cosine(at(cohort.initial, task), at(trained, task + 1)),
     }
-    for position, block in enumerate(cohort.network.blocks[:-1]):
+    for block, value in zip(cohort.network.blocks[:-1], by_block, strict=True):
         if len(cohort.network.blocks) <= 4:
-            found[f"initial, {block.name}"] = cosine([first[position]], [second[position]])
+            found[f"initial, {block.name}"] = value
     return found
+
+
+def sign_agreement(one: list[Tensor], other: list[Tensor]) -> float:
+    """Return the share of parameters that both gradients move in the same direction.
+
+    Where one gradient is 0, as behind a dead unit or a black pixel, there is no direction.
+    """
+    signs = torch.cat(one).sign() * torch.cat(other).sign()
+    return float((signs > 0).sum() / (signs != 0).sum())
 
 
 def sequence_scores(name: str, data: Path | None, seeds: tuple[int, ...]) -> dict[str, float]:

@@ -71,9 +71,9 @@ def run(
     request = _request(
         suite, sequence, sequence_file, strategy, seeds, tuning, out, data, device, reference
     )
-    claim_folder(out, request.purpose)
     what = f"{len(request.sequences)} sequences x {len(request.strategies)} strategies"
     if all(is_complete(request, one) for one in request.sequences):
+        claim_folder(out, request.purpose)
         typer.echo(f"{what}: all {request.cell_count()} cells are there already", err=True)
         failures = []
     elif cluster is None:
@@ -140,11 +140,12 @@ def _request(
 
 def _train_here(request: "Request", what: str, workers: int | None) -> list[str]:
     """Train what is missing in processes of this machine; return a line for each failure."""
-    from driftboard.suite.grid import resolve_device
+    from driftboard.suite.grid import claim_folder, resolve_device
     from driftboard.suite.progress import work_off
     from driftboard.suite.runner import plan
 
     request = replace(request, device=resolve_device(request.device))
+    claim_folder(request.results, request.purpose)
     return work_off(
         lambda: plan(request), request.cell_count(), what, request.results, request.device, workers
     )
@@ -155,11 +156,13 @@ def _train_on_ray(
 ) -> list[str]:
     """Train what is missing on a Ray cluster; return a line for each failure."""
     from driftboard.suite.cluster.connection import connected
+    from driftboard.suite.grid import claim_folder
     from driftboard.suite.progress import stoppable, work_off_with
     from driftboard.suite.runner import plan
 
     with stoppable(request.results), connected(address, workers) as cluster:
         request = replace(request, device=cluster.resolve_device(request.device))
+        claim_folder(request.results, request.purpose)
         return work_off_with(
             partial(cluster.workers, request, workers),
             lambda: plan(request),

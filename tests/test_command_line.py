@@ -5,6 +5,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -59,9 +60,8 @@ def complaint(call):
 def late_complaint(call, monkeypatch, tmp_path):
     """The same for mistakes that come to light when a run is planned, without its processes."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(
-        "driftboard.suite.progress.worker_processes", lambda count, device: nullcontext()
-    )
+    nobody = nullcontext(SimpleNamespace(description="nowhere"))
+    monkeypatch.setattr("driftboard.suite.progress.worker_processes", lambda count, device: nobody)
 
     def run(*arguments):
         code, _, errors = call(*arguments)

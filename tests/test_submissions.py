@@ -194,7 +194,7 @@ def one_thread(monkeypatch, tmp_path):
     @contextmanager
     def worker(count, device):
         with ThreadPoolExecutor(1) as executor:
-            yield runner.Workers(executor, messages)
+            yield runner.Workers(executor, messages, "in a thread")
 
     monkeypatch.setattr(progress, "worker_processes", worker)
 

@@ -63,23 +63,29 @@ def all_comparisons(values: ValuesBySeed) -> tuple[Comparison, ...]:
 def letters(strategies: tuple[str, ...], comparisons: tuple[Comparison, ...]) -> dict[str, str]:
     """Return the compact letter display: two strategies share a letter iff they do not differ.
 
-    A letter stands for a largest set of strategies without a significant difference (a maximal
-    clique, as Piepho 2004, Journal of Computational and Graphical Statistics 13, arrives at by
-    insertion and absorption); ``a`` is the first one's in the order given. After ``z`` follow
-    ``a1``, ``b1`` and so on, so that the letters of a strategy are divided by spaces.
+    A letter stands for a largest set of strategies without a significant difference, found by
+    insertion and absorption (Piepho 2004, Journal of Computational and Graphical Statistics 13);
+    ``a`` is the first one's in the order given. After ``z`` follow ``a1``, ``b1`` and so on, so
+    that the letters of a strategy are divided by spaces.
     """
-    import networkx
-
+    sets = [frozenset(strategies)]
+    for comparison in comparisons:
+        if comparison.is_significant:
+            sets = _separated(sets, comparison.first, comparison.second)
     place = {name: index for index, name in enumerate(strategies)}
-    alike = networkx.Graph()
-    alike.add_nodes_from(strategies)
-    alike.add_edges_from((c.first, c.second) for c in comparisons if not c.is_significant)
-    cliques = networkx.find_cliques(alike)
-    groups = sorted(sorted(place[name] for name in clique) for clique in cliques)
+    groups = sorted(sorted(place[name] for name in names) for names in sets)
     return {
         name: " ".join(_letter(index) for index, group in enumerate(groups) if place[name] in group)
         for name in strategies
     }
+
+
+def _separated(sets: list[frozenset[str]], a: str, b: str) -> list[frozenset[str]]:
+    """Return the largest subsets that do not hold both ``a`` and ``b``."""
+    both = [names for names in sets if a in names and b in names]
+    kept = [names for names in sets if not (a in names and b in names)]
+    parts = {names - {left_out} for names in both for left_out in (a, b)}
+    return [*kept, *(p for p in parts if not any(p < other for other in (*kept, *parts)))]
 
 
 def _letter(index: int) -> str:

@@ -3,6 +3,7 @@
 import random
 from itertools import combinations
 
+import networkx
 import numpy as np
 import pytest
 import scipy.stats
@@ -95,6 +96,21 @@ def test_letters_by_hand():
     chain = compared("abcd", {("a", "c"), ("a", "d"), ("b", "d")})
     assert letters(tuple("abcd"), chain) == {"a": "a", "b": "a b", "c": "b c", "d": "c"}
     assert set(letters(tuple("abc"), compared("abc", set())).values()) == {"a"}
+
+
+@given(st.sets(st.sampled_from(list(combinations("abcdefgh", 2)))))
+def test_letters_are_the_maximal_cliques_of_those_who_do_not_differ(different):
+    alike = networkx.Graph()
+    alike.add_nodes_from("abcdefgh")
+    alike.add_edges_from(set(combinations("abcdefgh", 2)) - different)
+    found = letters(tuple("abcdefgh"), compared("abcdefgh", different))
+    groups = {}
+    for name, text in found.items():
+        for letter in text.split():
+            groups.setdefault(letter, set()).add(name)
+    expected = {frozenset(clique) for clique in networkx.find_cliques(alike)}
+    assert {frozenset(group) for group in groups.values()} == expected
+    assert len(groups) == len(expected)
 
 
 def test_letters_go_on_after_z():

@@ -104,13 +104,19 @@ def timed(arguments: list[str]) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss / 1000
 
 
+def runs(folder: Path, formats: tuple[str, ...], repeats: int) -> list[tuple[float, float]]:
+    """Return time and memory, as ``timed`` does, of boards of the results below ``folder``."""
+    chosen = [word for form in formats for word in ("--format", form)]
+    command = ["leaderboard", str(folder / "results"), "--out", str(folder / "out"), *chosen]
+    return [timed(command) for _ in range(repeats)]
+
+
 def leaderboard_seconds(count: int, repeats: int) -> list[float]:
     """Return the wall times of Markdown and CSV from so many made-up records."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_records(folder / "results", count)
-        command = ["leaderboard", str(folder / "results"), "--out", str(folder / "out")]
-        return [timed(command)[0] for _ in range(repeats)]
+        write_records(Path(name) / "results", count)
+        found = runs(Path(name), FORMATS["Markdown and CSV"], repeats)
+    return [seconds for seconds, _ in found]
 
 
 def main() -> None:
@@ -120,19 +126,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_records(folder / "results", options.records)
+        write_records(Path(name) / "results", options.records)
         for title, formats in FORMATS.items():
-            chosen = [word for form in formats for word in ("--format", form)]
-            command = [
-                "leaderboard",
-                str(folder / "results"),
-                "--out",
-                str(folder / "out"),
-                *chosen,
-            ]
-            runs = [timed(command) for _ in range(options.repeats)]
-            seconds, memory = (min(values) for values in zip(*runs, strict=True))
+            found = runs(Path(name), formats, options.repeats)
+            seconds, memory = (min(values) for values in zip(*found, strict=True))
             print(f"{options.records} records, {title}: {seconds:.1f} s, {memory:.0f} MB")
 
 

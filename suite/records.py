@@ -189,6 +189,8 @@ class LossRecord(_Run, frozen=True, tag="excess-loss"):
 
 AnyRecord = Record | LossRecord
 
+_DECODER: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)  # looks types up once
+
 
 def cell_place(sequence: str, strategy: str, seed: int) -> tuple[str, str, str]:
     """Return the names of the folders and of the file that hold the record of one cell."""
@@ -246,8 +248,7 @@ def read_record(path: Path) -> AnyRecord:
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        record: AnyRecord = msgspec.json.decode(content, type=AnyRecord)
-        return record
+        return _DECODER.decode(content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(
             f"{path} is not a driftboard record of schema {SCHEMA_VERSION}: "

@@ -8,6 +8,7 @@ import inspect
 import re
 import sys
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -236,6 +237,15 @@ def _parse(text: str, model: bool | int | float | str, setting: str) -> bool | i
         raise StrategyError(f"'{setting}': expected {type(model).__name__}") from error
 
 
+class _Uncached(SourceFileLoader):
+    """Compiles a file anew each time: kept bytecode is told by second and size, so that it would
+    hide an edit that changes one digit."""
+
+    def path_stats(self, path: str | bytes) -> dict[str, Any]:
+        """Raise OSError, which is how a loader says that it keeps none."""
+        raise OSError("no bytecode is kept")
+
+
 def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
     """Run a user's Python file as a module of its own.
 
@@ -244,13 +254,14 @@ def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
     if not path.is_file():
         raise kind(f"there is no file {path}")
     name = f"driftboard_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
-    specification = importlib.util.spec_from_file_location(name, path)
-    if specification is None or specification.loader is None:
+    loader = _Uncached(name, str(path))
+    specification = importlib.util.spec_from_file_location(name, path, loader=loader)
+    if path.suffix != ".py" or specification is None:
         raise kind(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module  # dataclasses look their module up
     try:
-        specification.loader.exec_module(module)
+        loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         cause = (str(error).strip() or "no message").splitlines()[0]

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import os
 import sys
 from pathlib import Path
 
@@ -338,3 +339,23 @@ def test_sequence_file_that_does_not_import(make_file, text, word):
 
 def test_missing_sequence_file(tmp_path):
     assert "there is no file" in sequence_refusal(tmp_path / "absent.py")
+
+
+def test_an_edit_of_one_digit_in_the_same_second_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "mine.py"
+    source = """
+from dataclasses import dataclass
+from typing import ClassVar
+from driftboard.strategies import Strategy
+
+@dataclass(frozen=True)
+class Mine(Strategy):
+    name: ClassVar[str] = "mine"
+    weight: float = {weight}
+"""
+    for weight in (1.0, 2.0):
+        file.write_text(source.format(weight=weight))
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+        assert load_strategy(str(file)).stamp.parameters == {"weight": weight}
+    assert not (tmp_path / "__pycache__").exists()

@@ -1,6 +1,7 @@
 """``driftboard reproduce``: run published baselines again and say whether the numbers hold."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -80,17 +81,30 @@ def _chosen(
     """Return the published records of a set that match the patterns."""
     from driftboard.baselines.published import published_records
 
+    records = list(published_records(name))
+    _refuse_unknown(name, "sequence", {record.sequence.name for record in records}, sequences)
+    _refuse_unknown(name, "strategy", {record.strategy.name for record in records}, strategies)
     chosen = [
         record
-        for record in published_records(name)
+        for record in records
         if _matches(record.sequence.name, sequences) and _matches(record.strategy.name, strategies)
     ]
     if not chosen:
-        raise DriftboardError(
-            f"no published record of '{name}' matches; see `driftboard reproduce --list` and "
-            "`driftboard leaderboard --published`"
-        )
+        raise DriftboardError(f"'{name}' has no record of these strategies on these sequences")
     return chosen
+
+
+def _refuse_unknown(
+    published: str, kind: str, names: Collection[str], patterns: Sequence[str] | None
+) -> None:
+    """Check that every pattern matches something: what is left out in silence looks reproduced."""
+    for pattern in patterns or ():
+        if not any(fnmatchcase(name, pattern) for name in names):
+            near = get_close_matches(pattern, sorted(names), n=3, cutoff=0.4)
+            raise DriftboardError(
+                f"'{published}' has no {kind} '{pattern}'"
+                + (f"; did you mean {', '.join(near)}?" if near else "")
+            )
 
 
 def _matches(name: str, patterns: Sequence[str] | None) -> bool:

@@ -151,7 +151,12 @@ def test_the_command_runs_and_compares(call, tmp_path):
     ("arguments", "message"),
     [
         (("nope",), "there are no published records 'nope'"),
-        (("quick", "--strategy", "nope"), "no published record of 'quick' matches"),
+        (("quick", "--strategy", "nope"), "'quick' has no strategy 'nope'; did you mean noop"),
+        (
+            ("quick", "--strategy", "sgd", "--strategy", "sgd,rate=0.153"),
+            "'quick' has no strategy 'sgd,rate=0.153'; did you mean sgd-rate-0.153",
+        ),
+        (("quick", "--sequence", "fashion-*"), "'quick' has no sequence 'fashion-*'"),
     ],
 )
 def test_mistakes_are_one_line(call, tmp_path, arguments, message):

@@ -11,16 +11,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from driftboard.suite.device import worker_count
 from driftboard.suite.errors import one_line
 from driftboard.suite.grid import Request, claim_folder
-from driftboard.suite.runner import (
-    Crew,
-    Planned,
-    plan,
-    run_jobs,
-    worker_processes,
-)
-
-Tell = Callable[[str], None]
-"""Prints a line, above the progress bar where there is one."""
+from driftboard.suite.local_crew import worker_processes
+from driftboard.suite.runner import Crew, Planned, Tell, plan, run_jobs
 
 
 def work_off(
@@ -45,7 +37,11 @@ def work_off(
         typer.Exit: stopped by Ctrl-C; a line has said how to go on.
     """
     count = worker_count(device, workers)
-    return work_off_with(lambda _: worker_processes(count, device), make_plan, cells, what, results)
+
+    def hire(tell: Tell) -> AbstractContextManager[Crew]:
+        return worker_processes(count, device, tell)
+
+    return work_off_with(hire, make_plan, cells, what, results)
 
 
 def work_off_with(

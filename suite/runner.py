@@ -1,35 +1,27 @@
-"""The runner: workers that take a run's jobs, with progress, interruption and failures.
+"""The runner: a run's jobs, and what workers tell while they take them.
 
-Who the workers are does not matter to it: processes of this machine, which are here, or those of
-a cluster (``cluster/``).
+Who the workers are does not matter to it: processes of this machine (``local_crew.py``), or those
+of a cluster (``cluster/``).
 """
 
-import multiprocessing
-import os
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
 from driftboard.suite.data import Pool, load_pool
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, one_line
 from driftboard.suite.grid import Request, is_complete, jobs_for, linear_jobs_for
 from driftboard.suite.lanes import choose_lane
 from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.sequences import Sequence
 from driftboard.suite.splits import cached_splits
-from driftboard.suite.worker import Job, prepare_process
+from driftboard.suite.worker import Job
 
 CONVOLUTION_COST = 30.0
 """Roughly how much longer an image takes in a small ResNet than in an MLP; for estimates only."""
@@ -39,8 +31,14 @@ LINEAR_WORK = 3000.0
 
 POLL_SECONDS = 0.2
 
+TRIES = 3
+"""How often a job is given to a worker, and a worker started anew, before we give up."""
+
 Progress = Callable[[float, float, str], None]
 """Called with work done, work in all, and the cell group that has just moved on."""
+
+Tell = Callable[[str], None]
+"""Prints a line, above the progress bar where there is one."""
 
 
 class Executable(Protocol):
@@ -69,7 +67,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Step:
-    """A worker's message: one more step of a job is done."""
+    """News of a job: more of its work is done."""
 
     label: str
     work: float
@@ -80,6 +78,45 @@ class Failure:
     """A job that failed, in one line; the others are not affected."""
 
     line: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a worker has not done a job.
+
+    ``of_worker`` says that the worker is to blame, not the job, so another one may try.
+    """
+
+    reason: str
+    of_worker: bool
+
+
+JobT = TypeVar("JobT", bound=Executable)
+
+
+@dataclass(eq=False)
+class Errand(Generic[JobT]):
+    """A job on its way to a worker, and perhaps to several."""
+
+    number: int
+    job: JobT
+    work: float
+    tries: int = 0
+    steps: int = 0  # of the try that has come furthest
+
+    def advance(self, steps: int) -> Iterator[Step]:
+        """Yield what is new once ``steps`` are done; a second try starts over, progress not."""
+        if steps > self.steps:
+            yield Step(self.job.label, self.work * (steps - self.steps) / self.job.steps)
+            self.steps = steps
+
+
+def retried_or_failed(errand: Errand[JobT], reason: str, tell: Tell) -> Failure | None:
+    """Tell that an errand whose worker was lost is tried again, or return its failure."""
+    if errand.tries < TRIES:
+        tell(one_line(f"{reason}; trying again"))
+        return None
+    return Failure(f"{reason} ({TRIES} times)")
 
 
 class Crew(Protocol):
@@ -147,61 +184,6 @@ def work_on(network: str, images: int) -> float:
     return images * (1.0 if network.startswith("mlp") else CONVOLUTION_COST)
 
 
-@contextmanager
-def worker_processes(count: int, device: str) -> Iterator["Workers"]:
-    """Start worker processes, which import torch at once; end them however the block ends."""
-    context = multiprocessing.get_context("spawn")
-    messages: SimpleQueue[Step] = context.SimpleQueue()
-    executor = ProcessPoolExecutor(count, context, _begin_process, (messages, device))
-    try:
-        # Ctrl-C reaches every process of the terminal; only this one decides what it means. The
-        # others inherit the blocked signal, so that it holds while they still import.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            for _ in range(count):
-                executor.submit(os.getpid)  # a process starts, and imports, when it gets work
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        yield Workers(executor, messages, f"on {device} with {count} worker(s)")
-    except BaseException:
-        for process in multiprocessing.active_children():
-            process.terminate()  # a record is written whole or not at all
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-class Workers:
-    """The worker processes of one run on this machine: a crew."""
-
-    def __init__(
-        self, executor: ProcessPoolExecutor, messages: "SimpleQueue[Step]", description: str
-    ) -> None:
-        self._executor = executor
-        self._messages = messages
-        self.description = description
-
-    def run(self, planned: list[Planned]) -> Iterator[Step | Failure]:
-        """Hand the jobs to the processes and yield what happens.
-
-        Raises:
-            DriftboardError: a worker process died.
-        """
-        try:
-            pending = {self._executor.submit(_execute, item) for item in planned}
-            while pending:
-                ready, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                while not self._messages.empty():
-                    yield self._messages.get()
-                lines = [future.result() for future in ready]
-                yield from (Failure(line) for line in lines if line is not None)
-        except BrokenProcessPool as error:
-            raise DriftboardError(
-                "a worker process died, most likely for want of memory; what is done is kept: "
-                "run the same command again with fewer --workers"
-            ) from error
-
-
 def run_jobs(planned: list[Planned], crew: Crew, progress: Progress) -> list[str]:
     """Run all jobs and return one line for each that failed; the others are not affected.
 
@@ -231,31 +213,10 @@ def failure(label: str, error: Exception) -> str:
     return f"{label}: {what} ({Path(place.filename).name}, line {place.lineno})"
 
 
-# What follows runs in the worker processes. A process pool hands an initializer's result to no
-# one, so the queue has to lie at module level; it is set once, before the first job.
-
-_parent: "list[SimpleQueue[Step]]" = []
-
-
-def _begin_process(messages: "SimpleQueue[Step]", device: str) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    prepare_process(device)
-    _parent.append(messages)
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent has gone, however it went; else it would wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _execute(item: Planned) -> str | None:
-    label = item.job.label
-    share = item.work / item.job.steps
-    try:
-        item.job.execute(lambda: _parent[0].put(Step(label, share)))
-    except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
-        return failure(label, error)
-    return None
+def caused_by(error: BaseException | None, *kinds: type[BaseException]) -> bool:
+    """Say whether an error, or what it came from, is of certain kinds."""
+    while error is not None:
+        if isinstance(error, kinds):
+            return True
+        error = error.__cause__
+    return False

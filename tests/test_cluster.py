@@ -251,9 +251,8 @@ def test_a_killed_worker_loses_and_doubles_nothing(
 
 
 def test_failures_leave_the_others_alone(cluster, ask, write, monkeypatch):
-    from driftboard.suite.cluster import crew as cluster_crew
 
-    monkeypatch.setattr(cluster_crew, "TRIES", 2)  # a new worker takes seconds
+    monkeypatch.setattr("driftboard.suite.runner.TRIES", 2)  # a new worker takes seconds
     raising = write("raising", 'raise RuntimeError("on purpose\\nsecond line")')
     deadly = write("deadly", KILL)
     request = ask(deadly, raising, "sgd", "noop")

@@ -70,6 +70,12 @@ HOOKS = {
     # Passes the checks of the hooks and stops the engine itself.
     "integers": """def finish(self, task, parameters, memory):
         return {key: value.long() for key, value in parameters.items()}, memory""",
+    "dying": """def begin(self, task, parameters, memory):
+        mark = Path(os.environ["PAUSED"])
+        if task.index and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return task.everything(), memory""",
     "deadly": """def begin(self, task, parameters, memory):
         os.kill(os.getpid(), signal.SIGKILL)""",
 }
@@ -391,16 +397,45 @@ def test_bad_strategies_leave_the_others_alone(bench, reference, tmp_path):
         assert record["update_norms"][1] == record["solution_norms"][1] == (0.0, 0.0)
 
 
-def test_worker_that_is_killed_is_one_clear_line(bench, tmp_path):
+def test_strategy_that_kills_its_worker_leaves_the_others_alone(bench, reference, tmp_path):
     results = tmp_path / "results"
-    with ended(bench.start(results, "sgd", bench.file("deadly"))) as process:
+    deadly = bench.file("deadly")
+    words = (results, deadly, "sgd", "noop")
+    with ended(bench.start(*words, sequence="tiny-labels")) as process:
         _, errors = process.communicate(timeout=PATIENCE)
         wait_until(lambda: not living(process))
     assert process.returncode == 1
-    (line,) = complaints(errors)
-    assert "a worker process died" in line
-    assert "run the same command again with fewer --workers" in line
-    assert "tiny-labels/sgd/seed-0000.json" in " ".join(contents(results))
+    reason = (
+        f"tiny-labels / {deadly}: its worker process died, by a crash or for want of memory, of "
+        "which fewer --workers need less"
+    )
+    assert complaints(errors) == [f"driftboard: failed: {reason} (3 times)"]
+    assert errors.count(f"{reason}; trying again") == 2
+    names = [f"records/tiny-labels/{strategy}/" for strategy in ("noop", "sgd")]
+    expected = contents(reference).items()
+    assert contents(results) == {k: v for k, v in expected if k.startswith(tuple(names))}
+    assert len(contents(results)) == 2 * SEEDS
+    assert leftovers(results) == []
+
+
+def test_worker_that_is_killed_once_loses_and_doubles_nothing(bench, reference, tmp_path):
+    results = tmp_path / "results"
+    dying = bench.file("dying")
+    code, _, errors = bench.run(results, "sgd", dying, "noop", sequence="tiny-labels", workers=2)
+    assert (code, complaints(errors)) == (0, [])
+    assert f"tiny-labels / {dying}: its worker process died" in errors
+    assert errors.count("; trying again") == 1
+    expected, found = contents(reference), contents(results)
+    assert len(found) == 3 * SEEDS
+    for place, record in found.items():
+        if record["strategy"].name == "dying":
+            plain = expected[place.replace("dying", "sgd")]
+            assert (record["correct"], record["drift_norms"]) == (
+                plain["correct"],
+                plain["drift_norms"],
+            )
+        else:
+            assert record == expected[place]
     assert leftovers(results) == []
 
 
@@ -410,17 +445,18 @@ def test_worker_that_is_killed_is_one_clear_line(bench, tmp_path):
 @pytest.fixture
 def run_here(bench, monkeypatch, capfd):
     """Return a function that runs in this process: exit code, stdout, stderr."""
-    from driftboard.suite import progress, runner
+    from driftboard.suite import local_crew, progress
     from driftboard.suite.command_line import main
 
-    messages = queue.SimpleQueue()
-    monkeypatch.setattr(runner, "_parent", [messages])
+    reports = queue.SimpleQueue()
+    monkeypatch.setattr(local_crew, "_parent", [reports])
     monkeypatch.setenv("XDG_CACHE_HOME", bench.environment["XDG_CACHE_HOME"])
 
     @contextmanager
-    def one_thread(count, device):
-        with ThreadPoolExecutor(count) as executor:
-            yield runner.Workers(executor, messages, "here")
+    def one_thread(count, device, tell):
+        with ThreadPoolExecutor(1) as executor:
+            worker = local_crew.LocalWorker(executor, reports, executor.submit(os.getpid))
+            yield local_crew.LocalCrew(lambda: worker, 1, "here", tell)
 
     monkeypatch.setattr(progress, "worker_processes", one_thread)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import queue
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -185,16 +186,17 @@ def test_mistakes_are_found_before_any_training(call, no_training, my_method, tm
 @pytest.fixture
 def one_thread(monkeypatch, tmp_path):
     """Let the runner work in a thread of this process: the same code, without its start-up."""
-    from driftboard.suite import progress, runner
+    from driftboard.suite import local_crew, progress
 
-    messages = queue.SimpleQueue()
-    monkeypatch.setattr(runner, "_parent", [messages])
+    reports = queue.SimpleQueue()
+    monkeypatch.setattr(local_crew, "_parent", [reports])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     @contextmanager
-    def worker(count, device):
+    def worker(count, device, tell):
         with ThreadPoolExecutor(1) as executor:
-            yield runner.Workers(executor, messages, "in a thread")
+            one = local_crew.LocalWorker(executor, reports, executor.submit(os.getpid))
+            yield local_crew.LocalCrew(lambda: one, 1, "in a thread", tell)
 
     monkeypatch.setattr(progress, "worker_processes", worker)
 

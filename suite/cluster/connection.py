@@ -13,7 +13,7 @@ from driftboard.suite.cluster.staff import room_for
 from driftboard.suite.device import worker_count
 from driftboard.suite.errors import DriftboardError, one_line
 from driftboard.suite.grid import Request
-from driftboard.suite.progress import Tell
+from driftboard.suite.runner import Tell
 
 CONNECT_SECONDS = 10.0
 LOCAL = "local"

@@ -4,52 +4,41 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from driftboard.suite.cluster.mailbox import Mailbox
-from driftboard.suite.cluster.staff import RESOURCES, TRIES, Seat, Staff, cause_of, room_for
+from driftboard.suite.cluster.staff import RESOURCES, Seat, Staff, cause_of, room_for
 from driftboard.suite.cluster.worker import (
     CellJob,
     Conditions,
     Files,
-    Refusal,
     files_of,
     fingerprints,
     versions,
 )
-from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.errors import DriftboardError
 from driftboard.suite.grid import Request
 from driftboard.suite.linear.setting import LinearSetting
-from driftboard.suite.progress import Tell
 from driftboard.suite.records import AnyRecord
-from driftboard.suite.runner import POLL_SECONDS, Failure, Planned, Step
+from driftboard.suite.runner import (
+    POLL_SECONDS,
+    Errand,
+    Failure,
+    Planned,
+    Refusal,
+    Step,
+    Tell,
+    retried_or_failed,
+)
 from driftboard.suite.worker import Job, keep
 
 PATIENCE_SECONDS = 15.0
 """How long no worker may be there before a line says what the run waits for."""
 
 HOW_TO_GO_ON = "what is done is kept: run the same command again"
-
-
-@dataclass(eq=False)
-class _Errand:
-    """A job on its way."""
-
-    number: int
-    job: CellJob
-    work: float
-    files: Files
-    tries: int = 0
-    steps: int = 0  # of the try that has come furthest
-
-    def advance(self, steps: int) -> Iterator[Step]:
-        """Yield what is new once ``steps`` are done; a second try starts over, progress not."""
-        if steps > self.steps:
-            yield Step(self.job.label, self.work * (steps - self.steps) / self.job.steps)
-            self.steps = steps
 
 
 class ClusterCrew:
@@ -63,8 +52,9 @@ class ClusterCrew:
         self._mailbox = ray.remote(num_cpus=0, max_restarts=-1)(Mailbox).remote()
         self._news: Any = None  # what the mailbox has been asked for
         self._staff = Staff(ray, request.device, self._mailbox, count, tell)
-        self._busy: dict[Any, tuple[Seat, _Errand]] = {}
-        self._under_way: dict[int, _Errand] = {}
+        self._busy: dict[Any, tuple[Seat, Errand[CellJob]]] = {}
+        self._under_way: dict[int, Errand[CellJob]] = {}
+        self._files: dict[int, Files] = {}  # what an errand takes along
         self._numbers = itertools.count()
         machines = sum(node["Alive"] for node in ray.nodes())
         self.description = (
@@ -114,22 +104,23 @@ class ClusterCrew:
                 else:
                     yield from self._take_back(reply, waiting)
 
-    def _errand(self, item: Planned) -> _Errand:
+    def _errand(self, item: Planned) -> Errand[CellJob]:
         job = item.job
         if not isinstance(job, CellJob):
             raise TypeError(f"{type(job).__name__} cannot be sent to a cluster")
         if isinstance(job, Job):
             job = replace(job, data=self._data)
-        files = {path: _content(path) for path in files_of(job)}
-        return _Errand(next(self._numbers), job, item.work, files)
+        number = next(self._numbers)
+        self._files[number] = {path: _content(path) for path in files_of(job)}
+        return Errand(number, job, item.work)
 
-    def _hand_out(self, seat: Seat, errand: _Errand) -> None:
+    def _hand_out(self, seat: Seat, errand: Errand[CellJob]) -> None:
         errand.tries += 1
-        reply = seat.actor.measure.remote(errand.number, errand.job, errand.files)
+        reply = seat.actor.measure.remote(errand.number, errand.job, self._files[errand.number])
         self._busy[reply] = seat, errand
         self._under_way[errand.number] = errand
 
-    def _take_back(self, reply: Any, waiting: deque[_Errand]) -> Iterator[Step | Failure]:
+    def _take_back(self, reply: Any, waiting: deque[Errand[CellJob]]) -> Iterator[Step | Failure]:
         """Deal with the end of a try."""
         seat, errand = self._busy.pop(reply)
         del self._under_way[errand.number]
@@ -139,21 +130,16 @@ class ClusterCrew:
             result = Refusal(f"{errand.job.label}: its worker was lost: {cause_of(error)}", True)
         if isinstance(result, Refusal) and result.of_worker:
             self._staff.replace(seat)
-            if errand.tries < TRIES:
-                self._tell(one_line(f"{result.reason}; trying again"))
+            failed = retried_or_failed(errand, result.reason, self._tell)
+            if failed is None:
                 waiting.appendleft(errand)
                 return
-            result = Refusal(f"{result.reason} ({TRIES} times)", True)
         else:
             self._staff.idle.append(seat)
+            failed = _kept_or_failed(errand.job, result)
         yield from errand.advance(errand.job.steps)
-        if isinstance(result, Refusal):
-            yield Failure(result.reason)
-            return
-        try:
-            keep(errand.job.results, result)
-        except DriftboardError as error:
-            yield Failure(f"{errand.job.label}: {error}")
+        if failed:
+            yield failed
 
     def _reports(self) -> Iterator[Step]:
         """Yield the steps that the workers have told the mailbox of."""
@@ -182,6 +168,17 @@ class ClusterCrew:
         self._staff.tell_once(
             f"waiting for a worker to start, or for a free {resource} of the cluster"
         )
+
+
+def _kept_or_failed(job: CellJob, result: list[AnyRecord] | Refusal) -> Failure | None:
+    """Write a job's records, or return why there are none."""
+    if isinstance(result, Refusal):
+        return Failure(result.reason)
+    try:
+        keep(job.results, result)
+    except DriftboardError as error:
+        return Failure(f"{job.label}: {error}")
+    return None
 
 
 def _content(path: Path) -> bytes:

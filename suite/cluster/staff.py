@@ -12,10 +12,7 @@ from typing import Any
 
 from driftboard.suite.cluster.worker import ClusterWorker, Conditions
 from driftboard.suite.errors import one_line
-from driftboard.suite.progress import Tell
-
-TRIES = 3
-"""How often a worker is started in one seat, and a job given to a worker, before we give up."""
+from driftboard.suite.runner import TRIES, Tell
 
 NEEDS = {"cpu": {"num_cpus": 1}, "cuda": {"num_cpus": 0, "num_gpus": 1}}
 """What a worker takes of the cluster, by device."""

@@ -18,7 +18,7 @@ from driftboard.suite.data import load_pool
 from driftboard.suite.errors import DataError
 from driftboard.suite.linear.job import LinearJob
 from driftboard.suite.records import AnyRecord
-from driftboard.suite.runner import failure
+from driftboard.suite.runner import Refusal, caused_by, failure
 from driftboard.suite.worker import Job, prepare_process
 
 CellJob = Job | LinearJob
@@ -34,17 +34,6 @@ class Conditions:
     versions: dict[str, str]  # by the name of the package
     data: Path | None
     fingerprints: dict[str, str]  # by the name of the data set
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why there is no record.
-
-    ``of_worker`` says that the worker is to blame, not the job, so another one may try.
-    """
-
-    reason: str
-    of_worker: bool
 
 
 def versions() -> dict[str, str]:
@@ -86,19 +75,9 @@ class ClusterWorker:
             with tempfile.TemporaryDirectory(prefix="driftboard-") as folder:
                 return list(_unpacked(job, files, Path(folder)).measure(on_step))
         except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
-            return Refusal(failure(job.label, error), _is_of_worker(error))
-
-
-def _is_of_worker(error: BaseException | None) -> bool:
-    """Say whether an error, or what it came from, would befall the worker's next job too.
-
-    A CUDA context does not survive an error, and a full disk stays full.
-    """
-    while error is not None:
-        if isinstance(error, torch.AcceleratorError | OSError):
-            return True
-        error = error.__cause__
-    return False
+            # A CUDA context does not survive an error, and a full disk stays full.
+            of_worker = caused_by(error, torch.AcceleratorError, OSError)
+            return Refusal(failure(job.label, error), of_worker)
 
 
 def _fault(wanted: Conditions) -> str | None:

@@ -1,0 +1,202 @@
+"""A run on this machine: one process per worker, replaced when it is lost.
+
+Every worker is a pool of one process, since the loss of a process breaks its whole pool.
+"""
+
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.queues import SimpleQueue
+
+import torch
+
+from driftboard.suite.errors import DriftboardError
+from driftboard.suite.runner import (
+    POLL_SECONDS,
+    Errand,
+    Executable,
+    Failure,
+    Planned,
+    Refusal,
+    Step,
+    Tell,
+    caused_by,
+    failure,
+    retried_or_failed,
+)
+from driftboard.suite.worker import prepare_process
+
+Reports = SimpleQueue[tuple[int, int]]
+"""What a worker says in between: its errand's number, and how many of the steps are done."""
+
+
+@dataclass(frozen=True)
+class LocalWorker:
+    """A process that takes one job at a time."""
+
+    executor: Executor
+    reports: Reports  # its own: one that dies while it writes would leave a shared one locked
+    started: "Future[int]"
+
+
+class LocalCrew:
+    """The workers of one run on this machine: a crew."""
+
+    def __init__(
+        self, start: Callable[[], LocalWorker], count: int, description: str, tell: Tell
+    ) -> None:
+        self.description = description
+        self._start = start
+        self._tell = tell
+        self._workers = [start() for _ in range(count)]
+        self._busy: dict[Future[Refusal | None], tuple[LocalWorker, Errand[Executable]]] = {}
+
+    def end(self) -> None:
+        """Wait for what the workers are at, and end them."""
+        for worker in self._workers:
+            worker.executor.shutdown(cancel_futures=True)
+
+    def run(self, planned: list[Planned]) -> Iterator[Step | Failure]:
+        """Hand the jobs out, one to a worker, and yield what happens.
+
+        Raises:
+            DriftboardError: a worker process does not start.
+        """
+        numbers = itertools.count()
+        waiting = deque(Errand(next(numbers), item.job, item.work) for item in planned)
+        while waiting or self._busy:
+            at_work = {worker for worker, _ in self._busy.values()}
+            for worker in [worker for worker in self._workers if worker not in at_work]:
+                if waiting:
+                    self._hand_out(worker, waiting.popleft())
+            ready, _ = wait(self._busy, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            yield from self._news()
+            for reply in ready:
+                yield from self._take_back(reply, waiting)
+
+    def _hand_out(self, worker: LocalWorker, errand: Errand[Executable]) -> None:
+        errand.tries += 1
+        try:
+            reply = worker.executor.submit(_execute, errand.number, errand.job)
+        except BrokenExecutor as error:  # it died before it got anything to do
+            reply = Future()
+            reply.set_exception(error)
+        self._busy[reply] = worker, errand
+
+    def _news(self) -> Iterator[Step]:
+        """Yield the steps that the workers have reported."""
+        under_way = {errand.number: errand for _, errand in self._busy.values()}
+        for worker in self._workers:
+            while not worker.reports.empty():
+                number, steps = worker.reports.get()
+                yield from under_way[number].advance(steps)
+
+    def _take_back(
+        self, reply: "Future[Refusal | None]", waiting: deque[Errand[Executable]]
+    ) -> Iterator[Step | Failure]:
+        """Deal with the end of a try."""
+        worker, errand = self._busy.pop(reply)
+        refusal = _answer(reply, errand.job.label)
+        if refusal and refusal.of_worker:
+            self._replace(worker)
+            failed = retried_or_failed(errand, refusal.reason, self._tell)
+            if failed is None:
+                waiting.appendleft(errand)
+                return
+        else:
+            failed = Failure(refusal.reason) if refusal else None
+        yield from errand.advance(errand.job.steps)
+        if failed:
+            yield failed
+
+    def _replace(self, worker: LocalWorker) -> None:
+        if worker.started.exception() is not None:
+            raise DriftboardError(
+                "a worker process does not start, most likely for want of memory; what is done "
+                "is kept: run the same command again with fewer --workers"
+            )
+        worker.executor.shutdown(wait=False, cancel_futures=True)
+        self._workers[self._workers.index(worker)] = self._start()
+
+
+def _answer(reply: "Future[Refusal | None]", label: str) -> Refusal | None:
+    try:
+        return reply.result()
+    except BrokenExecutor:
+        return Refusal(
+            f"{label}: its worker process died, by a crash or for want of memory, of which fewer "
+            "--workers need less",
+            of_worker=True,
+        )
+
+
+@contextmanager
+def worker_processes(count: int, device: str, tell: Tell) -> Iterator[LocalCrew]:
+    """Start worker processes, which import torch at once; end them however the block ends."""
+    crew = LocalCrew(lambda: _start(device), count, f"on {device} with {count} worker(s)", tell)
+    try:
+        yield crew
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.terminate()  # a record is written whole or not at all
+        raise
+    finally:
+        crew.end()
+
+
+def _start(device: str) -> LocalWorker:
+    context = multiprocessing.get_context("spawn")
+    reports: Reports = context.SimpleQueue()
+    executor = ProcessPoolExecutor(1, context, _begin_process, (reports, device))
+    # Ctrl-C reaches every process of the terminal; only this one decides what it means. The
+    # others inherit the blocked signal, so that it holds while they still import.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        # A process starts, and imports, when it gets work.
+        return LocalWorker(executor, reports, executor.submit(os.getpid))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# What follows runs in the worker processes. A process pool hands an initializer's result to no
+# one, so the queue has to lie at module level; it is set once, before the first job.
+
+_parent: list[Reports] = []
+
+
+def _begin_process(reports: Reports, device: str) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    prepare_process(device)
+    _parent.append(reports)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has gone, however it went; else it would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _execute(number: int, job: Executable) -> Refusal | None:
+    done = itertools.count(1)
+    try:
+        job.execute(lambda: _parent[0].put((number, next(done))))
+    except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
+        # After an error of its GPU a process can do nothing more with it.
+        return Refusal(failure(job.label, error), caused_by(error, torch.AcceleratorError))
+    return None

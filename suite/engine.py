@@ -5,7 +5,7 @@ S is 1. The only thing the engine knows of a strategy is its hooks.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, field
 
@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from driftboard.strategies.base import Block, Examples, Memory, Parameters, Strategy, UpdatePlan
+from driftboard.strategies.base import Block, Memory, Parameters, Strategy, UpdatePlan
+from driftboard.suite.descent import Descent
 from driftboard.suite.hooks import CohortTask, Hooks
 from driftboard.suite.lanes import Lane, lift
 from driftboard.suite.networks import ModuleNetwork
 from driftboard.suite.protocol import Training
+from driftboard.suite.recorded_steps import recorder, take_steps
 from driftboard.suite.task_data import Scaling, TaskData, joined
 
 TESTED_AT_ONCE = 250
@@ -207,48 +209,14 @@ def _descend(
     orders: Tensor,
 ) -> tuple[Parameters, Memory, Tensor]:
     """Take all steps of a task; return parameters, memory and which seeds stayed finite."""
-    scales = _step_scales(task.network, plan, parameters, cohort.training.learning_rate)
-    finite = torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
+    training = cohort.training
+    scales = _step_scales(task.network, plan, parameters, training.learning_rate)
     if not scales:
-        return parameters, memory, finite
-    trained = {name: parameters[name].clone().requires_grad_() for name in scales}
-    parameters = {**parameters, **trained}
-    moves = {name: scale > 0 for name, scale in scales.items()}
-    some_stay = not all(bool(moving.all()) for moving in moves.values())
-    velocity = {name: torch.zeros_like(value) for name, value in trained.items()}
-    before = _copied(trained) if hooks.observes else {}
-    for batch in _batches(task, orders):
-        losses, gradient = hooks.losses_and_gradient(batch, parameters, memory, trained)
-        with torch.no_grad():
-            if some_stay:
-                # A block that only some learners freeze has a gradient for all of them.
-                gradient = {
-                    name: torch.where(moves[name], value, 0.0) for name, value in gradient.items()
-                }
-            slope = gradient
-            if hooks.corrects:
-                gradient = hooks.correct(gradient, parameters, memory)
-            for name, value in trained.items():
-                velocity[name].mul_(cohort.training.momentum).add_(gradient[name])
-                value.addcmul_(velocity[name], scales[name], value=-1.0)
-            if hooks.constrains:
-                kept = hooks.constrain(parameters, memory)
-                for name, value in trained.items():
-                    value.copy_(
-                        torch.where(moves[name], kept[name], value) if some_stay else kept[name]
-                    )
-            if hooks.observes:
-                after = _copied(trained)
-                step = {name: after[name] - before[name] for name in after}
-                memory = hooks.observe(slope, step, {**parameters, **after}, memory)
-                before = after
-            finite &= torch.isfinite(losses)
-    return {name: value.detach() for name, value in parameters.items()}, memory, finite
-
-
-def _copied(parameters: Parameters) -> Parameters:
-    """Return what a strategy may keep while training goes on in place."""
-    return {name: value.detach().clone() for name, value in parameters.items()}
+        return parameters, memory, torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
+    descent = Descent(task, hooks, scales, training.momentum, parameters, memory)
+    take_steps(descent.step, orders, recorder(cohort.device))
+    solution = {name: value.detach() for name, value in descent.parameters.items()}
+    return solution, descent.memory, descent.finite
 
 
 def _step_scales(
@@ -268,23 +236,6 @@ def _step_scales(
                     (-1,) + (1,) * (value.ndim - 1)
                 )
     return scales
-
-
-def _batches(task: CohortTask, orders: Tensor) -> Iterator[Examples]:
-    """Yield the examples of every step, tensors of shape (S, batch, ...)."""
-    seeds, count = task.labels.shape
-    first = (torch.arange(seeds, device=orders.device) * count)[:, None]
-    images, labels, allowed = (
-        value.flatten(0, 1) for value in (task.images, task.labels, task.allowed)
-    )
-    for order in orders:
-        rows = (order + first).flatten()
-        yield Examples(
-            *(
-                value.index_select(0, rows).reshape(*order.shape, *value.shape[1:])
-                for value in (images, labels, allowed)
-            )
-        )
 
 
 @torch.no_grad()

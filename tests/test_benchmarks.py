@@ -208,13 +208,39 @@ def test_rows_follow_from_the_seconds(work):
     assert second.of_copy == pytest.approx(moved / 1e7)
 
 
-def row_of(work, network, device, kind, seeds, ratio, processes=1):
+def test_on_a_gpu_stacked_steps_are_also_taken_as_they_are_written(work):
+    from rates import cases
+    from scale import Scale
+
+    def ways(device):
+        chosen = cases(work, device, Scale(seeds=(1, 10, 100)), 1)
+        return [(case.how, case.seeds) for case in chosen]
+
+    common = [("plain loop", 1), ("solo", 1), *(("stacked", seeds) for seeds in (1, 10, 100))]
+    assert ways("cpu") == common
+    assert ways("cuda") == [*common, ("stacked, as written", 10)]
+
+
+def test_a_step_that_cannot_be_recorded_ends_the_measurement(work, monkeypatch):
+    import workloads
+    from workloads import Case, trained
+
+    def refuse(step, place):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(workloads, "recorder", lambda device: refuse)
+    assert trained(Case(work, "stacked", 2, "cpu", recorded=False))[0] > 0
+    with pytest.raises(SystemExit, match="cannot be recorded: operation not permitted"):
+        trained(Case(work, "stacked", 2, "cpu"))
+
+
+def row_of(work, network, device, kind, seeds, ratio, processes=1, recorded=True):
     from rates import Row
     from timing import Spread
     from workloads import Case
 
     one = Spread(ratio, ratio, ratio)
-    case = Case(replace(work, network=network), kind, seeds, device, processes)
+    case = Case(replace(work, network=network), kind, seeds, device, processes, recorded)
     return Row(case, one, one, one, 0.5, 0.5, 0.5)
 
 
@@ -230,6 +256,7 @@ def test_aims_are_met_missed_or_open(work):
         row_of(work, "mlp-256x2", "cuda", "stacked", 1, 2.0),
         row_of(work, "mlp-256x2", "cuda", "stacked", 10, 16.0),
         row_of(work, "mlp-256x2", "cuda", "stacked", 100, 64.0),
+        row_of(work, "mlp-256x2", "cuda", "stacked", 100, 640.0, recorded=False),
     ]
     lines = [str(aim) for aim in aims(found, {10_000: Spread(3.5, 2.0, 4.0), 9: Spread(1, 1, 1)})]
     assert "- met: CPU, ResNet: the best way over the best of plain loops >= 1: 1.25" in lines

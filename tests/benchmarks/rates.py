@@ -45,6 +45,8 @@ def cases(work: Workload, device: str, scale: Scale, count: int) -> list[Case]:
         Case(work, "solo", 1, device),
         *(Case(work, "stacked", number, device) for number in seeds),
     ]
+    if device == "cuda":
+        single.append(Case(work, "stacked", together, device, recorded=False))
     again = [*single[:2], Case(work, "stacked", together, device)] if count > 1 else []
     found = [*single, *(replace(case, processes=count) for case in again)]
     return [replace(case, at_least=scale.at_least) for case in found]
@@ -131,7 +133,7 @@ def throughput_table(found: list[Row]) -> list[str]:
         "| time over its time | of a large product | of the layers' own | of a copy |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         *(
-            f"| {row.case.kind} | {row.case.processes} | {row.case.seeds} "
+            f"| {row.case.how} | {row.case.processes} | {row.case.seeds} "
             f"| {row.rate.median:,.0f} | {row.ratio} | {row.time.median:.2f} "
             f"| {100 * row.of_product:.0f} % "
             f"| {100 * row.of_own:.0f} % | {100 * row.of_copy:.0f} % |"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from aims import aims
+from compilation import compilation_table
 from machine import circumstances
 from rates import Row, cases, ceilings_line, measured, rows, throughput_table
 from scale import NETWORKS, SMALL, Scale, workloads
@@ -40,7 +41,8 @@ How to read it:
 - *plain loop*: one seed as one would write it by hand, an `nn.Module` in eager mode, autograd and
   `torch.optim.SGD`, on tensors that lie on the device. *solo* and *stacked* are Driftboard's
   lanes. Images are random bytes in the shape of the data set, everything else is the protocol's;
-  training is timed, without tests.
+  training is timed, without tests. On a GPU a step is recorded as a CUDA graph and replayed;
+  *as written* is the same without.
 - *processes*: so many do the same at once, on a CPU with one thread each.
 - *of a large product*: the step's operations per second as a share of those of a large float32
   matrix product. *of the layers' own*: the time that the same products take at the layers' own
@@ -67,6 +69,8 @@ def report(options: argparse.Namespace, scale: Scale, device: str) -> str:
                 here = rows(times, ceilings)
                 found += here
                 lines += [*throughput_table(here), ceilings_line(ceilings), ""]
+    if "compilation" in options.part and device == "cpu":
+        lines += compilation_table(scale, options.repeats, options.network)
     if "scaling" in options.part:
         lines += tasks_table(scale, device, options.repeats)
         lines += classes_table(scale, device, options.repeats)
@@ -86,7 +90,7 @@ def report(options: argparse.Namespace, scale: Scale, device: str) -> str:
 
 def arguments() -> argparse.Namespace:
     """Return the command line's options, checked."""
-    parts = ("throughput", "scaling", "records")
+    parts = ("throughput", "compilation", "scaling", "records")
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--network", choices=NETWORKS, nargs="+", default=NETWORKS)

@@ -5,9 +5,12 @@ table can be made anywhere. What a pixel's value is does not change how long a s
 """
 
 import functools
+import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
+from unittest import mock
 
 import numpy as np
 import torch
@@ -16,9 +19,11 @@ from torch import Tensor
 
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.sgd import Sgd
-from driftboard.suite.engine import Cohort, run, train_task
+from driftboard.suite import engine
+from driftboard.suite.engine import Cohort
 from driftboard.suite.networks import initial_parameters
 from driftboard.suite.protocol import PROTOCOL, Training
+from driftboard.suite.recorded_steps import Record, Step, recorder
 from driftboard.suite.task_data import Scaling, TaskData
 
 Kind = Literal["plain loop", "solo", "stacked"]
@@ -111,8 +116,16 @@ class Case:
     seeds: int
     device: str
     processes: int = 1
+    recorded: bool = True
+    """On a GPU: the step is recorded and replayed; else it is taken as it is written."""
+
     at_least: float = 0.0
     """Seconds: what is shorter is done several times over."""
+
+    @property
+    def how(self) -> str:
+        """What a table calls it."""
+        return self.kind if self.recorded else f"{self.kind}, as written"
 
     @property
     def trained(self) -> int:
@@ -144,17 +157,35 @@ def trained(case: Case) -> tuple[float, dict[str, Tensor]]:
         seconds = time.perf_counter() - began
         return seconds, {name: value.detach()[None] for name, value in module.named_parameters()}
     parameters, memory = dict(cohort.initial), {}
-    _wait(case.device)
-    began = time.perf_counter()
-    for task in range(case.work.tasks):
-        parameters, memory, _, _ = train_task(cohort, Sgd(), task, parameters, memory, case.kind)
-    _wait(case.device)
-    return time.perf_counter() - began, parameters
+    with mock.patch.object(engine, "recorder", return_value=_recorder_of(case)):
+        _wait(case.device)
+        began = time.perf_counter()
+        for task in range(case.work.tasks):
+            parameters, memory, _, _ = engine.train_task(
+                cohort, Sgd(), task, parameters, memory, case.kind
+            )
+        _wait(case.device)
+        return time.perf_counter() - began, parameters
+
+
+def _recorder_of(case: Case) -> Record | None:
+    """Return how a case records its steps; one that cannot be recorded ends the measurement."""
+    record = recorder(torch.device(case.device)) if case.recorded else None
+    if record is None:
+        return None
+
+    def strictly(step: Step, place: Tensor) -> Callable[[], None]:
+        try:
+            return record(step, place)
+        except RuntimeError as error:
+            sys.exit(f"error: a step of {case.work.network} cannot be recorded: {error}")
+
+    return strictly
 
 
 def whole_run(work: Workload, seeds: int, device: str, strategy: Strategy) -> tuple[float, float]:
     """Return the seconds of training and of testing a whole sequence, stacked, tests included."""
-    outcome = run(cohort_of(work, seeds, device), strategy, "stacked")
+    outcome = engine.run(cohort_of(work, seeds, device), strategy, "stacked")
     return sum(outcome.seconds), outcome.evaluation_seconds
 
 

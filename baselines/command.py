@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from driftboard.suite.command_options import (
+    Cluster,
     DataFolder,
     Device,
+    RayAddress,
     ResultsFolder,
     SeedCount,
     SequencePatterns,
     Workers,
 )
 from driftboard.suite.errors import DriftboardError
+from driftboard.suite.workplace import Workplace, train_all
 
 if TYPE_CHECKING:
     from driftboard.suite.grid import Request
@@ -40,6 +43,8 @@ def reproduce(
     data: DataFolder = None,
     device: Device = "auto",
     workers: Workers = None,
+    cluster: Cluster = None,
+    ray_address: RayAddress = None,
     known: Annotated[bool, typer.Option("--list", help="Show what is published and stop.")] = False,
     paper: Annotated[
         bool, typer.Option("--paper", help="Set the paper's tables beside ours and stop.")
@@ -54,14 +59,14 @@ def reproduce(
 
         typer.echo(paper_comparison())
         return
-    from driftboard.suite.progress import train_all
 
+    workplace = Workplace(workers, cluster, ray_address)
     chosen = _chosen(published, sequence, strategy)
     request = _request(published, chosen, seeds, out, data, device)
     train_all(
         request,
         f"{len(request.sequences)} sequences x {len(request.strategies)} strategies",
-        workers,
+        workplace,
     )
     _report(chosen, out)
 
@@ -120,7 +125,7 @@ def _request(
     device: str,
 ) -> "Request":
     from driftboard.baselines.published import published_set
-    from driftboard.suite.grid import Request, resolve_device
+    from driftboard.suite.grid import Request
     from driftboard.suite.loading import load_sequences, load_strategy
 
     specifications = published_set(name).specifications
@@ -137,7 +142,7 @@ def _request(
         purpose="test",
         results=out,
         data=data,
-        device=resolve_device(device),
+        device=device,
     )
 
 

@@ -1,8 +1,6 @@
 """``driftboard run``: train what is missing and print the leaderboard."""
 
 from contextlib import suppress
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,7 +17,8 @@ from driftboard.suite.command_options import (
     SequencePatterns,
     Workers,
 )
-from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.errors import DriftboardError
+from driftboard.suite.workplace import Workplace, tell_failures
 
 if TYPE_CHECKING:
     from driftboard.suite.grid import Request
@@ -66,8 +65,7 @@ def run(
     """
     from driftboard.suite.grid import claim_folder, is_complete
 
-    if ray_address is not None and cluster is None:
-        raise DriftboardError("--ray-address says where a cluster is; add --cluster ray to use it")
+    workplace = Workplace(workers, cluster, ray_address)
     request = _request(
         suite, sequence, sequence_file, strategy, seeds, tuning, out, data, device, reference
     )
@@ -75,20 +73,21 @@ def run(
     if all(is_complete(request, one) for one in request.sequences):
         claim_folder(out, request.purpose)
         typer.echo(f"{what}: all {request.cell_count()} cells are there already", err=True)
-        failures = []
-    elif cluster is None:
-        failures = _train_here(request, what, workers)
     else:
-        failures = _train_on_ray(request, what, workers, ray_address)
+        _train(request, what, workplace, reference)
+    _show_board(out, reference)
+    _show_next_steps(out)
+
+
+def _train(request: "Request", what: str, workplace: Workplace, reference: str) -> None:
+    """Train what is missing; where something failed, show what there is and leave with 1."""
+    failures = workplace.train(request, what)
     if failures:
         # Where a failed strategy leaves no record, there may be no board; the failure says why.
         with suppress(DriftboardError):
-            _show_board(out, reference)
-        for line in failures:
-            typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
+            _show_board(request.results, reference)
+        tell_failures(failures)
         raise typer.Exit(1)
-    _show_board(out, reference)
-    _show_next_steps(out)
 
 
 def _request(
@@ -136,40 +135,6 @@ def _request(
         data=data,
         device=device,
     )
-
-
-def _train_here(request: "Request", what: str, workers: int | None) -> list[str]:
-    """Train what is missing in processes of this machine; return a line for each failure."""
-    from driftboard.suite.grid import claim_folder, resolve_device
-    from driftboard.suite.progress import work_off
-    from driftboard.suite.runner import plan
-
-    request = replace(request, device=resolve_device(request.device))
-    claim_folder(request.results, request.purpose)
-    return work_off(
-        lambda: plan(request), request.cell_count(), what, request.results, request.device, workers
-    )
-
-
-def _train_on_ray(
-    request: "Request", what: str, workers: int | None, address: str | None
-) -> list[str]:
-    """Train what is missing on a Ray cluster; return a line for each failure."""
-    from driftboard.suite.cluster.connection import connected
-    from driftboard.suite.grid import claim_folder
-    from driftboard.suite.progress import stoppable, work_off_with
-    from driftboard.suite.runner import plan
-
-    with stoppable(request.results), connected(address, workers) as cluster:
-        request = replace(request, device=cluster.resolve_device(request.device))
-        claim_folder(request.results, request.purpose)
-        return work_off_with(
-            partial(cluster.workers, request, workers),
-            lambda: plan(request),
-            request.cell_count(),
-            what,
-            request.results,
-        )
 
 
 def _show_board(results: Path, reference: str) -> None:

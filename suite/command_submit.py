@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from driftboard.suite.command_options import DataFolder, Device, Workers
+from driftboard.suite.command_options import Cluster, DataFolder, Device, RayAddress, Workers
 from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.submissions import Credits, Tier, kind_of, make_credits
+from driftboard.suite.workplace import Workplace, train_all
 
 if TYPE_CHECKING:
     from driftboard.suite.grid import Request
@@ -44,6 +45,8 @@ def submit(
     data: DataFolder = None,
     device: Device = "auto",
     workers: Workers = None,
+    cluster: Cluster = None,
+    ray_address: RayAddress = None,
 ) -> None:
     """Run a strategy of yours on a whole suite and put a submission together.
 
@@ -53,8 +56,8 @@ def submit(
     from driftboard.leaderboard.verification.command import examine_folder
     from driftboard.leaderboard.verification.findings import has_failed, report_lines
     from driftboard.suite.loading import load_strategy
-    from driftboard.suite.progress import train_all
 
+    workplace = Workplace(workers, cluster, ray_address)
     words = make_credits(title, author, link or (), licence, description, remark or ())
     source = _source_of(strategy)
     loaded = load_strategy(strategy)
@@ -63,7 +66,7 @@ def submit(
     tuned = None if tuning is None else _tuning_of(tuning, strategy)
     folder = out or Path("submissions") / loaded.stamp.name
     request = _request(loaded, suite, folder, data, device)
-    train_all(request, f"{len(request.sequences)} sequences x {loaded.stamp.name}", workers)
+    train_all(request, f"{len(request.sequences)} sequences x {loaded.stamp.name}", workplace)
     _assemble(folder, loaded, source, tuned, words, suite)
     _, findings = examine_folder(folder)
     for line in report_lines(findings):
@@ -119,7 +122,7 @@ def _tuning_of(folder: Path, specification: str) -> Path:
 def _request(
     loaded: "LoadedStrategy", tier: Tier, folder: Path, data: Path | None, device: str
 ) -> "Request":
-    from driftboard.suite.grid import Request, resolve_device
+    from driftboard.suite.grid import Request
     from driftboard.suite.registry import registered
     from driftboard.suite.sequences import choose_sequences
 
@@ -131,7 +134,7 @@ def _request(
         purpose="test",
         results=folder,
         data=data,
-        device=resolve_device(device),
+        device=device,
     )
 
 

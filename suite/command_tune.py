@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from driftboard.suite.command_options import (
+    Cluster,
     DataFolder,
     Device,
+    RayAddress,
     ResultsFolder,
     SequenceFiles,
     SequencePatterns,
     Workers,
 )
+from driftboard.suite.workplace import Workplace, train_all
 
 if TYPE_CHECKING:
     from driftboard.suite.tuning_records import TuningRecord
@@ -32,15 +35,16 @@ def tune(
     data: DataFolder = None,
     device: Device = "auto",
     workers: Workers = None,
+    cluster: Cluster = None,
+    ray_address: RayAddress = None,
 ) -> None:
     """Give every strategy the same number of trials and write down what each reached.
 
     Trains on the tuning seeds, tests on a part of the training images: nothing that is reported
     is looked at. Stopped at any moment, the same command goes on.
     """
-    from driftboard.suite.grid import Request, resolve_device
+    from driftboard.suite.grid import Request
     from driftboard.suite.loading import load_sequences, load_strategy
-    from driftboard.suite.progress import train_all
     from driftboard.suite.protocol import TUNING
     from driftboard.suite.sequences import choose_sequences
     from driftboard.suite.tuning import (
@@ -50,6 +54,7 @@ def tune(
         write_tuning,
     )
 
+    workplace = Workplace(workers, cluster, ray_address)
     files = tuple(sequence_file or ())
     sequences = choose_sequences(load_sequences(files), suite, sequence, bool(files))
     tuned = [load_strategy(text) for text in strategy]
@@ -62,12 +67,12 @@ def tune(
         purpose="validation",
         results=out,
         data=data,
-        device=resolve_device(device),
+        device=device,
     )
     train_all(
         request,
         f"{len(tuned)} strategies x {TUNING.trials} trials x {len(sequences)} sequences",
-        workers,
+        workplace,
     )
     for name, specifications in trials.items():
         record = tuning_record(specifications, sequences, out)

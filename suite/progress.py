@@ -9,10 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from driftboard.suite.device import worker_count
-from driftboard.suite.errors import one_line
-from driftboard.suite.grid import Request, claim_folder
 from driftboard.suite.local_crew import worker_processes
-from driftboard.suite.runner import Crew, Planned, Tell, plan, run_jobs
+from driftboard.suite.runner import Crew, Planned, Tell, run_jobs
 
 
 def work_off(
@@ -82,33 +80,6 @@ def stoppable(results: Path) -> Iterator[None]:
             markup=False,
         )
         raise typer.Exit(130) from None
-
-
-def train_all(request: Request, what: str, workers: int | None) -> None:
-    """Run all cells of a request that are not there yet.
-
-    Args:
-        request: what is asked for; its results folder is claimed first.
-        what: the same in words.
-        workers: number of processes; None chooses by the device.
-
-    Raises:
-        typer.Exit: stopped by Ctrl-C, or some jobs failed; a line has told of each.
-        RecordError: the results folder is of another protocol or split.
-    """
-    claim_folder(request.results, request.purpose)
-    failures = work_off(
-        lambda: plan(request),
-        request.cell_count(),
-        what,
-        request.results,
-        request.device,
-        workers,
-    )
-    for line in failures:
-        typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
-    if failures:
-        raise typer.Exit(1)
 
 
 def _run_with_bar(

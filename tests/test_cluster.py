@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from msgspec.structs import asdict
 from msgspec.structs import replace as changed
 
 from driftboard.suite.errors import DriftboardError, StrategyError
+from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import read_record, record_paths, write_record
 
 pytest.importorskip("ray")
@@ -383,12 +385,51 @@ def test_address_at_which_no_cluster_is(environment, call, tmp_path, address, wo
     assert words in errors
 
 
-def test_address_without_a_cluster(call, tmp_path):
-    code, _, errors = call("run", "--ray-address", "auto", "--out", tmp_path / "out")
+COMMANDS = {
+    "run": [],
+    "tune": ["sgd"],
+    "reproduce": [],
+    "submit": ["mine.py", "--title", "Mine", "--author", "Me", "--licence", "MIT"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_address_without_a_cluster(call, tmp_path, command):
+    code, _, errors = call(
+        *(command, *COMMANDS[command], "--ray-address", "auto", "--out", tmp_path / "out")
+    )
     assert code == 1
     assert errors == (
         "driftboard: --ray-address says where a cluster is; add --cluster ray to use it\n"
     )
+
+
+def test_tuning_on_a_cluster_is_that_of_this_machine(
+    cluster, environment, call, monkeypatch, tmp_path
+):
+    """What ``submit`` and ``reproduce`` train goes the same way."""
+    words = ["tune", "sgd", "--sequence-file", environment / "sequences.py", "--device", "cpu"]
+    words += ["--sequence", "tiny-digits"]
+    asked = []
+
+    @contextmanager
+    def connected(address, workers):
+        asked.append((address, workers))
+        yield cluster
+
+    monkeypatch.setattr("driftboard.suite.cluster.connection.connected", connected)
+    there, here = tmp_path / "there", tmp_path / "here"
+    options = ("--cluster", "ray", "--ray-address", "head:1", "--workers", "2")
+    code, _, errors = call(*words, *options, "--out", there)
+    assert (code, asked) == (0, [("head:1", 2)])
+    assert "with 2 worker(s) of a Ray cluster of 2 machine(s)" in errors
+    code, _, errors = call(*words, "--workers", "1", "--out", here)
+    assert code == 0
+    assert "on cpu with 1 worker(s)" in errors
+    record = Path("tuning", "sgd.json")
+    assert (there / record).read_bytes() == (here / record).read_bytes()
+    assert contents(there) == contents(here)
+    assert len(contents(here)) == TUNING.trials * len(PROTOCOL.tuning_seeds)
 
 
 def test_without_ray_a_line_says_how_to_get_it(call, tmp_path, monkeypatch):

@@ -150,7 +150,7 @@ def no_training(monkeypatch):
     def refuse(*_):
         pytest.fail("training has begun")
 
-    monkeypatch.setattr("driftboard.suite.progress.train_all", refuse)
+    monkeypatch.setattr("driftboard.suite.command_submit.train_all", refuse)
 
 
 def complaint(call, *arguments):
@@ -283,12 +283,12 @@ def test_the_tuning_record_goes_with_the_submission(
     (tmp_path / "tuned" / "tuning").mkdir(parents=True)
     (tmp_path / "tuned" / "tuning" / "my-method.json").write_bytes(content)
 
-    def pretend(request, what, workers):
+    def pretend(request, what, workplace):
         (loaded,) = request.strategies
         record = make_record("digits-split", loaded.stamp.name)
         write_record(request.results, replace(record, strategy=loaded.stamp))
 
-    monkeypatch.setattr("driftboard.suite.progress.train_all", pretend)
+    monkeypatch.setattr("driftboard.suite.command_submit.train_all", pretend)
     folder = tmp_path / "sub"
     code, out, _ = call(
         *("submit", f"{my_method},rate=0.5", *WORDS, "--suite", "quick", "--out", folder),
@@ -305,11 +305,11 @@ def test_the_tuning_record_goes_with_the_submission(
 def test_a_source_that_changes_while_it_runs_is_noticed(
     call, make_record, monkeypatch, my_method, tmp_path
 ):
-    def pretend(request, what, workers):
+    def pretend(request, what, workplace):
         write_record(request.results, make_record())
         Path(my_method).write_text("# changed\n")
 
-    monkeypatch.setattr("driftboard.suite.progress.train_all", pretend)
+    monkeypatch.setattr("driftboard.suite.command_submit.train_all", pretend)
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert "changed while it ran" in line
     assert not (tmp_path / "sub" / SUBMISSION).exists()

@@ -9,6 +9,8 @@ from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Examples, Memory, Parameters
 from driftboard.suite.hooks import CohortTask, Hooks
+from driftboard.suite.optimisers import optimiser_of
+from driftboard.suite.protocol import Training
 
 
 class Descent:
@@ -19,7 +21,7 @@ class Descent:
         hooks: the strategy's.
         scales: the learning rate times the share of every parameter that may move, shaped to
             broadcast; a parameter that is not there is frozen for all learners.
-        momentum: of all of them.
+        training: what the optimiser is, and its settings.
         parameters: where to start; they are not changed.
         memory: the strategy's; it is not changed.
     """
@@ -29,17 +31,16 @@ class Descent:
         task: CohortTask,
         hooks: Hooks,
         scales: Parameters,
-        momentum: float,
+        training: Training,
         parameters: Parameters,
         memory: Memory,
     ) -> None:
         self._task = task
         self._hooks = hooks
         self._scales = scales
-        self._momentum = momentum
         self._trained = {name: parameters[name].clone().requires_grad_() for name in scales}
         self.parameters: Parameters = {**parameters, **self._trained}
-        self._velocity = {name: torch.zeros_like(value) for name, value in self._trained.items()}
+        self._optimiser = optimiser_of(training, self._trained)
         self._moves = {name: scale > 0 for name, scale in scales.items()}
         self._some_stay = not all(bool(moving.all()) for moving in self._moves.values())
         self._before = _copied(self._trained) if hooks.observes else {}
@@ -83,9 +84,7 @@ class Descent:
         gradient = slope
         if self._hooks.corrects:
             gradient = self._hooks.correct(slope, self.parameters, self.memory)
-        for name, value in self._trained.items():
-            self._velocity[name].mul_(self._momentum).add_(gradient[name])
-            value.addcmul_(self._velocity[name], self._scales[name], value=-1.0)
+        self._optimiser.step(gradient, self._trained, self._scales)
 
     def _constrain(self) -> None:
         kept = self._hooks.constrain(self.parameters, self.memory)

@@ -213,7 +213,7 @@ def _descend(
     scales = _step_scales(task.network, plan, parameters, training.learning_rate)
     if not scales:
         return parameters, memory, torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
-    descent = Descent(task, hooks, scales, training.momentum, parameters, memory)
+    descent = Descent(task, hooks, scales, training, parameters, memory)
     take_steps(descent.step, orders, recorder(cohort.device))
     solution = {name: value.detach() for name, value in descent.parameters.items()}
     return solution, descent.memory, descent.finite

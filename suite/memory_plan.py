@@ -25,7 +25,8 @@ from driftboard.suite.networks import ModuleNetwork
 FLOAT, INDEX = 4, 8  # bytes
 
 ENGINE_COPIES = 6
-"""Initial weights, those after the first task, before and during this one, gradient, velocity."""
+"""Initial weights, those after the first task, before and during this one, gradient, velocity.
+Adam's second average has room in what a strategy may keep."""
 
 STRATEGY_COPIES = 6
 """What a strategy carries over and what it needs in between: EWC's solution and Fisher, and the

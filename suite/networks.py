@@ -1,13 +1,15 @@
 """Networks: layers grouped into ordered blocks, and a pure forward function.
 
 Names: ``mlp-WIDTHxDEPTH`` (one block per hidden layer), ``resnet9-wWIDTH`` (the 9 convolution
-blocks of arXiv 2602.20796, whose widths are ours), ``timm:MODEL`` (any timm classifier, one
+blocks of arXiv 2602.20796, whose widths are ours), ``resnet18-wWIDTH`` (the ResNet-18 of small
+images, for which WIDTH 20 is the field's reduced one), ``timm:MODEL`` (any timm classifier, one
 block per stage). The last block is always the head, one row per class.
 """
 
 import math
 import re
 from collections import OrderedDict
+from collections.abc import Callable, Collection
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +54,8 @@ def stacks_on_cpu(name: str) -> bool:
 
 def is_network_name(name: str) -> bool:
     """Tell whether a name has one of the forms that ``build_network`` knows."""
-    return bool(re.fullmatch(r"mlp-[1-9]\d*x[1-9]\d*|resnet9-w[1-9]\d*|timm:[\w.\-/]+", name))
+    known = r"mlp-[1-9]\d*x[1-9]\d*|resnet(9|18)-w[1-9]\d*|timm:[\w.\-/]+"
+    return bool(re.fullmatch(known, name))
 
 
 def build_network(name: str, image_shape: Several[int], units: int) -> ModuleNetwork:
@@ -67,10 +70,13 @@ def build_network(name: str, image_shape: Several[int], units: int) -> ModuleNet
         return _mlp(math.prod(image_shape), int(match[1]), int(match[2]), units)
     if match := re.fullmatch(r"resnet9-w([1-9]\d*)", name):
         return _resnet9(image_shape[0], int(match[1]), units)
+    if match := re.fullmatch(r"resnet18-w([1-9]\d*)", name):
+        return _resnet18(image_shape[0], int(match[1]), units)
     if name.startswith("timm:"):
         return _timm_model(name.removeprefix("timm:"), image_shape, units)
     raise DriftboardError(
-        f"there is no network '{name}'; use mlp-WIDTHxDEPTH, resnet9-wWIDTH or timm:MODEL"
+        f"there is no network '{name}'; use mlp-WIDTHxDEPTH, resnet9-wWIDTH, resnet18-wWIDTH or "
+        "timm:MODEL"
     )
 
 
@@ -101,6 +107,44 @@ def _mlp(inputs: int, width: int, depth: int, units: int) -> ModuleNetwork:
 
 def _resnet9(channels: int, width: int, units: int) -> ModuleNetwork:
     """Build a convolution, eight residual blocks at widths w w w 2w 2w 2w 4w 4w, and a head."""
+
+    def shortcut(inputs: int, outputs: int) -> nn.Module:
+        return nn.Conv2d(inputs, outputs, 1, 2, bias=False)
+
+    return _resnet(channels, width, units, (1, 1, 1, 2, 2, 2, 4, 4), (2, 5, 8), shortcut)
+
+
+def _resnet18(channels: int, width: int, units: int) -> ModuleNetwork:
+    """Build a convolution, eight residual blocks at widths w w 2w 2w 4w 4w 8w 8w, and a head.
+
+    He et al. 2016 (CVPR) for small images as in Lopez-Paz and Ranzato 2017 (NeurIPS), with group
+    norms in place of batch norms.
+    """
+
+    def shortcut(inputs: int, outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(inputs, outputs, 1, 2, bias=False), _group_norm(outputs))
+
+    return _resnet(channels, width, units, (1, 1, 2, 2, 4, 4, 8, 8), (4, 6, 8), shortcut)
+
+
+def _resnet(
+    channels: int,
+    width: int,
+    units: int,
+    factors: Several[int],
+    halved: Collection[int],
+    shortcut: Callable[[int, int], nn.Module],
+) -> ModuleNetwork:
+    """Build a convolution, residual blocks of timm's, and a head.
+
+    Args:
+        channels: of the images.
+        width: of the first block.
+        units: of the head.
+        factors: the widths of the residual blocks, which are blocks 2, 3, ..., over the first's.
+        halved: the blocks that halve the image.
+        shortcut: makes the way around such a block, given the widths before and after it.
+    """
     from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
     from timm.layers.conv_bn_act import ConvNormAct
     from timm.models.resnet import BasicBlock
@@ -110,20 +154,20 @@ def _resnet9(channels: int, width: int, units: int) -> ModuleNetwork:
         ("block1", ConvNormAct(channels, width, 3, norm_layer=_group_norm))
     ]
     current = width
-    for index, factor in enumerate((1, 1, 1, 2, 2, 2, 4, 4), start=2):
-        stride = 2 if index in (2, 5, 8) else 1
-        change = nn.Conv2d(current, factor * width, 1, stride, bias=False) if stride == 2 else None
+    for index, factor in enumerate(factors, start=2):
+        stride = 2 if index in halved else 1
+        around = shortcut(current, factor * width) if stride == 2 else None
         layers.append(
             (
                 f"block{index}",
-                block(current, factor * width, stride, change, norm_layer=_group_norm),
+                block(current, factor * width, stride, around, norm_layer=_group_norm),
             )
         )
         current = factor * width
     layers.append(("pool", SelectAdaptivePool2d(pool_type="avg", flatten=True)))
     layers.append(("head", nn.Linear(current, units)))
     module = nn.Sequential(OrderedDict(layers))
-    names = [f"block{index}" for index in range(1, 10)] + ["head"]
+    names = [name for name, _ in layers if name != "pool"]
     return ModuleNetwork(module.eval(), _blocks_by_prefix(module, names))
 
 

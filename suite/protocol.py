@@ -31,6 +31,17 @@ class Training:
 
 
 @dataclass(frozen=True)
+class AdamTraining(Training):
+    """The same by Adam (Kingma and Ba 2015), whose averages start at zero with every task.
+
+    ``momentum`` is its beta_1, ``second_momentum`` beta_2.
+    """
+
+    second_momentum: float = 0.999
+    epsilon: float = 1e-8
+
+
+@dataclass(frozen=True)
 class Protocol:
     """The fixed choices of one version of the benchmark."""
 

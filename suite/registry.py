@@ -1,6 +1,7 @@
 """The registry of task sequences: every entry is plain data, its name is its documentation."""
 
 from driftboard.suite.linear.entries import linear_entries
+from driftboard.suite.protocol import AdamTraining
 from driftboard.suite.scenarios import (
     Corrupted,
     FewShot,
@@ -64,6 +65,22 @@ def _cifar10(name: str, description: str, scenario: Scenario, task_classes: int)
 def _full(name: str, description: str, source: str, scenario: Scenario) -> Sequence:
     network = "mlp-256x2" if source == "mnist" else "resnet9-w64"
     return Sequence(name, description, source, scenario, network, tier="full")
+
+
+def _van_de_ven(source: str, network: str, batch_size: int) -> Sequence:
+    """Return a sequence in the setting of van de Ven 2025 (arXiv 2502.11756)."""
+    return Sequence(
+        name=f"{source}-split-van-de-ven",
+        description=f"Disjoint classes in five tasks, all images, {network} by Adam; the setting "
+        "of van de Ven 2025, to compare with numbers from there.",
+        source=source,
+        scenario=Split(5),
+        network=network,
+        tier="full",
+        training=AdamTraining(
+            epochs=1, batch_size=batch_size, learning_rate=0.001, minimum_steps=2000
+        ),
+    )
 
 
 def _entries() -> list[Sequence]:
@@ -187,6 +204,8 @@ def _entries() -> list[Sequence]:
             "cub200",
             Corrupted(Split(10), 3),
         ),
+        _van_de_ven("mnist", "mlp-400x2", 128),
+        _van_de_ven("cifar10", "resnet18-w20", 256),
     ]
 
 

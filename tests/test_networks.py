@@ -22,6 +22,7 @@ SMALL = {
     "mlp-16x2": (1, 5, 6),
     "mlp-8x1": (3, 4, 4),
     "resnet9-w4": (3, 12, 10),
+    "resnet18-w4": (3, 16, 12),
     "timm:test_resnet": (1, 16, 16),
 }
 LARGE = {
@@ -184,6 +185,40 @@ def test_a_resnet9_has_nine_convolution_blocks_of_growing_width(made):
     assert parameters["head.weight"].shape == (UNITS, 16)
 
 
+def test_a_resnet18_is_that_of_torchvision_but_for_its_first_layer_and_norms(made):
+    """Of 64 channels its residual blocks have as many weights, in the same order."""
+    from torchvision.models import resnet18
+
+    _, parameters = initial_parameters("resnet18-w64", (3, 32, 32), UNITS, 0)
+    ours = [tuple(value.shape) for name, value in parameters.items() if "block1." not in name]
+    module = resnet18(num_classes=UNITS)
+    theirs = [
+        tuple(value.shape)
+        for name, value in module.named_parameters()
+        if name.startswith(("layer", "fc"))
+    ]
+    assert sorted(ours) == sorted(theirs)
+    network, _, _ = made("resnet18-w4")
+    names = [f"block{index}" for index in range(1, 10)]
+    assert [block.name for block in network.blocks] == [*names, "head"]
+
+
+def test_parameters_of_the_reduced_resnet18_counted_by_hand():
+    def norm(width):
+        return 2 * width
+
+    def residual(before, width, shortcut):
+        convolutions = 9 * before * width + 9 * width * width + 2 * norm(width)
+        return convolutions + (before * width + norm(width) if shortcut else 0)
+
+    expected = 3 * 20 * 9 + norm(20) + 2 * residual(20, 20, False)
+    for width in (40, 80, 160):
+        expected += residual(width // 2, width, True) + residual(width, width, False)
+    expected += 160 * 10 + 10
+    _, parameters = initial_parameters("resnet18-w20", (3, 32, 32), 10, 0)
+    assert sum(value.numel() for value in parameters.values()) == expected == 1_094_750
+
+
 def test_a_resnet9_halves_the_image_three_times(made):
     network, parameters, images = made("resnet9-w4")
     sizes = []
@@ -269,6 +304,8 @@ UNKNOWN = [
     "MLP-8x2",
     "resnet9",
     "resnet9-w",
+    "resnet18-w0",
+    "resnet8-w4",
     "resnet18",
     "vit_tiny_patch16_224",
 ]

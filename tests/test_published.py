@@ -97,7 +97,11 @@ def comparable(name, text):
     if name.endswith(".csv"):
         rows = csv.reader(io.StringIO(text))
         return [[_ten_digits(cell) for cell in row] for row in rows]
-    return [line for line in text.splitlines() if not line.startswith("- Table made with")]
+    return [
+        line
+        for line in text.splitlines()
+        if not line.startswith(("- Table made with", "- Made with"))
+    ]
 
 
 def _ten_digits(cell):

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from msgspec.structs import asdict
 
@@ -162,11 +163,14 @@ def ended(process):
 
 def living(process):
     """Return the states of all processes of the run's group that still do something."""
-    listed = subprocess.run(
-        ["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True, check=True
-    )
-    rows = [line.split() for line in listed.stdout.splitlines()]
-    return [state for group, state in rows if int(group) == process.pid and state[0] != "Z"]
+    found = []
+    for one in psutil.process_iter():
+        try:
+            if os.getpgid(one.pid) == process.pid:
+                found.append(one.status())
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return [state for state in found if state != psutil.STATUS_ZOMBIE]
 
 
 def wait_until(condition, seconds=PATIENCE):

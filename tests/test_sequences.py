@@ -35,6 +35,7 @@ CIFAR10 = ["split", "overlap-50", "corrupted-3"]
 FULL = [
     *("mnist-permuted", "cifar10-split-full", "cifar100-split-10", "cifar100-split-20"),
     *("cifar100-overlap-50", "cub200-split", "cub200-corrupted-3"),
+    *("mnist-split-van-de-ven", "cifar10-split-van-de-ven"),
 ]
 LINEAR = [
     *(f"linear-fewshot-{hundredths}" for hundredths in (0, 25, 50, 75, 100)),
@@ -65,7 +66,7 @@ BASE = Sequence(
 def test_registry_has_the_published_names_in_order():
     sequences = registered()
     assert list(sequences) == list(chain(*TIERS.values()))
-    assert len(sequences) == 6 + 8 + 26 + 7
+    assert len(sequences) == 6 + 8 + 26 + 9
     for tier, names in TIERS.items():
         assert {sequences[name].tier for name in names} == {tier}
 
@@ -75,7 +76,7 @@ def test_every_entry_is_whole():
         assert sequence.name == name
         assert sequence.scenario.tasks >= 2
         assert sequence.description.endswith(".")
-        assert sequence.training is None
+        assert (sequence.training is None) == (not name.endswith("van-de-ven"))
 
 
 @pytest.mark.parametrize(

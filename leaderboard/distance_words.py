@@ -25,8 +25,9 @@ def distance_sentence(grade: Grade | None, escape: Callable[[str], str] = str) -
         return "Distance: not measured."
     if grade.distance.n == 0:
         return f"Distance: not measurable, {escape(grade.note)}."
+    seeds = "1 seed" if grade.distance.n == 1 else f"{grade.distance.n} seeds"
     text = (
-        f"Distance {distance_text(grade.distance, grade.crosses)} over {grade.distance.n} seeds, "
+        f"Distance {distance_text(grade.distance, grade.crosses)} over {seeds}, "
         f"reliability {grade.reliability:.2f}, grade {grade.level or UNGRADED}"
     )
     return f"{text} ({escape(grade.note)})." if grade.note else f"{text}."

@@ -1,6 +1,7 @@
 """The board: recomputed by a second, naive path, and every rule of the house on small cases."""
 
 import csv
+import dataclasses
 import io
 import math
 import random
@@ -19,6 +20,7 @@ from driftboard.leaderboard.board import Board, build_board
 from driftboard.leaderboard.collect import collect
 from driftboard.leaderboard.command import build_leaderboard, leaderboard
 from driftboard.leaderboard.csv_table import COLUMNS, csv_table
+from driftboard.leaderboard.distance_words import distance_sentence
 from driftboard.leaderboard.layout import (
     bytes_text,
     difference_text,
@@ -550,6 +552,13 @@ def test_ungraded_sequences_are_a_stratum_beside_graded_ones(stratified):
     assert "grade ungraded (reliability 0.21" in text
     rows = [row for row in csv_rows(board) if row["sequence"] == "beta"]
     assert {(row["distance"], row["grade"]) for row in rows} == {("0.2", "")}
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "over 1 seed, "), (2, "over 2 seeds, ")])
+def test_seeds_of_a_distance_are_counted_in_words(count, words):
+    grade = graded("beta", 0.2, "near")
+    distance = dataclasses.replace(grade.distance, n=count)
+    assert words in distance_sentence(dataclasses.replace(grade, distance=distance))
 
 
 def test_refused_measurement_is_told_with_its_reason(stratified):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from driftboard.suite.crew import Planned
 from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.errors import DriftboardError, RecordError
 from driftboard.suite.grades import (
@@ -15,8 +16,8 @@ from driftboard.suite.grades import (
 )
 from driftboard.suite.grading import GradeJob, measured_sequence
 from driftboard.suite.linear.setting import LinearSetting
+from driftboard.suite.planning import work_on
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.runner import Planned, work_on
 from driftboard.suite.sequences import Sequence
 from driftboard.suite.splits import cached_splits
 

@@ -24,8 +24,7 @@ from multiprocessing.queues import SimpleQueue
 
 import torch
 
-from driftboard.suite.errors import DriftboardError
-from driftboard.suite.runner import (
+from driftboard.suite.crew import (
     POLL_SECONDS,
     Errand,
     Executable,
@@ -38,6 +37,7 @@ from driftboard.suite.runner import (
     failure,
     retried_or_failed,
 )
+from driftboard.suite.errors import DriftboardError
 from driftboard.suite.worker import prepare_process
 
 Reports = SimpleQueue[tuple[int, int]]
@@ -56,14 +56,17 @@ class LocalWorker:
 class LocalCrew:
     """The workers of one run on this machine: a crew."""
 
-    def __init__(
-        self, start: Callable[[], LocalWorker], count: int, description: str, tell: Tell
-    ) -> None:
+    def __init__(self, start: Callable[[], LocalWorker], description: str, tell: Tell) -> None:
         self.description = description
         self._start = start
         self._tell = tell
-        self._workers = [start() for _ in range(count)]
+        self._workers: list[LocalWorker] = []
         self._busy: dict[Future[Refusal | None], tuple[LocalWorker, Errand[Executable]]] = {}
+
+    def hire(self, count: int) -> None:
+        """Start so many workers."""
+        for _ in range(count):
+            self._workers.append(self._start())
 
     def end(self) -> None:
         """Wait for what the workers are at, and end them."""
@@ -147,8 +150,9 @@ def _answer(reply: "Future[Refusal | None]", label: str) -> Refusal | None:
 @contextmanager
 def worker_processes(count: int, device: str, tell: Tell) -> Iterator[LocalCrew]:
     """Start worker processes, which import torch at once; end them however the block ends."""
-    crew = LocalCrew(lambda: _start(device), count, f"on {device} with {count} worker(s)", tell)
+    crew = LocalCrew(lambda: _start(device), f"on {device} with {count} worker(s)", tell)
     try:
+        crew.hire(count)
         yield crew
     except BaseException:
         for process in multiprocessing.active_children():

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from driftboard.suite.crew import Crew, Planned, Tell, run_jobs
 from driftboard.suite.device import worker_count
 from driftboard.suite.local_crew import worker_processes
-from driftboard.suite.runner import Crew, Planned, Tell, run_jobs
 
 
 def work_off(

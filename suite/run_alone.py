@@ -12,7 +12,7 @@ from pathlib import Path
 from driftboard.suite.errors import DriftboardError, one_line
 from driftboard.suite.grid import Request, claim_folder
 from driftboard.suite.loading import load_sequences, load_strategy
-from driftboard.suite.runner import plan
+from driftboard.suite.planning import plan
 from driftboard.suite.worker import prepare_process
 
 

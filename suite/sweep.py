@@ -16,14 +16,15 @@ from torch import Tensor
 
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.magnitude import Ball, Fraction
+from driftboard.suite.crew import Planned
 from driftboard.suite.data import load_pool
 from driftboard.suite.engine import Cohort, Outcome, run
 from driftboard.suite.lanes import choose_lane
 from driftboard.suite.loading import load_sequences
+from driftboard.suite.planning import work_on
 from driftboard.suite.preparation import Prepared, Setting, prepare
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import SequenceStamp
-from driftboard.suite.runner import Planned, work_on
 from driftboard.suite.sequences import Sequence
 from driftboard.suite.splits import cached_splits
 from driftboard.suite.sweep_records import (

@@ -50,8 +50,8 @@ class Workplace:
 
     def _here(self, request: "Request", what: str) -> list[str]:
         from driftboard.suite.grid import claim_folder, resolve_device
+        from driftboard.suite.planning import plan
         from driftboard.suite.progress import work_off
-        from driftboard.suite.runner import plan
 
         request = replace(request, device=resolve_device(request.device))
         claim_folder(request.results, request.purpose)
@@ -67,8 +67,8 @@ class Workplace:
     def _on_ray(self, request: "Request", what: str) -> list[str]:
         from driftboard.suite.cluster.connection import connected
         from driftboard.suite.grid import claim_folder
+        from driftboard.suite.planning import plan
         from driftboard.suite.progress import stoppable, work_off_with
-        from driftboard.suite.runner import plan
 
         with stoppable(request.results), connected(self.ray_address, self.workers) as cluster:
             request = replace(request, device=cluster.resolve_device(request.device))

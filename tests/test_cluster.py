@@ -161,7 +161,8 @@ class Course:
         self.progress = []
 
     def run(self, request, workers=None):
-        from driftboard.suite.runner import plan, run_jobs
+        from driftboard.suite.crew import run_jobs
+        from driftboard.suite.planning import plan
 
         with self.cluster.workers(request, workers, self.tell) as crew:
             self.description = crew.description
@@ -185,7 +186,7 @@ def contents(results):
 
 def run_here(request):
     """Train everything in this process, as a worker process of this machine does."""
-    from driftboard.suite.runner import plan
+    from driftboard.suite.planning import plan
     from driftboard.suite.worker import prepare_process
 
     threads = torch.get_num_threads()
@@ -254,7 +255,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(
 
 def test_failures_leave_the_others_alone(cluster, ask, write, monkeypatch):
 
-    monkeypatch.setattr("driftboard.suite.runner.TRIES", 2)  # a new worker takes seconds
+    monkeypatch.setattr("driftboard.suite.crew.TRIES", 2)  # a new worker takes seconds
     raising = write("raising", 'raise RuntimeError("on purpose\\nsecond line")')
     deadly = write("deadly", KILL)
     request = ask(deadly, raising, "sgd", "noop")
@@ -495,7 +496,7 @@ def because(error, cause):
 def test_worker_says_whose_fault_it_was(worker, ask, monkeypatch, error, of_worker, words):
     from driftboard.suite.cluster import worker as cluster_worker
     from driftboard.suite.cluster.worker import Refusal
-    from driftboard.suite.runner import plan
+    from driftboard.suite.planning import plan
 
     def broken(job, files, folder):
         raise error
@@ -513,7 +514,7 @@ def test_worker_says_whose_fault_it_was(worker, ask, monkeypatch, error, of_work
 def test_users_files_come_along(worker, ask, write, monkeypatch, settings):
     """A job finds its strategy and its sequence where neither lies under its own path."""
     from driftboard.suite.cluster.worker import files_of
-    from driftboard.suite.runner import plan
+    from driftboard.suite.planning import plan
 
     own = Path(write("travelling", "pass"))
     monkeypatch.chdir(own.parent)

@@ -24,10 +24,10 @@ from driftboard.suite.grid import (
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.memory_plan import demand_of
 from driftboard.suite.networks import build_network
+from driftboard.suite.planning import plan
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import cell_path, write_record
 from driftboard.suite.registry import registered
-from driftboard.suite.runner import plan
 from driftboard.suite.scenarios import Recipe
 
 QUICK = registered()["digits-overlap-50"]

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from driftboard.suite import local_crew
+from driftboard.suite.crew import TRIES, Errand, Planned, caused_by, run_jobs
 from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.local_crew import LocalCrew, LocalWorker
-from driftboard.suite.runner import TRIES, Errand, Planned, caused_by, run_jobs
 
 RULES = "of which fewer --workers need less"
 
@@ -36,7 +36,8 @@ class Office:
         return LocalWorker(executor, self.reports, executor.submit(os.getpid))
 
     def run(self, *jobs, workers=1):
-        crew = LocalCrew(self.start, workers, "here", self.told.append)
+        crew = LocalCrew(self.start, "here", self.told.append)
+        crew.hire(workers)
         try:
             planned = [Planned(job, job.work, 1) for job in jobs]
             return run_jobs(planned, crew, lambda *news: self.progress.append(news))

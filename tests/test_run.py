@@ -443,7 +443,7 @@ def test_worker_that_is_killed_once_loses_and_doubles_nothing(bench, reference, 
     assert leftovers(results) == []
 
 
-# What needs no processes: the same runner with a thread as its worker.
+# What needs no processes: the same crew with a thread as its worker.
 
 
 @pytest.fixture
@@ -460,7 +460,9 @@ def run_here(bench, monkeypatch, capfd):
     def one_thread(count, device, tell):
         with ThreadPoolExecutor(1) as executor:
             worker = local_crew.LocalWorker(executor, reports, executor.submit(os.getpid))
-            yield local_crew.LocalCrew(lambda: worker, 1, "here", tell)
+            crew = local_crew.LocalCrew(lambda: worker, "here", tell)
+            crew.hire(1)
+            yield crew
 
     monkeypatch.setattr(progress, "worker_processes", one_thread)
 

@@ -148,5 +148,5 @@ def test_importing_does_not_load_torch(name):
 
 def test_importing_the_engine_does_load_torch():
     """So the test above can tell."""
-    assert "torch" in loaded_with("driftboard.suite.runner")
+    assert "torch" in loaded_with("driftboard.suite.planning")
     assert "torch" in loaded_with("driftboard.strategies.catalogue")

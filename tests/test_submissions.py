@@ -185,7 +185,7 @@ def test_mistakes_are_found_before_any_training(call, no_training, my_method, tm
 
 @pytest.fixture
 def one_thread(monkeypatch, tmp_path):
-    """Let the runner work in a thread of this process: the same code, without its start-up."""
+    """Let the crew be a thread of this process: the same code, without its start-up."""
     from driftboard.suite import local_crew, progress
 
     reports = queue.SimpleQueue()
@@ -196,7 +196,9 @@ def one_thread(monkeypatch, tmp_path):
     def worker(count, device, tell):
         with ThreadPoolExecutor(1) as executor:
             one = local_crew.LocalWorker(executor, reports, executor.submit(os.getpid))
-            yield local_crew.LocalCrew(lambda: one, 1, "in a thread", tell)
+            crew = local_crew.LocalCrew(lambda: one, "in a thread", tell)
+            crew.hire(1)
+            yield crew
 
     monkeypatch.setattr(progress, "worker_processes", worker)
 

@@ -19,11 +19,7 @@ from driftboard.suite.cluster.worker import (
     fingerprints,
     versions,
 )
-from driftboard.suite.errors import DriftboardError
-from driftboard.suite.grid import Request
-from driftboard.suite.linear.setting import LinearSetting
-from driftboard.suite.records import AnyRecord
-from driftboard.suite.runner import (
+from driftboard.suite.crew import (
     POLL_SECONDS,
     Errand,
     Failure,
@@ -33,6 +29,10 @@ from driftboard.suite.runner import (
     Tell,
     retried_or_failed,
 )
+from driftboard.suite.errors import DriftboardError
+from driftboard.suite.grid import Request
+from driftboard.suite.linear.setting import LinearSetting
+from driftboard.suite.records import AnyRecord
 from driftboard.suite.worker import Job, keep
 
 PATIENCE_SECONDS = 15.0

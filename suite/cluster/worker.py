@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
+from driftboard.suite.crew import Refusal, caused_by, failure
 from driftboard.suite.data import load_pool
 from driftboard.suite.errors import DataError
 from driftboard.suite.linear.job import LinearJob
 from driftboard.suite.records import AnyRecord
-from driftboard.suite.runner import Refusal, caused_by, failure
 from driftboard.suite.worker import Job, prepare_process
 
 CellJob = Job | LinearJob

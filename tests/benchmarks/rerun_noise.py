@@ -65,7 +65,7 @@ def train_as(name: str, options: argparse.Namespace) -> None:
     from driftboard.suite.grid import Request
     from driftboard.suite.lanes import choose_lane
     from driftboard.suite.loading import load_sequences, load_strategy
-    from driftboard.suite.runner import plan
+    from driftboard.suite.planning import plan
     from driftboard.suite.sequences import choose_sequences
 
     machine = MACHINES[name]

@@ -138,13 +138,16 @@ def _owns(layer: nn.Module) -> bool:
 
 
 def _sizes(module: nn.Module, image_shape: Several[int]) -> tuple[list[int], int]:
-    """Return how many values each innermost layer makes of one image, and the head's units."""
+    """Return how many values each innermost layer makes of one image, and the head's units.
+
+    A layer that only looks at its input in another shape makes none.
+    """
     images = 2  # a norm refuses a single value per channel
     made: list[int] = []
     handles = [
         layer.register_forward_hook(lambda _, __, output: made.append(output.numel()))
         for layer in module.modules()
-        if next(layer.children(), None) is None
+        if next(layer.children(), None) is None and not isinstance(layer, nn.Flatten)
     ]
     try:
         weights = {name: value.to("meta") for name, value in module.named_parameters()}

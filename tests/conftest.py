@@ -1,5 +1,9 @@
 """Fixtures that several test files share. torch is imported where it is used: it costs seconds."""
 
+import os
+import queue
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +13,47 @@ from hypothesis import settings
 # The same examples on every run and every machine, and no folder of examples left behind.
 settings.register_profile("driftboard", derandomize=True, deadline=None, database=None)
 settings.load_profile("driftboard")
+
+
+@pytest.fixture
+def one_thread(monkeypatch, tmp_path):
+    """Let the crew of this machine be a thread of this process: the same code, but no start-up."""
+    from driftboard.suite import local_crew, progress
+
+    reports = queue.SimpleQueue()
+
+    @contextmanager
+    def crew_of_one(count, device, tell):
+        with ThreadPoolExecutor(1) as executor:
+            worker = local_crew.LocalWorker(executor, reports, executor.submit(os.getpid))
+            crew = local_crew.LocalCrew(lambda: worker, "in a thread", tell)
+            crew.hire(1)
+            yield crew
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(local_crew, "_parent", [reports])
+    monkeypatch.setattr(progress, "worker_processes", crew_of_one)
+
+
+@pytest.fixture
+def weighing(tmp_path):
+    """Return a function that writes a strategy with a weight into a file, always the same."""
+    file = tmp_path / "mine.py"
+
+    def write(weight):
+        file.write_text(f"""
+from dataclasses import dataclass
+from typing import ClassVar
+from driftboard.strategies import Strategy
+
+@dataclass(frozen=True)
+class Mine(Strategy):
+    name: ClassVar[str] = "mine"
+    weight: float = {weight}
+""")
+        return file
+
+    return write
 
 
 @pytest.fixture

@@ -301,6 +301,51 @@ def test_the_command_writes_its_page(tmp_path, monkeypatch, capsys):
     assert all(int(c[3].replace(",", "")) > 0 for c in cells)
 
 
+# Compilation.
+
+
+def test_what_is_compiled_is_timed_against_what_is_written(monkeypatch):
+    import compilation
+    from scale import SMALL
+    from torch._inductor.exc import InductorError
+
+    def no_compiler(function):
+        def refused(*arguments):
+            raise InductorError(RuntimeError("no C++ compiler\nsecond line"), None)
+
+        return refused
+
+    calls = []
+
+    def counted(function):
+        def quick(*arguments):
+            calls.append(function)
+            return function(*arguments)
+
+        return quick
+
+    monkeypatch.setattr(torch, "compile", counted)
+    rates = iter([2.0, 9.0, 4.0, 12.0] * 2)  # to warm up, then the one that counts
+    monkeypatch.setattr(compilation, "_rate", lambda way, scale: (way(), next(rates))[1])
+    lines = compilation.compilation_table(SMALL, 1, ["digits", "cifar10"])
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:-1]]
+    assert [(row[0], row[1], row[3]) for row in rows] == [
+        ("`mlp-128x2`", "2", "3.00 [3.00, 3.00]"),
+        ("`resnet9-w16`", "1", "3.00 [3.00, 3.00]"),
+    ]
+    assert len(calls) == 2 * (1 + 2)  # the compilation, and one for each rate
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    lines = compilation.compilation_table(SMALL, 1, ["digits"])
+    assert lines[2:] == ["Not measured: RuntimeError: no C++ compiler", ""]
+
+
+def test_steps_until_compiling_has_paid():
+    from compilation import _paid
+
+    assert _paid(30.0, {"written": [10.0], "compiled": [20.0]}) == "600"  # saves .05 s a step
+    assert _paid(30.0, {"written": [10.0], "compiled": [10.0]}) == "never"
+
+
 # Records.
 
 

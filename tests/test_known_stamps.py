@@ -65,21 +65,9 @@ def test_a_changed_source_makes_what_is_kept_void(tmp_path, loads, monkeypatch, 
     assert len(loads) == 2
 
 
-def test_strategy_of_a_file_is_always_loaded(tmp_path, loads):
-    file = tmp_path / "mine.py"
-    source = """
-from dataclasses import dataclass
-from typing import ClassVar
-from driftboard.strategies import Strategy
-
-@dataclass(frozen=True)
-class Mine(Strategy):
-    name: ClassVar[str] = "mine"
-    weight: float = {weight}
-"""
+def test_strategy_of_a_file_is_always_loaded(tmp_path, weighing, loads):
     for weight in (1.0, 2.0):
-        file.write_text(source.format(weight=weight))
-        found = stamped(["sgd", str(file)], tmp_path / "cache")
+        found = stamped(["sgd", str(weighing(weight))], tmp_path / "cache")
         assert found[1].stamp.parameters == {"weight": weight}
     assert len(loads) == 2
     assert not (tmp_path / "cache").exists()

@@ -341,21 +341,10 @@ def test_missing_sequence_file(tmp_path):
     assert "there is no file" in sequence_refusal(tmp_path / "absent.py")
 
 
-def test_an_edit_of_one_digit_in_the_same_second_is_seen(tmp_path, monkeypatch):
+def test_an_edit_of_one_digit_in_the_same_second_is_seen(weighing, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    file = tmp_path / "mine.py"
-    source = """
-from dataclasses import dataclass
-from typing import ClassVar
-from driftboard.strategies import Strategy
-
-@dataclass(frozen=True)
-class Mine(Strategy):
-    name: ClassVar[str] = "mine"
-    weight: float = {weight}
-"""
     for weight in (1.0, 2.0):
-        file.write_text(source.format(weight=weight))
+        file = weighing(weight)
         os.utime(file, (1_700_000_000, 1_700_000_000))
         assert load_strategy(str(file)).stamp.parameters == {"weight": weight}
     assert not (tmp_path / "__pycache__").exists()

@@ -7,13 +7,11 @@ made once and serves all comparisons.
 import csv
 import fcntl
 import os
-import queue
 import random
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -447,24 +445,11 @@ def test_worker_that_is_killed_once_loses_and_doubles_nothing(bench, reference, 
 
 
 @pytest.fixture
-def run_here(bench, monkeypatch, capfd):
+def run_here(bench, one_thread, monkeypatch, capfd):
     """Return a function that runs in this process: exit code, stdout, stderr."""
-    from driftboard.suite import local_crew, progress
     from driftboard.suite.command_line import main
 
-    reports = queue.SimpleQueue()
-    monkeypatch.setattr(local_crew, "_parent", [reports])
     monkeypatch.setenv("XDG_CACHE_HOME", bench.environment["XDG_CACHE_HOME"])
-
-    @contextmanager
-    def one_thread(count, device, tell):
-        with ThreadPoolExecutor(1) as executor:
-            worker = local_crew.LocalWorker(executor, reports, executor.submit(os.getpid))
-            crew = local_crew.LocalCrew(lambda: worker, "here", tell)
-            crew.hire(1)
-            yield crew
-
-    monkeypatch.setattr(progress, "worker_processes", one_thread)
 
     def run(*arguments, **options):
         monkeypatch.setattr(sys, "argv", ["driftboard", *bench.arguments(*arguments, **options)])

@@ -2,11 +2,7 @@
 
 import hashlib
 import json
-import os
-import queue
 import shutil
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -181,26 +177,6 @@ def test_mistakes_are_found_before_any_training(call, no_training, my_method, tm
     line = complaint(call, my_method, *WORDS, *out, "--tuning", tmp_path)
     assert "make it with `driftboard tune" in line
     assert not (tmp_path / "out").exists()
-
-
-@pytest.fixture
-def one_thread(monkeypatch, tmp_path):
-    """Let the crew be a thread of this process: the same code, without its start-up."""
-    from driftboard.suite import local_crew, progress
-
-    reports = queue.SimpleQueue()
-    monkeypatch.setattr(local_crew, "_parent", [reports])
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    @contextmanager
-    def worker(count, device, tell):
-        with ThreadPoolExecutor(1) as executor:
-            one = local_crew.LocalWorker(executor, reports, executor.submit(os.getpid))
-            crew = local_crew.LocalCrew(lambda: one, "in a thread", tell)
-            crew.hire(1)
-            yield crew
-
-    monkeypatch.setattr(progress, "worker_processes", worker)
 
 
 @pytest.fixture

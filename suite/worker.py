@@ -15,6 +15,7 @@ import torch
 
 from driftboard.suite.device import device_name
 from driftboard.suite.engine import Outcome, run
+from driftboard.suite.heap import keep_freed_memory
 from driftboard.suite.lanes import choose_lane
 from driftboard.suite.loading import LoadedStrategy, load_sequences, load_strategy
 from driftboard.suite.preparation import Prepared, Setting, prepare
@@ -183,6 +184,7 @@ def prepare_process(device: str) -> None:
     """Set up a worker process: one thread on a CPU, deterministic kernels on a GPU."""
     if device == "cpu":
         torch.set_num_threads(1)
+        keep_freed_memory()
     else:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)

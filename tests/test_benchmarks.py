@@ -208,17 +208,50 @@ def test_rows_follow_from_the_seconds(work):
     assert second.of_copy == pytest.approx(moved / 1e7)
 
 
-def test_on_a_gpu_stacked_steps_are_also_taken_as_they_are_written(work):
+def test_what_makes_a_lane_fast_is_also_left_out(work):
     from rates import cases
     from scale import Scale
 
-    def ways(device):
+    def ways(work, device):
         chosen = cases(work, device, Scale(seeds=(1, 10, 100)), 1)
         return [(case.how, case.seeds) for case in chosen]
 
-    common = [("plain loop", 1), ("solo", 1), *(("stacked", seeds) for seeds in (1, 10, 100))]
-    assert ways("cpu") == common
-    assert ways("cuda") == [*common, ("stacked, as written", 10)]
+    one = [("plain loop", 1), ("solo", 1), ("stacked", 1)]
+    all_of_them = [*one, ("stacked", 10), ("stacked", 100)]
+    assert ways(work, "cpu") == [*all_of_them, ("stacked, memory given back", 10)]
+    assert ways(work, "cuda") == [*all_of_them, ("stacked, as written", 10)]
+    convolutions = replace(work, network="resnet9-w4")
+    assert ways(convolutions, "cpu") == [*one, ("solo, memory given back", 1)]
+
+
+def test_the_plain_loop_does_not_run_in_a_process_like_a_worker(work):
+    from rates import measured
+    from scale import SMALL
+    from timing import as_a_script, as_a_worker
+    from workloads import Case, measure
+
+    class Place:
+        def __init__(self, seconds):
+            self._seconds = seconds
+
+        def seconds(self, function, case):
+            assert function is measure
+            return self._seconds
+
+    where = {
+        (as_a_worker, 1): Place(1.0),
+        (as_a_worker, 2): Place(2.0),
+        (as_a_script, 1): Place(10.0),
+        (as_a_script, 2): Place(20.0),
+    }
+    expected = {
+        Case(work, "plain loop", 1, "cpu"): [10.0],
+        Case(work, "plain loop", 1, "cpu", processes=2): [20.0],
+        Case(work, "stacked", 2, "cpu"): [1.0],
+        Case(work, "stacked", 2, "cpu", keeps=False): [10.0],
+        Case(work, "solo", 1, "cpu", processes=2): [2.0],
+    }
+    assert measured(list(expected), SMALL, 1, where)[0] == expected
 
 
 def test_a_step_that_cannot_be_recorded_ends_the_measurement(work, monkeypatch):
@@ -234,13 +267,13 @@ def test_a_step_that_cannot_be_recorded_ends_the_measurement(work, monkeypatch):
         trained(Case(work, "stacked", 2, "cpu"))
 
 
-def row_of(work, network, device, kind, seeds, ratio, processes=1, recorded=True):
+def row_of(work, network, device, kind, seeds, ratio, processes=1, **how):
     from rates import Row
     from timing import Spread
     from workloads import Case
 
     one = Spread(ratio, ratio, ratio)
-    case = Case(replace(work, network=network), kind, seeds, device, processes, recorded)
+    case = Case(replace(work, network=network), kind, seeds, device, processes, **how)
     return Row(case, one, one, one, 0.5, 0.5, 0.5)
 
 
@@ -253,6 +286,7 @@ def test_aims_are_met_missed_or_open(work):
         row_of(work, "resnet9-w16", "cpu", "plain loop", 1, 1.6, processes=2),
         row_of(work, "resnet9-w16", "cpu", "solo", 1, 1.2),
         row_of(work, "resnet9-w16", "cpu", "solo", 1, 2.0, processes=2),
+        row_of(work, "resnet9-w16", "cpu", "solo", 1, 9.0, keeps=False),
         row_of(work, "mlp-256x2", "cuda", "stacked", 1, 2.0),
         row_of(work, "mlp-256x2", "cuda", "stacked", 10, 16.0),
         row_of(work, "mlp-256x2", "cuda", "stacked", 100, 64.0),
@@ -296,6 +330,7 @@ def test_the_command_writes_its_page(tmp_path, monkeypatch, capsys):
         ("solo", "1", "1"),
         ("stacked", "1", "1"),
         ("stacked", "1", "2"),
+        ("stacked, memory given back", "1", "2"),
     ]
     assert cells[0][4:6] == ["1.00 [1.00, 1.00]", "1.00"]
     assert all(int(c[3].replace(",", "")) > 0 for c in cells)

@@ -57,7 +57,8 @@ def _ratios(found: Sequence[Row], device: str, network: str) -> dict[tuple[str, 
     return {
         (row.case.kind, row.case.seeds, row.case.processes): row.ratio.median
         for row in found
-        if (row.case.device, row.case.recorded) == (device, True)
+        if row.case.device == device
+        and row.case.usual
         and row.case.work.network.startswith(network)
     }
 

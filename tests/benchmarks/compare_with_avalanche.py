@@ -4,16 +4,18 @@
 
 All of them do the same work: the sequence ``fashion-split`` (five tasks of two Fashion-MNIST
 classes) under the protocol's own settings, the same network from the same initial weights, SGD
-with the momentum starting at zero with every task, everything in memory, on one thread. What is
-timed is training, with the Fisher where there is one; tests of the network and the making of
-tensors are not (Driftboard's bytes become floats within its time). Each is run once to warm up,
-which also counts steps and images, then ``--repeats`` times in turn (A B C A B C ...); the table
-shows medians.
+with the momentum starting at zero with every task, everything in memory, on one thread.
+Driftboard runs in a process that is set up as its workers are, the others in one that nothing was
+done to. What is timed is training, with the Fisher where there is one; tests of the network and
+the making of tensors are not (Driftboard's bytes become floats within its time). Each is run once
+to warm up, which also counts steps and images, then ``--repeats`` times in turn (A B C A B C
+...); the table shows medians. A line below it says what nobody can exceed on such a core: the
+operations of a step's matrix products at the rate of a large product, measured in the same turns.
 
 How Avalanche is set up, always so that it has less to do rather than more:
 
 - Its data are ``TensorDataset`` of the very same float tensors of the first seed, without task
-  labels, read in this process (``num_workers=0``); no evaluation, no loggers, no metrics.
+  labels, read in the same process (``num_workers=0``); no evaluation, no loggers, no metrics.
 - Task masks: Avalanche has multi-head modules, which select a head for every task label in a
   batch at every step. Here the network keeps its single head, and a ``DynamicModule``, which
   Avalanche adapts once at the beginning of every experience, masks the units of other tasks: the
@@ -25,20 +27,28 @@ How Avalanche is set up, always so that it has less to do rather than more:
 
 import argparse
 import dataclasses
+import functools
 import json
+import multiprocessing
 import statistics
 import sys
 import time
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from ceilings import product_rate
 from machine import circumstances, installed
+from operations import layers_of, step_operations
 from plain_loop import SoloTask, descend, initial_module, masked, solo_tasks
+from timing import Setup, as_a_script, as_a_worker, show
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -49,6 +59,7 @@ from driftboard.suite.engine import Cohort, run
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.lanes import Lane
 from driftboard.suite.preparation import Setting, prepare
+from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.registry import registered
 
 SEQUENCE = "fashion-split"
@@ -74,12 +85,13 @@ class Work:
 
 @dataclass(frozen=True)
 class Contestant:
-    """A way to train the sequence; ``train(counted)`` does it once."""
+    """A way to train the sequence; ``train(cohort, tasks, counted)`` does it once."""
 
     name: str
     seeds: int
     against: str  # the name of its reference
-    train: Callable[[bool], Work]
+    setup: Setup  # of the process that it is trained in
+    train: Callable[[Cohort, list[SoloTask], bool], Work]
 
 
 @torch.no_grad()
@@ -104,8 +116,9 @@ def last_loss(module: nn.Module, task: SoloTask) -> float:
 # --- A plain loop ---------------------------------------------------------------------------
 
 
-def train_plainly(cohort: Cohort, tasks: list[SoloTask]) -> Work:
+def train_plainly(cohort: Cohort, tasks: list[SoloTask], counted: bool) -> Work:
     """Train as one would by hand, in the batch order of the cohort's first seed."""
+    del counted  # it always is
     module = initial_module(cohort)
     began = time.perf_counter()
     steps, images = descend(cohort, tasks, module)
@@ -133,8 +146,10 @@ def import_avalanche() -> None:
         ) from error
 
 
-def train_avalanche(cohort: Cohort, tasks: list[SoloTask], *, ewc: bool) -> Work:
+def train_avalanche(cohort: Cohort, tasks: list[SoloTask], counted: bool, *, ewc: bool) -> Work:
     """Train with Avalanche's strategy ``Naive`` or ``EWC``."""
+    del counted  # it always is
+    import_avalanche()
     from avalanche.benchmarks import benchmark_from_datasets
     from avalanche.benchmarks.utils import AvalancheDataset
     from avalanche.models import DynamicModule
@@ -247,7 +262,7 @@ class Counted(Strategy):
 
 
 def train_driftboard(
-    cohort: Cohort, tasks: list[SoloTask], strategy: Strategy, lane: Lane, *, counted: bool
+    cohort: Cohort, tasks: list[SoloTask], counted: bool, *, strategy: Strategy, lane: Lane
 ) -> Work:
     """Train with Driftboard's engine, all seeds of the cohort at once."""
     tally = Tally()
@@ -267,47 +282,82 @@ def train_driftboard(
 # --- The comparison -------------------------------------------------------------------------
 
 
-def contestants(data: Path | None, seeds: int) -> list[Contestant]:
-    """Prepare the data and return who competes.
-
-    Raises:
-        DataError: Fashion-MNIST is missing or broken.
-    """
-    sequence = registered()[SEQUENCE]
-    numbers = tuple(range(seeds))
-    one = prepare(Setting(sequence, (0,), numbers, "test", data, "cpu"))
-    many = prepare(Setting(sequence, numbers, numbers, "test", data, "cpu"))
-    tasks = solo_tasks(one.cohort)
+def contestants(seeds: int) -> list[Contestant]:
+    """Return who competes, with so many seeds where seeds are stacked."""
 
     def driftboard(strategy: Strategy, seeds: int, lane: Lane, against: str) -> Contestant:
-        cohort = (one if seeds == 1 else many).cohort
-        return Contestant(
-            f"Driftboard {strategy.name}, {lane} lane",
-            seeds,
-            against,
-            lambda counted: train_driftboard(cohort, tasks, strategy, lane, counted=counted),
-        )
+        train = partial(train_driftboard, strategy=strategy, lane=lane)
+        name = f"Driftboard {strategy.name}, {lane} lane"
+        return Contestant(name, seeds, against, as_a_worker, train)
 
-    def others(name: str, against: str, train: Callable[[], Work]) -> Contestant:
-        return Contestant(name, 1, against, lambda _: train())
+    def avalanche(name: str, *, ewc: bool) -> Contestant:
+        return Contestant(name, 1, name, as_a_script, partial(train_avalanche, ewc=ewc))
 
     found = [
-        others(PLAIN_LOOP, AVALANCHE_NAIVE, lambda: train_plainly(one.cohort, tasks)),
-        others(
-            AVALANCHE_NAIVE,
-            AVALANCHE_NAIVE,
-            lambda: train_avalanche(one.cohort, tasks, ewc=False),
-        ),
+        Contestant(PLAIN_LOOP, 1, AVALANCHE_NAIVE, as_a_script, train_plainly),
+        avalanche(AVALANCHE_NAIVE, ewc=False),
         driftboard(Sgd(), 1, "solo", AVALANCHE_NAIVE),
         driftboard(Sgd(), 1, "stacked", AVALANCHE_NAIVE),
         driftboard(Sgd(), seeds, "stacked", AVALANCHE_NAIVE),
-        others(AVALANCHE_EWC, AVALANCHE_EWC, lambda: train_avalanche(one.cohort, tasks, ewc=True)),
+        avalanche(AVALANCHE_EWC, ewc=True),
         driftboard(Ewc(), 1, "solo", AVALANCHE_EWC),
         driftboard(Ewc(), 1, "stacked", AVALANCHE_EWC),
         driftboard(Ewc(), seeds, "stacked", AVALANCHE_EWC),
     ]
     # With --seeds 1 the stacked cohort would appear twice.
     return list({(each.name, each.seeds): each for each in found}.values())
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A contestant's next training, as its process is told of it."""
+
+    contestant: Contestant
+    data: Path | None
+    threads: int
+    counted: bool
+
+
+def take(turn: Turn) -> Work:
+    """Train once, in the process that this is called in.
+
+    Raises:
+        DriftboardError: Fashion-MNIST is missing or broken, or Avalanche is.
+    """
+    torch.set_num_threads(turn.threads)
+    cohort = cohort_of(turn.contestant.seeds, turn.data)
+    return turn.contestant.train(cohort, tasks_of(turn.data), turn.counted)
+
+
+@functools.cache
+def cohort_of(seeds: int, data: Path | None) -> Cohort:
+    """Return the cohort of the first seeds; a process makes each once."""
+    numbers = tuple(range(seeds))
+    setting = Setting(registered()[SEQUENCE], numbers, numbers, "test", data, "cpu")
+    return prepare(setting).cohort
+
+
+@functools.cache
+def tasks_of(data: Path | None) -> list[SoloTask]:
+    """Return the tasks of the first seed."""
+    return solo_tasks(cohort_of(1, data))
+
+
+@contextmanager
+def arena(data: Path | None, threads: int) -> Iterator[Callable[[Contestant, bool], Work]]:
+    """Start a process for each setup; what it yields trains a contestant in its own."""
+    context = multiprocessing.get_context("spawn")
+    with ExitStack() as stack:
+        executors = {
+            setup: stack.enter_context(ProcessPoolExecutor(1, context, setup, ("cpu",)))
+            for setup in (as_a_worker, as_a_script)
+        }
+
+        def train(contestant: Contestant, counted: bool) -> Work:
+            turn = Turn(contestant, data, threads, counted)
+            return executors[contestant.setup].submit(take, turn).result()
+
+        yield train
 
 
 def check_same_work(counts: dict[Contestant, Work]) -> Work:
@@ -334,12 +384,14 @@ def check_same_work(counts: dict[Contestant, Work]) -> Work:
     return plain
 
 
-def compare(entrants: list[Contestant], repeats: int) -> tuple[list[str], list[dict[str, Any]]]:
+def compare(
+    entrants: list[Contestant], repeats: int, train: Callable[[Contestant, bool], Work]
+) -> tuple[list[str], list[dict[str, Any]]]:
     """Return the checks' lines and the table's rows, in the order of ``entrants``."""
     counts = {}
     for each in entrants:
         show(f"warm-up: {each.name}, {each.seeds} seed(s)")
-        counts[each] = each.train(True)
+        counts[each] = train(each, True)
     plain = check_same_work(counts)
     solo = next(work for each, work in counts.items() if each.name == SOLO_SGD)
     checks = [
@@ -348,16 +400,23 @@ def compare(entrants: list[Contestant], repeats: int) -> tuple[list[str], list[d
         f"- final accuracy: plain loop {plain.accuracy:.4f}, Driftboard sgd {solo.accuracy:.4f}",
     ]
     seconds: dict[Contestant, list[float]] = {each: [] for each in entrants}
+    highest = []
     for number in range(repeats):
+        highest.append(highest_rate())
         for each in entrants:
             show(f"{number + 1} of {repeats}: {each.name}, {each.seeds} seed(s)")
-            seconds[each].append(each.train(False).seconds)
+            seconds[each].append(train(each, False).seconds)
     show("")
     assert plain.images is not None
     rates = {
         each: plain.images * each.seeds / statistics.median(seconds[each]) for each in entrants
     }
     references = {each.name: rate for each, rate in rates.items() if each.seeds == 1}
+    ceiling = statistics.median(highest)
+    checks.append(
+        f"- the products alone, at the rate of a large one: {ceiling:,.0f} images/s, "
+        f"{ceiling / references[AVALANCHE_NAIVE]:.2f} times {AVALANCHE_NAIVE}"
+    )
     rows = [
         {
             "name": each.name,
@@ -373,10 +432,12 @@ def compare(entrants: list[Contestant], repeats: int) -> tuple[list[str], list[d
     return checks, rows
 
 
-def show(line: str) -> None:
-    """Show on a terminal what is being done, in place of the line before."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+def highest_rate() -> float:
+    """Return the images per second at which only the products of a step took time."""
+    network = registered()[SEQUENCE].network
+    batch = PROTOCOL.training_of(network).batch_size
+    operations = step_operations(layers_of(network, (1, 28, 28), 10), batch)
+    return batch * product_rate("cpu") / operations
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -407,9 +468,8 @@ def main() -> None:
         parser.error("--seeds, --repeats and --threads must be at least 1")
     torch.set_num_threads(options.threads)
     try:
-        import_avalanche()
-        entrants = contestants(options.data, options.seeds)
-        checks, rows = compare(entrants, options.repeats)
+        with arena(options.data, options.threads) as train:
+            checks, rows = compare(contestants(options.seeds), options.repeats, train)
     except DriftboardError as error:
         sys.exit(f"error: {error}")
     around = circumstances(options.threads, options.repeats)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from ceilings import bandwidth, own_products_seconds, product_rate
 from operations import layers_of, step_bytes, step_operations
 from scale import Scale
-from timing import Processes, Spread, in_turn, ratios, spread
+from timing import Places, Spread, as_a_script, as_a_worker, in_turn, ratios, spread
 from workloads import Case, Workload, cohort_of, measure
 
 PRODUCT, COPY = "large product", "copy"
@@ -47,13 +47,17 @@ def cases(work: Workload, device: str, scale: Scale, count: int) -> list[Case]:
     ]
     if device == "cuda":
         single.append(Case(work, "stacked", together, device, recorded=False))
+    elif is_convolutional(work):
+        single.append(Case(work, "solo", 1, device, keeps=False))
+    else:
+        single.append(Case(work, "stacked", together, device, keeps=False))
     again = [*single[:2], Case(work, "stacked", together, device)] if count > 1 else []
     found = [*single, *(replace(case, processes=count) for case in again)]
     return [replace(case, at_least=scale.at_least) for case in found]
 
 
 def measured(
-    chosen: list[Case], scale: Scale, repeats: int, pool: Processes | None
+    chosen: list[Case], scale: Scale, repeats: int, where: Places
 ) -> tuple[dict[Case, list[float]], dict[Ceiling, list[float]]]:
     """Return the seconds of every case, and the ceilings of the same repeats."""
     device, work = chosen[0].device, chosen[0].work
@@ -64,10 +68,9 @@ def measured(
         return own_products_seconds(layers, batch, seeds, device, scale.calls)
 
     def seconds(case: Case) -> float:
-        if case.processes == 1:
-            return measure(case)
-        assert pool is not None
-        return pool.seconds(measure, case)
+        by_hand = case.kind == "plain loop" or not case.keeps
+        setup = as_a_script if by_hand else as_a_worker
+        return where[setup, case.processes].seconds(measure, case)
 
     things = {
         **{case: lambda case=case: seconds(case) for case in chosen},
@@ -76,7 +79,6 @@ def measured(
         **{seeds: lambda seeds=seeds: own(seeds) for seeds in {case.seeds for case in chosen}},
     }
     found = in_turn(things, repeats)
-    cohort_of.cache_clear()
     times = {case: found.pop(case) for case in chosen}
     return times, found
 

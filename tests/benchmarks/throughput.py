@@ -20,7 +20,7 @@ from machine import circumstances
 from rates import Row, cases, ceilings_line, measured, rows, throughput_table
 from scale import NETWORKS, SMALL, Scale, workloads
 from scaling import classes_table, records_table, tasks_table
-from timing import Spread, cores, processes
+from timing import Spread, cores, places
 
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.grid import resolve_device
@@ -42,7 +42,9 @@ How to read it:
   `torch.optim.SGD`, on tensors that lie on the device. *solo* and *stacked* are Driftboard's
   lanes. Images are random bytes in the shape of the data set, everything else is the protocol's;
   training is timed, without tests. On a GPU a step is recorded as a CUDA graph and replayed;
-  *as written* is the same without.
+  *as written* is the same without. On a CPU Driftboard's processes keep the memory that they
+  free (`heap.py`); the plain loop's give it back, as any process does, and so do those of *memory
+  given back*.
 - *processes*: so many do the same at once, on a CPU with one thread each.
 - *of a large product*: the step's operations per second as a share of those of a large float32
   matrix product. *of the layers' own*: the time that the same products take at the layers' own
@@ -62,13 +64,14 @@ def report(options: argparse.Namespace, scale: Scale, device: str) -> str:
     resumed: dict[int, Spread] = {}
     count = options.processes
     if "throughput" in options.part:
-        with processes(count, device) as pool:
-            for work in workloads(scale, options.network):
-                chosen = cases(work, device, scale, count)
-                times, ceilings = measured(chosen, scale, options.repeats, pool)
-                here = rows(times, ceilings)
-                found += here
-                lines += [*throughput_table(here), ceilings_line(ceilings), ""]
+        for work in workloads(scale, options.network):
+            chosen = cases(work, device, scale, count)
+            # new ones for every network: they keep its images
+            with places({1, count}, device) as where:
+                times, ceilings = measured(chosen, scale, options.repeats, where)
+            here = rows(times, ceilings)
+            found += here
+            lines += [*throughput_table(here), ceilings_line(ceilings), ""]
     if "compilation" in options.part and device == "cpu":
         lines += compilation_table(scale, options.repeats, options.network)
     if "scaling" in options.part:

@@ -4,16 +4,34 @@ import multiprocessing
 import os
 import statistics
 import sys
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from typing import Any, TypeVar
 
+import torch
+
 from driftboard.suite.worker import prepare_process
 
 Key = TypeVar("Key", bound=Hashable)
+
+Setup = Callable[[str], None]
+"""Sets a process up for a device: ``as_a_worker`` or ``as_a_script``."""
+
+as_a_worker: Setup = prepare_process
+
+
+def as_a_script(device: str) -> None:
+    """Set a process up as one would by hand: one thread on a CPU, and nothing else.
+
+    On a GPU the kernels are the deterministic ones here too, for the sake of the same work.
+    """
+    if device == "cpu":
+        torch.set_num_threads(1)
+    else:
+        prepare_process(device)
 
 
 @dataclass(frozen=True)
@@ -74,12 +92,26 @@ class Processes:
         return max(each.result() for each in waiting)
 
 
+Places = Mapping[tuple[Setup, int], Processes]
+"""Where something is measured: how the processes are set up, and how many they are."""
+
+
 @contextmanager
-def processes(count: int, device: str) -> Iterator[Processes]:
-    """Start so many processes, set up as Driftboard's own workers are."""
+def places(counts: Iterable[int], device: str) -> Iterator[Places]:
+    """Start processes of both kinds, so many at a time; one is used while the others wait."""
+    with ExitStack() as stack:
+        yield {
+            (setup, count): stack.enter_context(_processes(count, device, setup))
+            for setup in (as_a_worker, as_a_script)
+            for count in counts
+        }
+
+
+@contextmanager
+def _processes(count: int, device: str, setup: Setup) -> Iterator[Processes]:
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(count)
-    with ProcessPoolExecutor(count, context, _begin, (barrier, device)) as executor:
+    with ProcessPoolExecutor(count, context, _begin, (barrier, setup, device)) as executor:
         yield Processes(executor, count)
 
 
@@ -89,8 +121,8 @@ def processes(count: int, device: str) -> Iterator[Processes]:
 _barriers: list[Barrier] = []
 
 
-def _begin(barrier: Barrier, device: str) -> None:
-    prepare_process(device)
+def _begin(barrier: Barrier, setup: Setup, device: str) -> None:
+    setup(device)
     _barriers.append(barrier)
 
 

@@ -119,13 +119,23 @@ class Case:
     recorded: bool = True
     """On a GPU: the step is recorded and replayed; else it is taken as it is written."""
 
+    keeps: bool = True
+    """On a CPU: what is freed is kept, as in a worker; else given back, as in any process."""
+
     at_least: float = 0.0
     """Seconds: what is shorter is done several times over."""
 
     @property
+    def usual(self) -> bool:
+        """Whether it is done as a run does it."""
+        return self.recorded and self.keeps
+
+    @property
     def how(self) -> str:
         """What a table calls it."""
-        return self.kind if self.recorded else f"{self.kind}, as written"
+        if not self.recorded:
+            return f"{self.kind}, as written"
+        return self.kind if self.keeps else f"{self.kind}, memory given back"
 
     @property
     def trained(self) -> int:

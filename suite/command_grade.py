@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from driftboard.suite.command_options import (
+    Cluster,
     DataFolder,
     Device,
+    RayAddress,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
     Workers,
 )
-from driftboard.suite.errors import one_line
+from driftboard.suite.workplace import Workplace, leave_if_failed
 
 if TYPE_CHECKING:
     from driftboard.suite.grades import GradeRecord
@@ -42,6 +44,8 @@ def grade(
     data: DataFolder = None,
     device: Device = "auto",
     workers: Workers = None,
+    cluster: Cluster = None,
+    ray_address: RayAddress = None,
 ) -> None:
     """Measure the parameter distance between the tasks of sequences.
 
@@ -52,23 +56,16 @@ def grade(
 
     from driftboard.suite.grade_tables import GRADE_LEGEND, pair_table, terminal_table
     from driftboard.suite.grading_plan import GradeRequest, grade_records, plan_grading
-    from driftboard.suite.grid import resolve_device
     from driftboard.suite.loading import load_sequences
-    from driftboard.suite.progress import work_off
     from driftboard.suite.records import write_atomically
     from driftboard.suite.sequences import choose_sequences
 
+    workplace = Workplace(workers, cluster, ray_address)
     files = tuple(sequence_file or ())
     chosen = choose_sequences(load_sequences(files), suite, sequence, bool(files))
-    request = GradeRequest(chosen, files, seeds, parts, data, out, resolve_device(device))
-    failures = work_off(
-        lambda: plan_grading(request),
-        request.cell_count(),
-        f"{len(chosen)} sequences to be graded",
-        out,
-        request.device,
-        workers,
-    )
+    request = GradeRequest(chosen, files, seeds, parts, data, out, device)
+    what = f"{len(chosen)} sequences to be graded"
+    failures = workplace.work_off(request, plan_grading, what)
     records: list[GradeRecord] = grade_records(request)
     if records:
         Console().print(terminal_table(records))
@@ -76,7 +73,4 @@ def grade(
         pairs = out / "grades" / "pairs.csv"
         write_atomically(pairs, pair_table(records).encode())
         typer.echo(f"grade records and every pair of tasks: {pairs.parent}")
-    for line in failures:
-        typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
-    if failures:
-        raise typer.Exit(1)
+    leave_if_failed(failures)

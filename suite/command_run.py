@@ -18,7 +18,7 @@ from driftboard.suite.command_options import (
     Workers,
 )
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.workplace import Workplace, tell_failures
+from driftboard.suite.workplace import Workplace, leave_if_failed
 
 if TYPE_CHECKING:
     from driftboard.suite.grid import Request
@@ -86,8 +86,7 @@ def _train(request: "Request", what: str, workplace: Workplace, reference: str) 
         # Where a failed strategy leaves no record, there may be no board; the failure says why.
         with suppress(DriftboardError):
             _show_board(request.results, reference)
-        tell_failures(failures)
-        raise typer.Exit(1)
+    leave_if_failed(failures)
 
 
 def _request(

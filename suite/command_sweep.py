@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from driftboard.suite.command_options import (
+    Cluster,
     DataFolder,
     Device,
+    RayAddress,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
     Workers,
 )
-from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.errors import DriftboardError
+from driftboard.suite.workplace import Workplace, leave_if_failed
 
 if TYPE_CHECKING:
     from driftboard.leaderboard.magnitude_curve import Sweep
@@ -46,6 +49,8 @@ def sweep(
     data: DataFolder = None,
     device: Device = "auto",
     workers: Workers = None,
+    cluster: Cluster = None,
+    ray_address: RayAddress = None,
 ) -> None:
     """Sweep the update magnitude on one sequence: a curve with intervals, and its optimum.
 
@@ -53,12 +58,11 @@ def sweep(
     goes on.
     """
     from driftboard.leaderboard.magnitude_curve import sweep_of
-    from driftboard.suite.grid import resolve_device
     from driftboard.suite.linear.setting import LinearSetting
-    from driftboard.suite.progress import work_off
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.sweep import SweepRequest, plan_sweep, sweep_records
 
+    workplace = Workplace(workers, cluster, ray_address)
     files = tuple(sequence_file or ())
     chosen = _one_sequence(sequence, files)
     grid = _parsed(magnitudes, by) if magnitudes else MAGNITUDES[by]
@@ -66,22 +70,13 @@ def sweep(
     if isinstance(chosen.scenario, LinearSetting):
         _sweep_linear(chosen, chosen.scenario, by, grid, used, out)
         return
-    request = SweepRequest(chosen.name, files, by, grid, used, data, out, resolve_device(device))
-    failures = work_off(
-        lambda: plan_sweep(request),
-        len(used),
-        f"{chosen.name} at {len(grid)} magnitudes",
-        out,
-        request.device,
-        workers,
-    )
+    request = SweepRequest(chosen.name, files, by, grid, used, data, out, device)
+    what = f"{chosen.name} at {len(grid)} magnitudes"
+    failures = workplace.work_off(request, plan_sweep, what)
     records = sweep_records(request)
     if len(records) == len(used):
         _write(sweep_of(records), out)
-    for line in failures:
-        typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
-    if failures:
-        raise typer.Exit(1)
+    leave_if_failed(failures)
 
 
 def _sweep_linear(

@@ -5,10 +5,10 @@ cluster (``cluster/``).
 """
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 
@@ -39,6 +39,31 @@ class Executable(Protocol):
 
     def execute(self, on_step: Callable[[], None]) -> None:
         """Do it, calling ``on_step`` at every step."""
+
+
+@runtime_checkable
+class PortableJob(Executable, Protocol):
+    """What a process of another machine can do, too: it sends the records, and we write them.
+
+    Label and steps are known without the users' files.
+    """
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The users' files that it names."""
+
+    def moved(self, places: Mapping[Path, Path]) -> Self:
+        """Return the same job where each of its files lies in another place."""
+
+    def measure(self, on_step: Callable[[], None]) -> list[Any]:
+        """Do it and return the records, calling ``on_step`` at every step; nothing is written."""
+
+    def keep(self, records: list[Any]) -> None:
+        """Write what ``measure`` has returned, here or elsewhere.
+
+        Raises:
+            DriftboardError: it cannot be written.
+        """
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ tasks; see ``distance.py`` for what is made of it.
 """
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,8 +60,21 @@ class GradeJob:
         """What a progress bar and a failure call it."""
         return f"grading {self.sequence}"
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The users' files that it names."""
+        return self.sequence_files
+
+    def moved(self, places: Mapping[Path, Path]) -> "GradeJob":
+        """Return the same job where each of its files lies in another place."""
+        return replace(self, sequence_files=tuple(places[path] for path in self.sequence_files))
+
     def execute(self, on_step: Callable[[], None]) -> None:
         """Measure and write."""
+        self.keep(self.measure(on_step))
+
+    def measure(self, on_step: Callable[[], None]) -> list[GradeRecord]:
+        """Measure and return the record of every seed; see the function of that name."""
         sequence = load_sequences(self.sequence_files)[self.sequence]
         setting = Setting(
             measured_sequence(sequence),
@@ -72,7 +85,11 @@ class GradeJob:
             self.device,
         )
         pool = load_pool(setting.sequence.source, self.data)
-        for record in measure(sequence, setting, pool, self.parts, on_step):
+        return measure(sequence, setting, pool, self.parts, on_step)
+
+    def keep(self, records: list[GradeRecord]) -> None:
+        """Write one file per seed."""
+        for record in records:
             write_record(seed_path(self.results, record), record)
 
 

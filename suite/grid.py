@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import msgspec
 
@@ -44,6 +44,31 @@ class Stamped(Protocol):
     @property
     def stamp(self) -> StrategyStamp:
         """What records say of it."""
+
+
+class AnyRequest(Protocol):
+    """What all requests say: of a run, of a grading, of a sweep. They are data classes."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def sequences(self) -> tuple[Sequence, ...]:
+        """What is trained on."""
+
+    @property
+    def data(self) -> Path | None:
+        """The data folder, if it is not Driftboard's own."""
+
+    @property
+    def results(self) -> Path:
+        """The folder for what is measured."""
+
+    @property
+    def device(self) -> str:
+        """Where to train: ``cpu``, ``cuda`` or, not decided yet, ``auto``."""
+
+    def cell_count(self) -> int:
+        """Return the number of records asked for, done or not."""
 
 
 @dataclass(frozen=True)

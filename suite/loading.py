@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -73,6 +74,19 @@ def load_strategy(specification: str) -> LoadedStrategy:
             "characters"
         )
     return LoadedStrategy(specification, strategy, stamp, 1.0 if rate is None else rate)
+
+
+def files_of(specification: str) -> tuple[Path, ...]:
+    """Return the file that a strategy's specification names, if it names one."""
+    base = specification.split(",")[0]
+    return (Path(base.partition(":")[0]),) if ".py" in base else ()
+
+
+def moved(specification: str, places: Mapping[Path, Path]) -> str:
+    """Return the specification of the same strategy where its file lies in another place."""
+    base, comma, settings = specification.partition(",")
+    file, colon, name = base.partition(":")
+    return f"{places.get(Path(file), file)}{colon}{name}{comma}{settings}"
 
 
 def _fits_a_record(stamp: StrategyStamp) -> bool:

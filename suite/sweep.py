@@ -6,7 +6,7 @@ magnitudes is paired by seed. A learner's magnitude lies in its memory from the 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -61,6 +61,15 @@ class SweepRequest:
         """The sequence of that name."""
         return _load(self.name, self.sequence_files)
 
+    @property
+    def sequences(self) -> tuple[Sequence, ...]:
+        """That sequence alone."""
+        return (self.sequence,)
+
+    def cell_count(self) -> int:
+        """Return the number of records asked for, done or not."""
+        return len(self.seeds)
+
 
 @functools.lru_cache(maxsize=1)
 def _load(name: str, files: tuple[Path, ...]) -> Sequence:
@@ -77,15 +86,29 @@ class SweepJob:
     @property
     def label(self) -> str:
         """What a progress bar and a failure call it."""
-        return f"{self.request.sequence.name} by {self.request.kind}"
+        return f"{self.request.name} by {self.request.kind}"
 
     @property
     def steps(self) -> int:
         """How often ``execute`` reports: once per task and cohort."""
         return self.request.sequence.scenario.tasks * len(_groups(self))
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The users' files that it names."""
+        return self.request.sequence_files
+
+    def moved(self, places: Mapping[Path, Path]) -> "SweepJob":
+        """Return the same job where each of its files lies in another place."""
+        files = tuple(places[path] for path in self.request.sequence_files)
+        return replace(self, request=replace(self.request, sequence_files=files))
+
     def execute(self, on_step: Callable[[], None]) -> None:
         """Train and write."""
+        self.keep(self.measure(on_step))
+
+    def measure(self, on_step: Callable[[], None]) -> list[SweepRecord]:
+        """Train and return the record of every seed."""
         request = self.request
         setting = Setting(
             request.sequence,
@@ -105,11 +128,15 @@ class SweepJob:
             magnitudes = torch.tensor([m for _, m in learners], dtype=cohort.dtype)
             memory = {"magnitude": magnitudes.to(cohort.device)}
             outcomes.append(run(chosen, strategy, lane, lambda _: on_step(), memory))
-        for position, seed in enumerate(self.seeds):
-            record = _record(request, prepared, outcomes, position, len(self.seeds), seed)
-            write_sweep(
-                sweep_path(request.results, request.sequence.name, request.kind, seed), record
-            )
+        return [
+            _record(request, prepared, outcomes, position, len(self.seeds), seed)
+            for position, seed in enumerate(self.seeds)
+        ]
+
+    def keep(self, records: list[SweepRecord]) -> None:
+        """Write one file per seed."""
+        for record in records:
+            write_sweep(_path(self.request, record.seed), record)
 
 
 def plan_sweep(request: SweepRequest) -> list[Planned]:
@@ -152,7 +179,7 @@ def _is_done(request: SweepRequest, seed: int) -> bool:
 
 
 def _path(request: SweepRequest, seed: int) -> Path:
-    return sweep_path(request.results, request.sequence.name, request.kind, seed)
+    return sweep_path(request.results, request.name, request.kind, seed)
 
 
 def _groups(job: SweepJob) -> list[list[tuple[int, float]]]:

@@ -6,7 +6,7 @@ A job names everything and carries nothing, so it is small and any process can r
 import os
 import platform
 import resource
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,13 @@ from driftboard.suite.device import device_name
 from driftboard.suite.engine import Outcome, run
 from driftboard.suite.heap import keep_freed_memory
 from driftboard.suite.lanes import choose_lane
-from driftboard.suite.loading import LoadedStrategy, load_sequences, load_strategy
+from driftboard.suite.loading import (
+    LoadedStrategy,
+    files_of,
+    load_sequences,
+    load_strategy,
+    moved,
+)
 from driftboard.suite.preparation import Prepared, Setting, prepare
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
@@ -54,13 +60,30 @@ class Job:
         """What a progress bar and a failure call it."""
         return f"{self.sequence} / {self.strategy}"
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The users' files that it names."""
+        return (*files_of(self.strategy), *self.sequence_files)
+
+    def moved(self, places: Mapping[Path, Path]) -> "Job":
+        """Return the same job where each of its files lies in another place."""
+        return replace(
+            self,
+            strategy=moved(self.strategy, places),
+            sequence_files=tuple(places[path] for path in self.sequence_files),
+        )
+
     def execute(self, on_step: Callable[[], None]) -> None:
         """Train and write the records that are not there yet."""
-        keep(self.results, self.measure(on_step))
+        self.keep(self.measure(on_step))
 
     def measure(self, on_step: Callable[[], None]) -> list[Record]:
         """Train and return the records of all seeds."""
         return train(self, on_step)
+
+    def keep(self, records: list[Record]) -> None:
+        """Write the records that are not there yet."""
+        keep(self.results, records)
 
 
 def keep(results: Path, records: Iterable[AnyRecord]) -> None:

@@ -3,16 +3,20 @@
 torch is imported only once something is trained.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from driftboard.suite.errors import DriftboardError, one_line
 
 if TYPE_CHECKING:
-    from driftboard.suite.grid import Request
+    from driftboard.suite.crew import Planned
+    from driftboard.suite.grid import AnyRequest, Request
+
+RequestT = TypeVar("RequestT", bound="AnyRequest")
 
 
 @dataclass(frozen=True)
@@ -37,48 +41,92 @@ class Workplace:
         """Train what is missing of a request and return a line for every job that failed.
 
         Args:
-            request: what is asked for; its device may be ``auto``. Its results folder is claimed
-                first.
+            request: what is asked for. Its results folder is claimed first.
             what: the same in words.
+
+        Raises:
+            typer.Exit, DriftboardError: as ``work_off``.
+            RecordError: the results folder is of another protocol or split.
+        """
+
+        def first() -> None:
+            from driftboard.suite.grid import claim_folder
+
+            claim_folder(request.results, request.purpose)
+
+        def planned(request: "Request") -> "list[Planned]":
+            from driftboard.suite.planning import plan
+
+            return plan(request)
+
+        return self.work_off(request, planned, what, first)
+
+    def work_off(
+        self,
+        request: "RequestT",
+        plan: "Callable[[RequestT], list[Planned]]",
+        what: str,
+        first: Callable[[], None] = lambda: None,
+    ) -> list[str]:
+        """Do what is missing of any request and return a line for every job that failed.
+
+        Args:
+            request: what is asked for; its device may be ``auto``.
+            plan: makes the jobs, given the request with the device decided.
+            what: the same in words.
+            first: called once it is known that there is somewhere to train.
 
         Raises:
             typer.Exit: stopped by Ctrl-C; a line has said how to go on.
             DriftboardError: there is no such device or cluster.
-            RecordError: the results folder is of another protocol or split.
         """
-        return self._on_ray(request, what) if self.cluster else self._here(request, what)
+        do = self._on_ray if self.cluster else self._here
+        return do(request, plan, what, first)
 
-    def _here(self, request: "Request", what: str) -> list[str]:
-        from driftboard.suite.grid import claim_folder, resolve_device
-        from driftboard.suite.planning import plan
+    def _here(
+        self,
+        request: "RequestT",
+        plan: "Callable[[RequestT], list[Planned]]",
+        what: str,
+        first: Callable[[], None],
+    ) -> list[str]:
+        from driftboard.suite.grid import resolve_device
         from driftboard.suite.progress import work_off
 
-        request = replace(request, device=resolve_device(request.device))
-        claim_folder(request.results, request.purpose)
+        decided = replace(request, device=resolve_device(request.device))
+        first()
         return work_off(
-            lambda: plan(request),
-            request.cell_count(),
+            lambda: plan(decided),
+            decided.cell_count(),
             what,
-            request.results,
-            request.device,
+            decided.results,
+            decided.device,
             self.workers,
         )
 
-    def _on_ray(self, request: "Request", what: str) -> list[str]:
+    def _on_ray(
+        self,
+        request: "RequestT",
+        plan: "Callable[[RequestT], list[Planned]]",
+        what: str,
+        first: Callable[[], None],
+    ) -> list[str]:
         from driftboard.suite.cluster.connection import connected
-        from driftboard.suite.grid import claim_folder
-        from driftboard.suite.planning import plan
         from driftboard.suite.progress import stoppable, work_off_with
 
         with stoppable(request.results), connected(self.ray_address, self.workers) as cluster:
-            request = replace(request, device=cluster.resolve_device(request.device))
-            claim_folder(request.results, request.purpose)
+            decided = replace(
+                request,
+                device=cluster.resolve_device(request.device),
+                data=request.data and request.data.absolute(),
+            )
+            first()
             return work_off_with(
-                partial(cluster.workers, request, self.workers),
-                lambda: plan(request),
-                request.cell_count(),
+                partial(cluster.workers, decided, self.workers),
+                lambda: plan(decided),
+                decided.cell_count(),
                 what,
-                request.results,
+                decided.results,
             )
 
 
@@ -88,13 +136,16 @@ def train_all(request: "Request", what: str, workplace: Workplace) -> None:
     Raises:
         typer.Exit: some jobs failed, and a line has told of each; or as ``Workplace.train``.
     """
-    failures = workplace.train(request, what)
-    tell_failures(failures)
-    if failures:
-        raise typer.Exit(1)
+    leave_if_failed(workplace.train(request, what))
 
 
-def tell_failures(lines: list[str]) -> None:
-    """Print the lines of jobs that failed."""
+def leave_if_failed(lines: list[str]) -> None:
+    """Print the lines of jobs that failed, and leave with 1 if there are any.
+
+    Raises:
+        typer.Exit: there are.
+    """
     for line in lines:
         typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
+    if lines:
+        raise typer.Exit(1)

@@ -203,7 +203,8 @@ def test_a_killed_worker_loses_and_doubles_nothing(
     cluster, ask, write, environment, tmp_path, monkeypatch
 ):
     """The records are those of a local run, and what was there already is not touched."""
-    from driftboard.suite.cluster import crew as cluster_crew
+    from driftboard.suite import worker as cell_worker
+    from driftboard.suite.linear import job as linear_job
 
     mark = environment / "has-been-killed"
     mark.touch()
@@ -220,13 +221,14 @@ def test_a_killed_worker_loses_and_doubles_nothing(
         request.results, changed(record, cost=changed(record.cost, evaluation_seconds=77.0))
     ).read_bytes()
     handed_over = []
-    keep = cluster_crew.keep
+    keep = cell_worker.keep
 
     def counting(results, records):
         handed_over.extend((r.sequence.name, r.strategy.name, r.seed) for r in records)
         keep(results, records)
 
-    monkeypatch.setattr(cluster_crew, "keep", counting)
+    for module in (cell_worker, linear_job):
+        monkeypatch.setattr(module, "keep", counting)
     course = Course(cluster).run(request)
 
     assert mark.exists()
@@ -388,6 +390,8 @@ def test_address_at_which_no_cluster_is(environment, call, tmp_path, address, wo
 
 COMMANDS = {
     "run": [],
+    "grade": [],
+    "sweep": ["digits-split"],
     "tune": ["sgd"],
     "reproduce": [],
     "submit": ["mine.py", "--title", "Mine", "--author", "Me", "--licence", "MIT"],
@@ -405,12 +409,12 @@ def test_address_without_a_cluster(call, tmp_path, command):
     )
 
 
-def test_tuning_on_a_cluster_is_that_of_this_machine(
-    cluster, environment, call, monkeypatch, tmp_path
-):
-    """What ``submit`` and ``reproduce`` train goes the same way."""
-    words = ["tune", "sgd", "--sequence-file", environment / "sequences.py", "--device", "cpu"]
-    words += ["--sequence", "tiny-digits"]
+@pytest.fixture
+def on_both(cluster, environment, call, monkeypatch, tmp_path):
+    """Return a function that gives a command to the cluster and to this machine.
+
+    It returns both results folders.
+    """
     asked = []
 
     @contextmanager
@@ -419,18 +423,52 @@ def test_tuning_on_a_cluster_is_that_of_this_machine(
         yield cluster
 
     monkeypatch.setattr("driftboard.suite.cluster.connection.connected", connected)
-    there, here = tmp_path / "there", tmp_path / "here"
-    options = ("--cluster", "ray", "--ray-address", "head:1", "--workers", "2")
-    code, _, errors = call(*words, *options, "--out", there)
-    assert (code, asked) == (0, [("head:1", 2)])
-    assert "with 2 worker(s) of a Ray cluster of 2 machine(s)" in errors
-    code, _, errors = call(*words, "--workers", "1", "--out", here)
-    assert code == 0
-    assert "on cpu with 1 worker(s)" in errors
+
+    def on_both(*words):
+        words = (*words, "--sequence-file", environment / "sequences.py", "--device", "cpu")
+        there, here = tmp_path / "there", tmp_path / "here"
+        options = ("--cluster", "ray", "--ray-address", "head:1", "--workers", "2")
+        code, _, errors = call(*words, *options, "--out", there)
+        assert (code, asked) == (0, [("head:1", 2)]), errors
+        assert "with 2 worker(s) of a Ray cluster of 2 machine(s)" in errors
+        code, _, errors = call(*words, "--workers", "1", "--out", here)
+        assert code == 0
+        assert "on cpu with 1 worker(s)" in errors
+        return there, here
+
+    return on_both
+
+
+def test_tuning_on_a_cluster_is_that_of_this_machine(on_both):
+    """What ``submit`` and ``reproduce`` train goes the same way."""
+    there, here = on_both("tune", "sgd", "--sequence", "tiny-digits")
     record = Path("tuning", "sgd.json")
     assert (there / record).read_bytes() == (here / record).read_bytes()
     assert contents(there) == contents(here)
     assert len(contents(here)) == TUNING.trials * len(PROTOCOL.tuning_seeds)
+
+
+@pytest.mark.parametrize(
+    ("words", "made"),
+    [
+        (
+            ("grade", "tiny-digits", "--seeds", "2"),
+            [
+                *(f"grades/{name}" for name in ("pairs.csv", "tiny-digits.json")),
+                *(f"grades/tiny-digits/seed-{seed:04d}.json" for seed in range(2)),
+            ],
+        ),
+        (
+            ("sweep", "tiny-digits", "--seeds", "2", "--magnitudes", "0,0.5,1"),
+            [f"sweeps/tiny-digits-by-fraction/seed-{seed:04d}.json" for seed in range(2)],
+        ),
+    ],
+)
+def test_measurements_on_a_cluster_are_those_of_this_machine(on_both, words, made):
+    """The sequence's file travels, the records come back, and the driver writes them."""
+    there, here = on_both(*words)
+    for name in made:
+        assert (there / name).read_bytes() == (here / name).read_bytes()
 
 
 def test_without_ray_a_line_says_how_to_get_it(call, tmp_path, monkeypatch):
@@ -513,14 +551,13 @@ def test_worker_says_whose_fault_it_was(worker, ask, monkeypatch, error, of_work
 @pytest.mark.parametrize("settings", ["", ":Mine", ",turn=2", ":Mine,turn=2,rate=0.5"])
 def test_users_files_come_along(worker, ask, write, monkeypatch, settings):
     """A job finds its strategy and its sequence where neither lies under its own path."""
-    from driftboard.suite.cluster.worker import files_of
     from driftboard.suite.planning import plan
 
     own = Path(write("travelling", "pass"))
     monkeypatch.chdir(own.parent)
     for base in (own, f"./{own.name}"):
         (item,) = plan(ask(f"{base}{settings}"))
-        files = {path: path.read_bytes() for path in files_of(item.job)}
+        files = {path: path.read_bytes() for path in item.job.files}
         assert {path.name for path in files} == {"travelling.py", "sequences.py"}
         elsewhere = {path: path.rename(path.with_suffix(".away")) for path in files}
         try:

@@ -13,7 +13,7 @@ from driftboard.suite.cluster.staff import room_for
 from driftboard.suite.crew import Tell
 from driftboard.suite.device import worker_count
 from driftboard.suite.errors import DriftboardError, one_line
-from driftboard.suite.grid import Request
+from driftboard.suite.grid import AnyRequest
 
 CONNECT_SECONDS = 10.0
 LOCAL = "local"
@@ -120,11 +120,14 @@ class Cluster:
         return "cpu"
 
     @contextmanager
-    def workers(self, request: Request, wanted: int | None, tell: Tell) -> Iterator["ClusterCrew"]:
+    def workers(
+        self, request: AnyRequest, wanted: int | None, tell: Tell
+    ) -> Iterator["ClusterCrew"]:
         """Start workers for a request; end them however the block ends.
 
         Args:
-            request: what the jobs will be of; its device is one that ``resolve_device`` gave.
+            request: what the jobs will be of; its device is one that ``resolve_device`` gave, and
+                its data folder is named from the root, for machines with other working folders.
             wanted: at most so many workers; None takes as many as there is room for.
             tell: prints a line on what becomes of a worker.
 

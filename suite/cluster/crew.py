@@ -4,36 +4,27 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from driftboard.suite.cluster.mailbox import Mailbox
 from driftboard.suite.cluster.staff import RESOURCES, Seat, Staff, cause_of, room_for
-from driftboard.suite.cluster.worker import (
-    CellJob,
-    Conditions,
-    Files,
-    files_of,
-    fingerprints,
-    versions,
-)
+from driftboard.suite.cluster.worker import Conditions, Files, fingerprints, versions
 from driftboard.suite.crew import (
     POLL_SECONDS,
     Errand,
     Failure,
     Planned,
+    PortableJob,
     Refusal,
     Step,
     Tell,
     retried_or_failed,
 )
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.grid import Request
+from driftboard.suite.grid import AnyRequest
 from driftboard.suite.linear.setting import LinearSetting
-from driftboard.suite.records import AnyRecord
-from driftboard.suite.worker import Job, keep
 
 PATIENCE_SECONDS = 15.0
 """How long no worker may be there before a line says what the run waits for."""
@@ -44,16 +35,15 @@ HOW_TO_GO_ON = "what is done is kept: run the same command again"
 class ClusterCrew:
     """The workers of one run on a cluster: a crew. They start, and import torch, at once."""
 
-    def __init__(self, ray: ModuleType, request: Request, count: int, tell: Tell) -> None:
+    def __init__(self, ray: ModuleType, request: AnyRequest, count: int, tell: Tell) -> None:
         self._ray = ray
         self._request = request
         self._tell = tell
-        self._data = request.data and request.data.absolute()
         self._mailbox = ray.remote(num_cpus=0, max_restarts=-1)(Mailbox).remote()
         self._news: Any = None  # what the mailbox has been asked for
         self._staff = Staff(ray, request.device, self._mailbox, count, tell)
-        self._busy: dict[Any, tuple[Seat, Errand[CellJob]]] = {}
-        self._under_way: dict[int, Errand[CellJob]] = {}
+        self._busy: dict[Any, tuple[Seat, Errand[PortableJob]]] = {}
+        self._under_way: dict[int, Errand[PortableJob]] = {}
         self._files: dict[int, Files] = {}  # what an errand takes along
         self._numbers = itertools.count()
         machines = sum(node["Alive"] for node in ray.nodes())
@@ -69,8 +59,9 @@ class ClusterCrew:
         """
         sequences = self._request.sequences
         sources = {s.source for s in sequences if not isinstance(s.scenario, LinearSetting)}
-        digests = fingerprints(self._data, sorted(sources))
-        self._staff.examine(Conditions(self._request.device, versions(), self._data, digests))
+        digests = fingerprints(self._request.data, sorted(sources))
+        wanted = Conditions(self._request.device, versions(), self._request.data, digests)
+        self._staff.examine(wanted)
 
     def end(self) -> None:
         """End all workers, at work or not."""
@@ -104,28 +95,28 @@ class ClusterCrew:
                 else:
                     yield from self._take_back(reply, waiting)
 
-    def _errand(self, item: Planned) -> Errand[CellJob]:
+    def _errand(self, item: Planned) -> Errand[PortableJob]:
         job = item.job
-        if not isinstance(job, CellJob):
+        if not isinstance(job, PortableJob):
             raise TypeError(f"{type(job).__name__} cannot be sent to a cluster")
-        if isinstance(job, Job):
-            job = replace(job, data=self._data)
         number = next(self._numbers)
-        self._files[number] = {path: _content(path) for path in files_of(job)}
+        self._files[number] = {path: _content(path) for path in job.files}
         return Errand(number, job, item.work)
 
-    def _hand_out(self, seat: Seat, errand: Errand[CellJob]) -> None:
+    def _hand_out(self, seat: Seat, errand: Errand[PortableJob]) -> None:
         errand.tries += 1
         reply = seat.actor.measure.remote(errand.number, errand.job, self._files[errand.number])
         self._busy[reply] = seat, errand
         self._under_way[errand.number] = errand
 
-    def _take_back(self, reply: Any, waiting: deque[Errand[CellJob]]) -> Iterator[Step | Failure]:
+    def _take_back(
+        self, reply: Any, waiting: deque[Errand[PortableJob]]
+    ) -> Iterator[Step | Failure]:
         """Deal with the end of a try."""
         seat, errand = self._busy.pop(reply)
         del self._under_way[errand.number]
         try:
-            result: list[AnyRecord] | Refusal = self._ray.get(reply)
+            result: list[Any] | Refusal = self._ray.get(reply)
         except self._ray.exceptions.RayError as error:
             result = Refusal(f"{errand.job.label}: its worker was lost: {cause_of(error)}", True)
         if isinstance(result, Refusal) and result.of_worker:
@@ -170,12 +161,12 @@ class ClusterCrew:
         )
 
 
-def _kept_or_failed(job: CellJob, result: list[AnyRecord] | Refusal) -> Failure | None:
+def _kept_or_failed(job: PortableJob, result: list[Any] | Refusal) -> Failure | None:
     """Write a job's records, or return why there are none."""
     if isinstance(result, Refusal):
         return Failure(result.reason)
     try:
-        keep(job.results, result)
+        job.keep(result)
     except DriftboardError as error:
         return Failure(f"{job.label}: {error}")
     return None

@@ -7,21 +7,18 @@ needed. A job names the strategy's file of the driver's machine, so the files co
 import socket
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from driftboard.suite.crew import Refusal, caused_by, failure
+from driftboard.suite.crew import PortableJob, Refusal, caused_by, failure
 from driftboard.suite.data import load_pool
 from driftboard.suite.errors import DataError
-from driftboard.suite.linear.job import LinearJob
-from driftboard.suite.records import AnyRecord
-from driftboard.suite.worker import Job, prepare_process
+from driftboard.suite.worker import prepare_process
 
-CellJob = Job | LinearJob
 Files = dict[Path, bytes]
 """The users' files that a job needs, by the path under which it names them."""
 
@@ -62,8 +59,8 @@ class ClusterWorker:
         found = _fault(wanted)
         return found and f"{socket.gethostname()} is not used: {found}"
 
-    def measure(self, number: int, job: CellJob, files: Files) -> list[AnyRecord] | Refusal:
-        """Train a cohort and return its records, or say in one line why there are none."""
+    def measure(self, number: int, job: PortableJob, files: Files) -> list[Any] | Refusal:
+        """Do a job and return its records, or say in one line why there are none."""
         done = 0
 
         def on_step() -> None:
@@ -73,7 +70,7 @@ class ClusterWorker:
 
         try:
             with tempfile.TemporaryDirectory(prefix="driftboard-") as folder:
-                return list(_unpacked(job, files, Path(folder)).measure(on_step))
+                return _unpacked(job, files, Path(folder)).measure(on_step)
         except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
             # A CUDA context does not survive an error, and a full disk stays full.
             of_worker = caused_by(error, torch.AcceleratorError, OSError)
@@ -96,28 +93,14 @@ def _fault(wanted: Conditions) -> str | None:
     return None
 
 
-def files_of(job: CellJob) -> list[Path]:
-    """Return the paths of the users' files that a job names."""
-    base = job.strategy.split(",")[0]
-    own = [Path(base.partition(":")[0])] if ".py" in base else []
-    return [*own, *(job.sequence_files if isinstance(job, Job) else ())]
-
-
-def _unpacked(job: CellJob, files: Files, folder: Path) -> CellJob:
+def _unpacked(job: PortableJob, files: Files, folder: Path) -> PortableJob:
     """Write the files below ``folder`` and return the job that names them there.
 
     Each keeps its own name, which messages mention.
     """
     places = {}
-    for number, path in enumerate(files_of(job)):
-        place = folder / str(number) / path.name
-        place.parent.mkdir()
-        place.write_bytes(files[path])
-        places[path] = place
-    base, comma, settings = job.strategy.partition(",")
-    file, colon, name = base.partition(":")
-    strategy = f"{places.get(Path(file), file)}{colon}{name}{comma}{settings}"
-    if isinstance(job, LinearJob):
-        return replace(job, strategy=strategy)
-    sequences = tuple(places[path] for path in job.sequence_files)
-    return replace(job, strategy=strategy, sequence_files=sequences)
+    for number, path in enumerate(job.files):
+        places[path] = folder / str(number) / path.name
+        places[path].parent.mkdir()
+        places[path].write_bytes(files[path])
+    return job.moved(places)

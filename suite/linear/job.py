@@ -3,8 +3,8 @@
 import functools
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from driftboard.suite.device import device_name
 from driftboard.suite.linear.draws import LinearData, draw
 from driftboard.suite.linear.learner import LinearOutcome, linear_network, run
 from driftboard.suite.linear.setting import LinearSetting
-from driftboard.suite.loading import LoadedStrategy, load_strategy
+from driftboard.suite.loading import LoadedStrategy, files_of, load_strategy, moved
 from driftboard.suite.protocol import PROTOCOL, digest
 from driftboard.suite.randomness import stream
 from driftboard.suite.records import (
@@ -50,9 +50,22 @@ class LinearJob:
         """What a progress bar and a failure call it."""
         return f"{self.sequence.name} / {self.strategy}"
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The users' files that it names."""
+        return files_of(self.strategy)
+
+    def moved(self, places: Mapping[Path, Path]) -> "LinearJob":
+        """Return the same job where its file lies in another place."""
+        return replace(self, strategy=moved(self.strategy, places))
+
     def execute(self, on_step: Callable[[], None]) -> None:
         """Train and write the records that are not there yet."""
-        keep(self.results, self.measure(on_step))
+        self.keep(self.measure(on_step))
+
+    def keep(self, records: list[LossRecord]) -> None:
+        """Write the records that are not there yet."""
+        keep(self.results, records)
 
     def measure(self, on_step: Callable[[], None]) -> list[LossRecord]:
         """Train and return the records of all seeds."""

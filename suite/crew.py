@@ -6,6 +6,7 @@ cluster (``cluster/``).
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, Self, TypeVar, runtime_checkable
@@ -142,6 +143,10 @@ class Crew(Protocol):
         Raises:
             DriftboardError: there is nobody left to go on; what is done is kept.
         """
+
+
+Hire = Callable[[Tell], AbstractContextManager[Crew]]
+"""Starts workers, which end with the block; they may print lines through what it is given."""
 
 
 def run_jobs(planned: list[Planned], crew: Crew, progress: Progress) -> list[str]:

@@ -37,6 +37,7 @@ from driftboard.suite.crew import (
     failure,
     retried_or_failed,
 )
+from driftboard.suite.device import worker_count
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.worker import prepare_process
 
@@ -148,8 +149,15 @@ def _answer(reply: "Future[Refusal | None]", label: str) -> Refusal | None:
 
 
 @contextmanager
-def worker_processes(count: int, device: str, tell: Tell) -> Iterator[LocalCrew]:
-    """Start worker processes, which import torch at once; end them however the block ends."""
+def local_workers(device: str, wanted: int | None, tell: Tell) -> Iterator[LocalCrew]:
+    """Start worker processes, which import torch at once; end them however the block ends.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        wanted: the number of processes; None chooses by the device.
+        tell: prints a line on what becomes of a worker.
+    """
+    count = worker_count(device, wanted)
     crew = LocalCrew(lambda: _start(device), f"on {device} with {count} worker(s)", tell)
     try:
         crew.hire(count)

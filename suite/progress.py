@@ -1,55 +1,31 @@
 """What all long commands share: workers, a progress bar, and a stop by Ctrl-C."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from driftboard.suite.crew import Crew, Planned, Tell, run_jobs
-from driftboard.suite.device import worker_count
-from driftboard.suite.local_crew import worker_processes
+from driftboard.suite.crew import Crew, Hire, Planned, run_jobs
 
 
 def work_off(
+    hire: Hire,
     make_plan: Callable[[], list[Planned]],
     cells: int,
     what: str,
     results: Path,
-    device: str,
-    workers: int | None,
 ) -> list[str]:
-    """Plan jobs, run them in worker processes, and return one line for each that failed.
+    """Plan jobs, let workers run them, and return one line for each that failed.
 
     Args:
-        make_plan: makes the jobs; called once the processes start, so that both import at a time.
+        hire: starts the workers, which end with its block.
+        make_plan: makes the jobs; called once the workers start, so that both import at a time.
         cells: how many were asked for; what the plan lacks is there already, and said so.
         what: what is asked for, in words.
         results: where the results go.
-        device: ``cpu`` or ``cuda``.
-        workers: number of processes; None chooses by the device.
-
-    Raises:
-        typer.Exit: stopped by Ctrl-C; a line has said how to go on.
-    """
-    count = worker_count(device, workers)
-
-    def hire(tell: Tell) -> AbstractContextManager[Crew]:
-        return worker_processes(count, device, tell)
-
-    return work_off_with(hire, make_plan, cells, what, results)
-
-
-def work_off_with(
-    hire: Callable[[Tell], AbstractContextManager[Crew]],
-    make_plan: Callable[[], list[Planned]],
-    cells: int,
-    what: str,
-    results: Path,
-) -> list[str]:
-    """Do what ``work_off`` does with any workers; ``hire`` starts them, and they end with it.
 
     Raises:
         typer.Exit: stopped by Ctrl-C; a line has said how to go on.

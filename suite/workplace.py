@@ -3,7 +3,8 @@
 torch is imported only once something is trained.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -13,7 +14,7 @@ import typer
 from driftboard.suite.errors import DriftboardError, one_line
 
 if TYPE_CHECKING:
-    from driftboard.suite.crew import Planned
+    from driftboard.suite.crew import Hire, Planned
     from driftboard.suite.grid import AnyRequest, Request
 
 RequestT = TypeVar("RequestT", bound="AnyRequest")
@@ -80,39 +81,26 @@ class Workplace:
             typer.Exit: stopped by Ctrl-C; a line has said how to go on.
             DriftboardError: there is no such device or cluster.
         """
-        do = self._on_ray if self.cluster else self._here
-        return do(request, plan, what, first)
-
-    def _here(
-        self,
-        request: "RequestT",
-        plan: "Callable[[RequestT], list[Planned]]",
-        what: str,
-        first: Callable[[], None],
-    ) -> list[str]:
-        from driftboard.suite.grid import resolve_device
         from driftboard.suite.progress import work_off
 
-        decided = replace(request, device=resolve_device(request.device))
-        first()
-        return work_off(
-            lambda: plan(decided),
-            decided.cell_count(),
-            what,
-            decided.results,
-            decided.device,
-            self.workers,
-        )
+        with self._place(request) as (decided, hire):
+            first()
+            return work_off(
+                hire, lambda: plan(decided), decided.cell_count(), what, decided.results
+            )
 
-    def _on_ray(
-        self,
-        request: "RequestT",
-        plan: "Callable[[RequestT], list[Planned]]",
-        what: str,
-        first: Callable[[], None],
-    ) -> list[str]:
+    @contextmanager
+    def _place(self, request: "RequestT") -> "Iterator[tuple[RequestT, Hire]]":
+        """Yield the request with the device decided, and what starts workers there."""
+        if self.cluster is None:
+            from driftboard.suite.grid import resolve_device
+            from driftboard.suite.local_crew import local_workers
+
+            device = resolve_device(request.device)
+            yield replace(request, device=device), partial(local_workers, device, self.workers)
+            return
         from driftboard.suite.cluster.connection import connected
-        from driftboard.suite.progress import stoppable, work_off_with
+        from driftboard.suite.progress import stoppable
 
         with stoppable(request.results), connected(self.ray_address, self.workers) as cluster:
             decided = replace(
@@ -120,14 +108,7 @@ class Workplace:
                 device=cluster.resolve_device(request.device),
                 data=request.data and request.data.absolute(),
             )
-            first()
-            return work_off_with(
-                partial(cluster.workers, decided, self.workers),
-                lambda: plan(decided),
-                decided.cell_count(),
-                what,
-                decided.results,
-            )
+            yield decided, partial(cluster.workers, decided, self.workers)
 
 
 def train_all(request: "Request", what: str, workplace: Workplace) -> None:

@@ -18,12 +18,12 @@ settings.load_profile("driftboard")
 @pytest.fixture
 def one_thread(monkeypatch, tmp_path):
     """Let the crew of this machine be a thread of this process: the same code, but no start-up."""
-    from driftboard.suite import local_crew, progress
+    from driftboard.suite import local_crew
 
     reports = queue.SimpleQueue()
 
     @contextmanager
-    def crew_of_one(count, device, tell):
+    def crew_of_one(device, wanted, tell):
         with ThreadPoolExecutor(1) as executor:
             worker = local_crew.LocalWorker(executor, reports, executor.submit(os.getpid))
             crew = local_crew.LocalCrew(lambda: worker, "in a thread", tell)
@@ -32,7 +32,7 @@ def one_thread(monkeypatch, tmp_path):
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(local_crew, "_parent", [reports])
-    monkeypatch.setattr(progress, "worker_processes", crew_of_one)
+    monkeypatch.setattr(local_crew, "local_workers", crew_of_one)
 
 
 @pytest.fixture

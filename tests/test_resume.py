@@ -54,14 +54,16 @@ def test_complete_folder_needs_no_torch(options_of, tmp_path):
 
 
 def test_what_is_missing_is_planned_for_the_device_at_hand(options_of, call, monkeypatch):
+    from driftboard.suite.local_crew import local_workers
+
     planned = []
 
-    def work_off(make_plan, cells, what, results, device, workers):
-        planned.append((cells, device, workers))
+    def work_off(hire, make_plan, cells, what, results):
+        planned.append((cells, hire.func, *hire.args))
         return []
 
     monkeypatch.setattr("driftboard.suite.progress.work_off", work_off)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     code, _, said = call(*options_of([0, 2]), "--workers", "3")
-    assert (code, planned) == (0, [(3, "cuda", 3)])
+    assert (code, planned) == (0, [(3, local_workers, "cuda", 3)])
     assert "already" not in said

@@ -21,6 +21,11 @@ class LiteratureValue:
     metric: str
     mean: float
     standard_error: float
+    our_sequence: str
+    """The sequence of ours that is in its setting, as far as one can be."""
+
+    our_strategy: str
+    """The published strategy of ours that is in its place; empty where none was run."""
 
 
 def literature_values() -> tuple[LiteratureValue, ...]:

@@ -42,13 +42,13 @@ def paper_comparison() -> str:
         rows = [_row(value, ours) for value in paper_values() if value.table == table]
         parts += [f"## Table {table}", markdown_table(rows, left=_LEFT)]
     parts.append("## What differs\n\n" + "\n".join(f"- {line}" for line in _DIFFERENCES))
-    literature = [_literature_row(value) for value in literature_values()]
+    literature = [_literature_row(value, ours) for value in literature_values()]
     parts += ["## Other publications", markdown_table(literature, left=_LITERATURE_LEFT)]
     return "\n\n".join(parts)
 
 
 _LEFT = ("Sequence", "Strategy", "Metric", "Stand-in")
-_LITERATURE_LEFT = ("Sequence", "Strategy", "How", "Source")
+_LITERATURE_LEFT = ("Sequence", "Strategy", "Our sequence", "Our strategy", "How", "Source")
 _METRICS = {metric.name: metric for metric in METRICS["accuracy"]}
 
 
@@ -93,7 +93,7 @@ def _text(interval: Interval | None) -> str:
     return estimate_text(interval.mean, interval.low, interval.high, is_share=True)
 
 
-def _literature_row(value: LiteratureValue) -> dict[str, str]:
+def _literature_row(value: LiteratureValue, ours: dict[Key, Interval]) -> dict[str, str]:
     how = {
         "network": value.network,
         "optimiser": value.optimiser,
@@ -106,6 +106,9 @@ def _literature_row(value: LiteratureValue) -> dict[str, str]:
         "Sequence": value.sequence,
         "Strategy": value.strategy,
         "Avg.Acc ± standard error": f"{value.mean:.2f} ± {value.standard_error:.2f}",
+        "Our sequence": f"`{value.our_sequence}`",
+        "Our strategy": f"`{value.our_strategy}`" if value.our_strategy else NOTHING,
+        "Ours": _text(ours.get((value.our_sequence, value.our_strategy, value.metric))),
         "How": "; ".join(f"{name}: {text}" for name, text in how.items() if text),
         "Source": value.source,
     }

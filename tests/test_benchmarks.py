@@ -11,10 +11,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from driftboard.strategies.sgd import Sgd
+from driftboard.suite import engine
 from driftboard.suite.grid import Request, missing_cells
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.networks import initial_parameters
-from driftboard.suite.protocol import Training
+from driftboard.suite.protocol import AdamTraining, Training
 from driftboard.suite.registry import registered
 
 FOLDER = Path(__file__).parent / "benchmarks"
@@ -157,6 +159,17 @@ def test_short_work_is_repeated_until_it_takes_long_enough(work, monkeypatch):
     monkeypatch.setattr(workloads, "trained", lambda case: (next(seconds), {}))
     case = workloads.Case(work, "solo", 1, "cpu", at_least=0.5)
     assert workloads.measure(case) == pytest.approx(0.7 / 3)
+
+
+def test_the_loop_with_adam_ends_where_the_engine_does_unless_it_keeps_the_averages(work):
+    from literature_gap import final_accuracy
+    from workloads import cohort_of
+
+    training = AdamTraining(epochs=1, batch_size=5, learning_rate=0.02, minimum_steps=9)
+    cohort = cohort_of(replace(work, training=training, tested=500), 1, "cpu")
+    right = engine.run(cohort, Sgd(), "solo").correct[-1].sum().item()
+    assert final_accuracy(cohort, keeps=False) == pytest.approx(100 * right / 1000)
+    assert final_accuracy(cohort, keeps=True) != pytest.approx(100 * right / 1000)
 
 
 # Ratios and tables.

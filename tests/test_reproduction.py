@@ -3,12 +3,14 @@
 import csv
 import io
 import random
+import statistics
 
 import pytest
 from msgspec.structs import replace
 
+from driftboard.baselines.literature import literature_values
 from driftboard.baselines.paper_comparison import paper_comparison
-from driftboard.baselines.published import published_records
+from driftboard.baselines.published import published_records, published_sets
 from driftboard.baselines.reproduction import reproduce
 from driftboard.baselines.reproduction_page import (
     COLUMNS,
@@ -17,6 +19,7 @@ from driftboard.baselines.reproduction_page import (
     summary,
 )
 from driftboard.suite.errors import RecordError
+from driftboard.suite.registry import registered
 
 SEEDS = range(6)
 
@@ -190,3 +193,23 @@ def test_paper_and_ours_stand_side_by_side(call):
     assert "76.78" in line
     assert f"{100 * sum(values) / len(values):.1f} [" in line
     assert "2502.11756" in output
+
+
+def test_other_publications_stand_beside_what_was_run_in_their_setting():
+    published = [record for name in published_sets() for record in published_records(name)]
+    lines = paper_comparison().partition("## Other publications")[2].splitlines()
+    compared = 0
+    for value in literature_values():
+        assert value.our_sequence in registered()
+        theirs = f" {value.mean:.2f} ± {value.standard_error:.2f} "
+        (line,) = (line for line in lines if theirs in line)
+        if not value.our_strategy:
+            continue
+        accuracies = [
+            100 * statistics.fmean(c / n for c, n in zip(r.correct[-1], r.test_sizes, strict=True))
+            for r in published
+            if (r.sequence.name, r.strategy.name) == (value.our_sequence, value.our_strategy)
+        ]
+        assert f" {statistics.fmean(accuracies):.1f} [" in line
+        compared += 1
+    assert compared >= 2

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -567,3 +567,25 @@ def test_users_files_come_along(worker, ask, write, monkeypatch, settings):
                 away.rename(path)
         assert [record.seed for record in records] == list(range(SEEDS))
         assert records[0].strategy == ask(f"{base}{settings}").strategies[0].stamp
+
+
+def test_other_machines_are_told_of_the_data_folder_from_the_root(ask, monkeypatch, tmp_path):
+    """They may work in another folder than the one that the command was given in."""
+    from driftboard.suite.workplace import Workplace
+
+    monkeypatch.chdir(tmp_path)
+    reached = SimpleNamespace(
+        resolve_device=lambda wanted: f"{wanted} there", workers=lambda *asked: None
+    )
+    monkeypatch.setattr(
+        "driftboard.suite.cluster.connection.connected", lambda *asked: nullcontext(reached)
+    )
+    monkeypatch.setattr(
+        "driftboard.suite.progress.work_off",
+        lambda hire, make_plan, *rest: [hire.args[0], make_plan()],
+    )
+    request = replace(ask("sgd"), data=Path("data"))
+    workplace = Workplace(cluster="ray")
+    examined, planned = workplace.work_off(request, lambda decided: decided, "words")
+    for decided in (examined, planned):
+        assert (decided.data, decided.device) == (tmp_path / "data", "cpu there")

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from driftboard.strategies.base import EXAMPLES_AT_ONCE
 from driftboard.strategies.fisher import SAMPLES_AT_ONCE
@@ -108,7 +107,7 @@ def demand_of(
     """Return what one learner needs.
 
     Args:
-        network: its layers are sent one batch without values, so this costs no memory.
+        network: its layers are sent two images.
         image_shape: channels, height, width.
         trained: training images of every task.
         tested: test images of every task.
@@ -150,10 +149,9 @@ def _sizes(module: nn.Module, image_shape: Several[int]) -> tuple[list[int], int
         if next(layer.children(), None) is None and not isinstance(layer, nn.Flatten)
     ]
     try:
-        weights = {name: value.to("meta") for name, value in module.named_parameters()}
-        answer: Tensor = functional_call(
-            module, weights, (torch.empty(images, *image_shape, device="meta"),)
-        )
+        # Tensors without values would do, but to trace them torch imports its compiler: seconds.
+        with torch.no_grad():
+            answer: Tensor = module(torch.zeros(images, *image_shape))
     finally:
         for handle in handles:
             handle.remove()

@@ -1,5 +1,7 @@
 """The memory plan by value: closed forms, and beside what torch's allocator really hands out."""
 
+import subprocess
+import sys
 from collections import namedtuple
 
 import numpy as np
@@ -68,6 +70,19 @@ def test_demand_of_convolutions_counts_every_layer_and_gradients_of_examples():
     assert demand.widest == 2 * 16 * 16
     of_each = 256 + 2 * demand.activations
     assert demand.at_work == 4 * 8 * (2 * demand.parameters + of_each)
+
+
+def test_counting_does_not_wait_for_a_compiler():
+    program = """
+import sys
+from driftboard.suite.memory_plan import demand_of
+from driftboard.suite.networks import build_network
+
+demand_of(build_network("mlp-4x1", (1, 4, 4), 3), (1, 4, 4), (8,), (8,), batch=4, epochs=1)
+print("torch._dynamo" in sys.modules)
+"""
+    command = [sys.executable, "-c", program]
+    assert subprocess.check_output(command, text=True).split() == ["False"]
 
 
 def test_counting_leaves_no_hook_and_no_change_behind():

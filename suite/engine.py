@@ -245,7 +245,8 @@ def _count_all(cohort: Cohort, parameters: Parameters, lane: Lane) -> Tensor:
 
 
 def _count(cohort: Cohort, parameters: Parameters, data: TaskData, lane: Lane) -> Tensor:
-    answer = lift(lane)(cohort.network.logits)
+    stacked = cohort.network.stacked if lane == "stacked" else None
+    answer = stacked.logits if stacked is not None else lift(lane)(cohort.network.logits)
     total = torch.zeros(cohort.size, dtype=torch.int64, device=cohort.device)
     for start in range(0, data.count, TESTED_AT_ONCE):
         part = slice(start, start + TESTED_AT_ONCE)

@@ -5,7 +5,7 @@ than on arithmetic. Here a step is a handful of batched matrix products. The bac
 the kernels that automatic differentiation would call, so that both give the same gradients.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -33,23 +33,28 @@ class StackedMlp:
             examples: a batch of each learner, with a leading dimension S.
             wanted: the names of the parameters whose gradient is returned.
         """
-        inputs, logits = self._forward(parameters, examples.images)
+        *inputs, logits = self._forward(parameters, examples.images)
         scores = masked(logits, examples.allowed).log_softmax(dim=-1)
         losses = -scores.gather(2, examples.labels[..., None]).squeeze(2).mean(dim=1)
         slope = _slope_of_mean_cross_entropy(scores, examples)
         return losses, self._backward(parameters, inputs, slope, wanted)
 
-    def _forward(self, parameters: Parameters, images: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return what goes into every layer, (S, n, inputs), and the logits, (S, n, units)."""
+    def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
+        """Return the logits of every learner, (S, n, units), for float images (S, n, ...)."""
+        for values in self._forward(parameters, images):
+            logits = values  # what went into a layer is dropped once it has been through
+        return logits
+
+    def _forward(self, parameters: Parameters, images: Tensor) -> Iterator[Tensor]:
+        """Yield what goes into every layer, (S, n, inputs), and last the logits, (S, n, units)."""
         values = images.flatten(2)
-        inputs = []
+        yield values
         for layer in self.layers:
-            inputs.append(values)
             weight, bias = parameters[f"{layer}.weight"], parameters[f"{layer}.bias"]
             values = torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2))
             if layer != self.layers[-1]:
                 values.relu_()
-        return inputs, values
+            yield values
 
     def _backward(
         self, parameters: Parameters, inputs: list[Tensor], slope: Tensor, wanted: Collection[str]

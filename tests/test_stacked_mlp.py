@@ -53,6 +53,18 @@ def test_every_learner_has_its_own_loss_and_gradient(depth):
             torch.testing.assert_close(gradient[name][seed], value, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_every_learner_has_its_own_logits(depth):
+    network, parameters, batch = stack(depth)
+
+    logits = network.stacked.logits(parameters, batch.images)
+
+    for seed in range(3):
+        own = {name: value[seed] for name, value in parameters.items()}
+        alone = network.logits(own, batch.images[seed])
+        torch.testing.assert_close(logits[seed], alone, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize(
     "wanted",
     [["hidden1.weight", "hidden1.bias"], ["head.weight"], ["hidden2.bias", "head.bias"], []],

@@ -6,8 +6,8 @@ Every worker is a pool of one process, since the loss of a process breaks its wh
 import itertools
 import multiprocessing
 import os
-import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import (
@@ -39,10 +39,22 @@ from driftboard.suite.crew import (
 )
 from driftboard.suite.device import worker_count
 from driftboard.suite.errors import DriftboardError
+from driftboard.suite.process_start import (
+    interrupts_blocked,
+    start_server,
+    take_environment,
+    worker_context,
+)
 from driftboard.suite.worker import prepare_process
 
 Reports = SimpleQueue[tuple[int, int]]
 """What a worker says in between: its errand's number, and how many of the steps are done."""
+
+STARTS = 5
+"""How often one process is tried to start."""
+
+PAUSE = 0.2
+"""Seconds between two such tries."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +141,7 @@ class LocalCrew:
 
     def _replace(self, worker: LocalWorker) -> None:
         if worker.started.exception() is not None:
-            raise DriftboardError(
-                "a worker process does not start, most likely for want of memory; what is done "
-                "is kept: run the same command again with fewer --workers"
-            )
+            raise not_started()
         worker.executor.shutdown(wait=False, cancel_futures=True)
         self._workers[self._workers.index(worker)] = self._start()
 
@@ -150,7 +159,7 @@ def _answer(reply: "Future[Refusal | None]", label: str) -> Refusal | None:
 
 @contextmanager
 def local_workers(device: str, wanted: int | None, tell: Tell) -> Iterator[LocalCrew]:
-    """Start worker processes, which import torch at once; end them however the block ends.
+    """Start worker processes, and end them however the block ends.
 
     Args:
         device: ``cpu`` or ``cuda``.
@@ -158,7 +167,7 @@ def local_workers(device: str, wanted: int | None, tell: Tell) -> Iterator[Local
         tell: prints a line on what becomes of a worker.
     """
     count = worker_count(device, wanted)
-    crew = LocalCrew(lambda: _start(device), f"on {device} with {count} worker(s)", tell)
+    crew = LocalCrew(lambda: start_worker(device), f"on {device} with {count} worker(s)", tell)
     try:
         crew.hire(count)
         yield crew
@@ -170,18 +179,36 @@ def local_workers(device: str, wanted: int | None, tell: Tell) -> Iterator[Local
         crew.end()
 
 
-def _start(device: str) -> LocalWorker:
-    context = multiprocessing.get_context("spawn")
+def start_worker(device: str) -> LocalWorker:
+    """Start a worker process.
+
+    Raises:
+        DriftboardError: it does not start.
+    """
+    for _ in range(STARTS):
+        try:
+            return _try_to_start(device)
+        except (OSError, EOFError):
+            time.sleep(PAUSE)  # a server that was just killed still counts as running
+    raise not_started()
+
+
+def _try_to_start(device: str) -> LocalWorker:
+    start_server()
+    context = worker_context()
     reports: Reports = context.SimpleQueue()
-    executor = ProcessPoolExecutor(1, context, _begin_process, (reports, device))
-    # Ctrl-C reaches every process of the terminal; only this one decides what it means. The
-    # others inherit the blocked signal, so that it holds while they still import.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        # A process starts, and imports, when it gets work.
+    executor = ProcessPoolExecutor(1, context, _begin_process, (reports, device, dict(os.environ)))
+    with interrupts_blocked():
+        # A process starts when it gets work.
         return LocalWorker(executor, reports, executor.submit(os.getpid))
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def not_started() -> DriftboardError:
+    """Return what is raised when a worker process does not start."""
+    return DriftboardError(
+        "a worker process does not start, most likely for want of memory; what is done "
+        "is kept: run the same command again with fewer --workers"
+    )
 
 
 # What follows runs in the worker processes. A process pool hands an initializer's result to no
@@ -190,8 +217,9 @@ def _start(device: str) -> LocalWorker:
 _parent: list[Reports] = []
 
 
-def _begin_process(reports: Reports, device: str) -> None:
+def _begin_process(reports: Reports, device: str, environment: dict[str, str]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    take_environment(environment)
     prepare_process(device)
     _parent.append(reports)
 

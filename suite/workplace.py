@@ -93,6 +93,9 @@ class Workplace:
     def _place(self, request: "RequestT") -> "Iterator[tuple[RequestT, Hire]]":
         """Yield the request with the device decided, and what starts workers there."""
         if self.cluster is None:
+            from driftboard.suite.process_start import start_server
+
+            start_server()  # it imports torch while we do
             from driftboard.suite.grid import resolve_device
             from driftboard.suite.local_crew import local_workers
 

@@ -1,0 +1,53 @@
+"""How worker processes of this machine begin: as copies of a server that has imported torch.
+
+To import torch takes seconds. The server does so once for all workers, while the command itself
+still does; a copy is there at once, and ends at once. The server does nothing else, so it has no
+threads and no half-changed state that a copy could inherit. Elsewhere than on Linux, where
+libraries do not all survive being copied, every worker is an interpreter of its own.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import BaseContext
+
+METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+"""The name that ``multiprocessing`` has for it."""
+
+
+def worker_context() -> BaseContext:
+    """Return what starts worker processes; ``interrupts_blocked`` is to be around their start."""
+    return multiprocessing.get_context(METHOD)
+
+
+def start_server() -> None:
+    """Start the server if there is to be one and it does not run yet; do not wait for it."""
+    if METHOD == "forkserver":
+        forkserver.set_forkserver_preload(["driftboard.suite.local_crew"])
+        resource_tracker.ensure_running()  # if the server's start did it, it would end the block
+        with interrupts_blocked():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C in this block and, for good, in the processes that it starts.
+
+    Ctrl-C reaches every process of the terminal; only the one that commands decides what it
+    means. The others inherit the blocked signal, so that it holds while they still import.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def take_environment(variables: Mapping[str, str]) -> None:
+    """Give this process just these environment variables, not those of the server's start."""
+    os.environ.clear()
+    os.environ.update(variables)

@@ -41,7 +41,6 @@ from driftboard.suite.device import worker_count
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.process_start import (
     interrupts_blocked,
-    start_server,
     take_environment,
     worker_context,
 )
@@ -194,7 +193,6 @@ def start_worker(device: str) -> LocalWorker:
 
 
 def _try_to_start(device: str) -> LocalWorker:
-    start_server()
     context = worker_context()
     reports: Reports = context.SimpleQueue()
     executor = ProcessPoolExecutor(1, context, _begin_process, (reports, device, dict(os.environ)))

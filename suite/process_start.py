@@ -2,8 +2,9 @@
 
 To import torch takes seconds. The server does so once for all workers, while the command itself
 still does; a copy is there at once, and ends at once. The server does nothing else, so it has no
-threads and no half-changed state that a copy could inherit. Elsewhere than on Linux, where
-libraries do not all survive being copied, every worker is an interpreter of its own.
+threads and no half-changed state that a copy could inherit. Where it cannot be had, and elsewhere
+than on Linux, where libraries do not all survive being copied, every worker is an interpreter of
+its own.
 """
 
 import multiprocessing
@@ -15,22 +16,24 @@ from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 
-METHOD = "forkserver" if sys.platform == "linux" else "spawn"
-"""The name that ``multiprocessing`` has for it."""
-
 
 def worker_context() -> BaseContext:
     """Return what starts worker processes; ``interrupts_blocked`` is to be around their start."""
-    return multiprocessing.get_context(METHOD)
+    return multiprocessing.get_context("forkserver" if start_server() else "spawn")
 
 
-def start_server() -> None:
-    """Start the server if there is to be one and it does not run yet; do not wait for it."""
-    if METHOD == "forkserver":
-        forkserver.set_forkserver_preload(["driftboard.suite.local_crew"])
-        resource_tracker.ensure_running()  # if the server's start did it, it would end the block
+def start_server() -> bool:
+    """Start the server unless it runs, without waiting for it; return whether there is one."""
+    if sys.platform != "linux":
+        return False
+    forkserver.set_forkserver_preload(["driftboard.suite.local_crew"])
+    resource_tracker.ensure_running()  # if the server's start did it, it would end the block
+    try:
         with interrupts_blocked():
             forkserver.ensure_running()
+    except OSError:  # the path of its socket, in the folder for temporary files, may be too long
+        return False
+    return True
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,9 +97,12 @@ def test_a_worker_that_never_starts_is_an_error_of_one_line(refuse):
     assert len(tries) == local_crew.STARTS
 
 
-@pytest.mark.parametrize("method", [process_start.METHOD, "spawn"])
-def test_workers_have_the_environment_of_the_moment_they_start(monkeypatch, method):
-    monkeypatch.setattr(process_start, "METHOD", method)
+@pytest.fixture
+def no_server(monkeypatch):
+    monkeypatch.setattr(process_start, "start_server", lambda: False)
+
+
+def check_environment(monkeypatch):
     for word in ("first", "second"):
         monkeypatch.setenv("DRIFTBOARD_TEST", word)
         with worker() as call:
@@ -108,7 +112,33 @@ def test_workers_have_the_environment_of_the_moment_they_start(monkeypatch, meth
         assert call(os.getenv, "DRIFTBOARD_TEST") is None
 
 
-def test_without_a_server_a_worker_is_a_child_of_the_command(monkeypatch):
-    monkeypatch.setattr(process_start, "METHOD", "spawn")
-    with worker() as call:
-        assert call(os.getppid) == os.getpid()
+def test_workers_have_the_environment_of_the_moment_they_start(monkeypatch):
+    check_environment(monkeypatch)
+
+
+@pytest.mark.usefixtures("no_server")
+def test_so_have_workers_without_a_server(monkeypatch):
+    check_environment(monkeypatch)
+
+
+PROGRAM = """
+import os
+from driftboard.suite.local_crew import start_worker
+
+if __name__ == "__main__":
+    worker = start_worker("cpu")
+    print(worker.executor.submit(os.getppid).result() == os.getpid())
+    worker.executor.shutdown()
+"""
+
+
+@needs_linux
+def test_folder_of_too_long_a_name_for_a_socket_means_workers_without_a_server(tmp_path):
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    program = tmp_path / "program.py"  # a worker of its own reads the program's file
+    program.write_text(PROGRAM)
+    for place, own in ((tmp_path, False), (folder, True)):
+        command, environment = [sys.executable, program], {**os.environ, "TMPDIR": str(place)}
+        said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        assert (said.stdout, said.stderr) == (f"{own}\n", "")

@@ -1,10 +1,10 @@
 """How worker processes of this machine begin: as copies of a server that has imported torch.
 
 To import torch takes seconds. The server does so once for all workers, while the command itself
-still does; a copy is there at once, and ends at once. The server does nothing else, so it has no
-threads and no half-changed state that a copy could inherit. Where it cannot be had, and elsewhere
-than on Linux, where libraries do not all survive being copied, every worker is an interpreter of
-its own.
+still does; a copy is there at once, and ends at once. The server does nothing else, so there is no
+thread (OpenBLAS ends its own before a fork) and no half-changed state that a copy could inherit.
+Where it cannot be had, and elsewhere than on Linux, where libraries do not all survive being
+copied, every worker is an interpreter of its own.
 """
 
 import multiprocessing

@@ -1,8 +1,10 @@
-"""Run as ``python -m driftboard.suite.run_alone STRATEGY OUT DEVICE SEEDS SEQUENCE...``.
+"""Run as ``python -m driftboard.suite.run_alone STRATEGY OUT SEEDS SEQUENCE...``.
 
 Trains one strategy on some sequences in this very process, with no worker processes to come and
-go, and writes the records below OUT: what ``limited_process.py`` runs to check a submission. The
-data folder is that of ``DRIFTBOARD_DATA``. The first line on standard error says what went wrong.
+go, and writes the records below OUT: what ``limited_process.py`` runs to check a submission. It is
+done on the CPU: a process whose address space is limited, and that may write nowhere else, cannot
+use a GPU. The data folder is that of ``DRIFTBOARD_DATA``. The first line on standard error says
+what went wrong.
 """
 
 import os
@@ -17,7 +19,7 @@ from driftboard.suite.worker import prepare_process
 
 
 def run_alone(
-    strategy: str, out: Path, device: str, seeds: int, sequences: list[str], data: Path | None
+    strategy: str, out: Path, seeds: int, sequences: list[str], data: Path | None
 ) -> None:
     """Train the first ``seeds`` seeds of the protocol on each sequence and write the records.
 
@@ -33,20 +35,20 @@ def run_alone(
         purpose="test",
         results=out,
         data=data,
-        device=device,
+        device="cpu",
     )
     claim_folder(out, request.purpose)
-    prepare_process(device)
+    prepare_process("cpu")
     for item in plan(request):
         item.job.execute(lambda: None)
 
 
 def main() -> None:
     """Read the command line and train."""
-    strategy, out, device, seeds, *sequences = sys.argv[1:]
+    strategy, out, seeds, *sequences = sys.argv[1:]
     data = os.environ.get("DRIFTBOARD_DATA")
     try:
-        run_alone(strategy, Path(out), device, int(seeds), sequences, Path(data) if data else None)
+        run_alone(strategy, Path(out), int(seeds), sequences, Path(data) if data else None)
     except DriftboardError as error:
         print(one_line(str(error)), file=sys.stderr)
         sys.exit(1)

@@ -96,8 +96,8 @@ def test_equal_cells_earn_a_badge(monkeypatch, folder, material):
     assert badge == "spot re-run"
     assert outcome(folder, material, cells=6)[1] == "fully re-run"
     program = calls[1]
-    assert program[1:7] == ["-m", "driftboard.suite.run_alone", "still.py", "out", "cpu", "3"]
-    assert sorted(program[7:]) == ["alpha", "beta"]
+    assert program[1:6] == ["-m", "driftboard.suite.run_alone", "still.py", "out", "3"]
+    assert sorted(program[6:]) == ["alpha", "beta"]
 
 
 def test_other_counts_on_the_same_machine_are_refused(monkeypatch, folder, material):
@@ -143,7 +143,7 @@ def test_a_real_run_is_repeated_in_a_limited_process(folder):
     from driftboard.suite.run_alone import run_alone
 
     specification = f"{folder / 'still.py'},strength=2"
-    run_alone(specification, folder / "made", "cpu", 2, ["digits-repeat"], None)
+    run_alone(specification, folder / "made", 2, ["digits-repeat"], None)
     records = tuple(map(read_record, record_paths(folder / "made")))
     assert [record.seed for record in records] == [0, 1]
     stamp = load_strategy(specification).stamp

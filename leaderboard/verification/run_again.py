@@ -60,10 +60,9 @@ def run_again(
 
 def _program(material: Material, drawn: Sequence[Cell]) -> list[str]:
     names = list(dict.fromkeys(name for name, _ in drawn))
-    device = "cuda" if "cuda" in material.submission.environment.device.lower() else "cpu"
     seeds = max(len(material.by_sequence[name]) for name in names)
     program = [sys.executable, "-m", "driftboard.suite.run_alone"]
-    return [*program, material.submission.specification, "out", device, str(seeds), *names]
+    return [*program, material.submission.specification, "out", str(seeds), *names]
 
 
 def _environment(data: Path | None) -> dict[str, str]:

@@ -55,6 +55,7 @@ def recorder(device: torch.device) -> Record | None:
 
 def _cuda_graph(step: Step, place: Tensor) -> Callable[[], None]:
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # Some versions of torch leave the stream of a recording that failed as the current one.
+    with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
         step(place)
     return graph.replay

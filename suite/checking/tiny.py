@@ -38,7 +38,7 @@ def _convolutions() -> ModuleNetwork:
     module = nn.Sequential()
     module.add_module("block1", block(SHAPE[0]))
     module.add_module("block2", block(4))
-    module.add_module("pool", nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten()))
+    module.add_module("pool", nn.Sequential(nn.AvgPool2d(3, 2), nn.Flatten()))
     module.add_module("head", nn.Linear(16, UNITS))
     owned = {
         name: tuple(f"{name}.{own}" for own, _ in layer.named_parameters())

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from driftboard.strategies.base import Examples, Task
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite import engine
 from driftboard.suite.grid import Request, missing_cells
@@ -140,6 +141,70 @@ def test_so_they_do_with_convolutions(work):
     shape = (1, 16, 16)
     work = replace(work, network="resnet9-w4", shape=shape, images=8, training=training, tasks=1)
     check_all_ways_end_alike(work, [("solo", 1)], 0.01)
+
+
+@pytest.mark.parametrize("network", ["mlp-6x2", "resnet9-w4"])
+def test_all_ways_of_a_step_on_a_gpu_have_one_gradient(work, network):
+    from gpu_ways import mapped, ways
+    from workloads import cohort_of
+
+    cohort = cohort_of(replace(work, network=network, shape=(1, 8, 8)), 3, "cpu")
+    initial = {name: value.double() for name, value in cohort.initial.items()}
+    cohort = replace(cohort, initial=initial)
+    data = cohort.train[0]
+    images = cohort.scaling(data.images, cohort.dtype)
+    half = torch.arange(5) < 3
+    batch = Examples(images, data.labels % 3, half.expand(data.active.shape))
+    found = ways(cohort, compiled=False)
+    assert len(found) == (1 if network.startswith("mlp") else 3)
+    expected = mapped(cohort.network.module)(cohort.initial, batch)
+    for gradient in found.values():
+        torch.testing.assert_close(gradient(cohort.initial, batch), expected)
+    task = Task(0, cohort.network, *[None] * 5)
+    for seed in range(3):
+        own = {name: value[seed].clone().requires_grad_() for name, value in cohort.initial.items()}
+        part = Examples(*(value[seed] for value in (batch.images, batch.labels, batch.allowed)))
+        slopes = torch.autograd.grad(task.loss(own, part), list(own.values()))
+        for name, slope in zip(own, slopes, strict=True):
+            torch.testing.assert_close(expected[name][seed], slope)
+
+
+def test_a_step_of_every_way_trains(work, monkeypatch, tmp_path, capsys):
+    import gpu_ways
+    from workloads import cohort_of
+
+    cohort = cohort_of(replace(work, network="resnet9-w4", shape=(1, 8, 8)), 2, "cpu")
+    before = {name: value.clone() for name, value in cohort.initial.items()}
+    seen = []
+
+    def noted(parameters, batch):
+        seen.append({name: value.clone() for name, value in parameters.items()})
+        return gpu_ways.mapped(cohort.network.module)(parameters, batch)
+
+    step = gpu_ways.stepper(cohort, noted)
+    step()
+    step()
+    assert all(torch.equal(value, before[name]) for name, value in cohort.initial.items())
+    slopes = gpu_ways.mapped(cohort.network.module)(before, batch_of(cohort))
+    for name, value in seen[1].items():
+        torch.testing.assert_close(value, before[name] - 1e-3 * slopes[name])
+
+    page = tmp_path / "page.md"
+    words = "--small --device cpu --network cifar10 --seeds 1 --steps 1 --repeats 1 --out"
+    monkeypatch.setattr(sys, "argv", ["gpu_ways.py", *words.split(), str(page)])
+    threads = torch.get_num_threads()
+    gpu_ways.main()
+    torch.set_num_threads(threads)
+    assert capsys.readouterr().out == page.read_text() + "\n"
+    rows = re.findall(r"^\| ([a-z, ]+) \| [\d.]+ \|", page.read_text(), re.MULTILINE)
+    assert rows == ["mapped", "in turn", "as products, mapped"]
+
+
+def batch_of(cohort):
+    """Return the first images of a cohort, as many as a step takes."""
+    data, size = cohort.train[0], cohort.training.batch_size
+    images = cohort.scaling(data.images[:, :size])
+    return Examples(images, data.labels[:, :size], data.active[:, :size])
 
 
 def test_steps_and_images_are_those_that_the_loop_takes(work):

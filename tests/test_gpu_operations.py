@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 import pytest
 import torch
 from torch.utils import _pytree as pytree
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from driftboard.strategies.base import Examples, Strategy
@@ -132,6 +133,9 @@ class PretendedGpu(TorchDispatchMode):
             kwargs["device"] = torch.device("cpu")
         self.operations.append(Operation(name, bool(there), bool(here), goes_there))
         result = func(*pytree.tree_map(held, args), **pytree.tree_map(held, kwargs))
+        if torch.Tag.inplace_view in func.tags and there:
+            with no_dispatch():  # the tensor around it has to take its shape, too
+                func(*args, **kwargs)
         same = {id(tensor.held): tensor for tensor in there}
 
         def placed(value):

@@ -73,6 +73,17 @@ def masked(logits: Tensor, allowed: Tensor) -> Tensor:
     return logits.masked_fill(~allowed, torch.finfo(logits.dtype).min / 2)
 
 
+def mean_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy of logits, shape (n, units), and labels, shape (n,): a scalar.
+
+    Its gradient is that of ``F.cross_entropy``, bit for bit. Mapped over learners, that one picks
+    scores by ``gather``, whose deterministic gradient on a GPU is a sort, and in some versions of
+    torch waits for the host, so that no step could be recorded.
+    """
+    wrong = labels[:, None] != torch.arange(logits.shape[-1], device=logits.device)
+    return -F.log_softmax(logits, dim=-1).masked_fill(wrong, 0.0).sum(-1).mean()
+
+
 @dataclass(frozen=True)
 class Task:
     """All that a strategy may see when a task begins: that task's training data, nothing else."""
@@ -102,11 +113,7 @@ class Task:
         logits = self.logits(parameters, examples)
         if self.regression:
             return 0.5 * F.mse_loss(logits.squeeze(-1), examples.labels)
-        # As ``F.cross_entropy``, bit for bit. That one, mapped over learners, picks scores by
-        # ``gather``, whose deterministic gradient on a GPU is a sort, and in some versions of
-        # torch waits for the host, so that no step could be recorded.
-        wrong = examples.labels[:, None] != torch.arange(logits.shape[-1], device=logits.device)
-        return -F.log_softmax(logits, dim=-1).masked_fill(wrong, 0.0).sum(-1).mean()
+        return mean_cross_entropy(logits, examples.labels)
 
     def gradient(self, parameters: Parameters) -> Parameters:
         """Return the gradient of the mean loss over all of the task's training data."""

@@ -20,7 +20,7 @@ from driftboard.suite.hooks import CohortTask, Hooks
 from driftboard.suite.lanes import Lane, lift
 from driftboard.suite.networks import ModuleNetwork
 from driftboard.suite.protocol import Training
-from driftboard.suite.recorded_steps import recorder, take_steps
+from driftboard.suite.recorded_steps import Record, Recording, recorder, take_steps
 from driftboard.suite.task_data import Scaling, TaskData, joined
 
 TESTED_AT_ONCE = 250
@@ -126,8 +126,11 @@ def train_task(
     parameters: Parameters,
     memory: Memory,
     lane: Lane,
+    recording: Recording | None = None,
 ) -> tuple[Parameters, Memory, UpdatePlan, Tensor]:
     """Train a cohort on the task ``index``, going on from ``parameters`` and ``memory``.
+
+    ``recording`` decides how steps are recorded; None is as the device has it.
 
     Returns:
         The solutions, the memory, the plans and, bool (S,), which learners stayed finite.
@@ -144,7 +147,10 @@ def train_task(
         plan, memory = hooks.begin(parameters, memory)
         parameters = _restarted(parameters, task, plan)
     orders = _batch_orders(cohort, index, data.count)
-    parameters, memory, finite = _descend(cohort, task, hooks, plan, parameters, memory, orders)
+    record = (recording or recorder)(cohort.device)
+    parameters, memory, finite = _descend(
+        cohort, task, hooks, plan, parameters, memory, orders, record
+    )
     with torch.no_grad():
         parameters, memory = hooks.finish(parameters, memory)
     for value in parameters.values():
@@ -207,6 +213,7 @@ def _descend(
     parameters: Parameters,
     memory: Memory,
     orders: Tensor,
+    record: Record | None,
 ) -> tuple[Parameters, Memory, Tensor]:
     """Take all steps of a task; return parameters, memory and which seeds stayed finite."""
     training = cohort.training
@@ -214,7 +221,7 @@ def _descend(
     if not scales:
         return parameters, memory, torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
     descent = Descent(task, hooks, scales, training, parameters, memory)
-    take_steps(descent.step, orders, recorder(cohort.device))
+    take_steps(descent.step, orders, record)
     solution = {name: value.detach() for name, value in descent.parameters.items()}
     return solution, descent.memory, descent.finite
 

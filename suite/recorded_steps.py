@@ -22,6 +22,10 @@ Record = Callable[[Step, Tensor], Callable[[], None]]
 """Returns what replays a step on whatever is in the tensor then; the step itself is not taken."""
 
 
+Recording = Callable[[torch.device], Record | None]
+"""Returns how steps are recorded on a device, if they are."""
+
+
 def take_steps(step: Step, orders: Tensor, record: Record | None) -> None:
     """Take a step for every row of ``orders``, in turn.
 

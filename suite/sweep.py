@@ -195,7 +195,7 @@ def _groups(job: SweepJob) -> list[list[tuple[int, float]]]:
 
 def _learners(cohort: Cohort, seeds: list[int]) -> Cohort:
     """Return a cohort whose learners are those of the given positions, repeated as they stand."""
-    index = torch.tensor(seeds).to(cohort.device)
+    index = torch.tensor(seeds, device=cohort.device)
 
     def data(task: TaskData) -> TaskData:
         return TaskData(task.images[index], task.labels[index], task.active[index])

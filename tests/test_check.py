@@ -269,6 +269,21 @@ def __post_init__(self):
         "lanes",
         "learners trained together end task 1 elsewhere than each alone [MLP]",
     ),
+    "a tensor left on the CPU": (
+        f"{CORRECT}\n    half = torch.tensor([0.5], dtype=task.noise.dtype)\n"
+        "    return {k: v * half for k, v in gradient.items()}",
+        "gpu",
+        "correct() raised MixedDevicesError: tensors of the CPU and of the GPU meet in "
+        "aten::mul.Tensor (task 1); mine.py, line 23: "
+        "return {k: v * half for k, v in gradient.items()} [MLP]; make tensors",
+    ),
+    "an operation without a deterministic form": (
+        f"{LOSS}\n    weight = parameters['head.weight'][None, None]\n"
+        "    pooled = torch.nn.functional.adaptive_avg_pool2d(weight, 2)\n"
+        "    return task.loss(parameters, examples) + 0.01 * pooled.sum()",
+        "gpu",
+        "aten::_adaptive_avg_pool2d_backward has no deterministic form on a GPU, and is refused",
+    ),
     "a setting that breaks in its range": (
         f"""{STRENGTH}
 search: ClassVar = {{"strength": Range(0.0, 1.0)}}
@@ -322,6 +337,56 @@ def test_a_file_that_does_not_load_is_one_failure(tmp_path):
     assert f"{file} does not import: SyntaxError" in result.message
     (result,) = check_strategy("ewk")
     assert result.message == "there is no strategy 'ewk'; did you mean ewc?"
+
+
+HELD_UP = {
+    "a loss that gathers": (
+        f"{LOSS}\n    logits = task.logits(parameters, examples)\n"
+        "    return torch.nn.functional.cross_entropy(logits, examples.labels)",
+        "aten::scatter_add in a step waits for the host, or copies from it [MLP]; on a GPU",
+    ),
+    "a constant of every step": (
+        f"{CORRECT}\n    like = task.noise\n"
+        "    half = torch.tensor(0.5, dtype=like.dtype, device=like.device)\n"
+        "    return {k: v * half for k, v in gradient.items()}",
+        "aten::_to_copy in a step waits for the host, or copies from it [MLP]; on a GPU",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "words"), HELD_UP.values(), ids=HELD_UP.keys())
+def test_a_step_that_a_gpu_cannot_record_is_a_warning(check, body, words):
+    results = check(body)
+    assert messages(results, "FAILED") == {}
+    assert messages(results, "warning")["gpu"].startswith(words)
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        "torch.full((), 0.5, dtype=task.noise.dtype, device=task.noise.device)",
+        "torch.full_like(task.noise[0], 0.5)",
+        "0.5",
+    ],
+)
+def test_constants_that_a_gpu_makes_for_itself_hold_nothing_up(check, half):
+    body = f"{CORRECT}\n    half = {half}\n    return {{k: v * half for k, v in gradient.items()}}"
+    assert "gpu" in messages(check(body), "ok")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "torch.tensor([0.5, 1.0], dtype=task.noise.dtype, device=task.noise.device)",
+        "torch.as_tensor([0.5, 1.0], dtype=task.noise.dtype, device=task.noise.device)",
+        "task.noise.new_tensor([0.5, 1.0])",
+        "torch.tensor([0.5, 1.0], dtype=task.noise.dtype).to(task.noise.device)",
+    ],
+)
+def test_at_the_begin_of_a_task_numbers_may_be_brought_to_a_gpu(check, made):
+    body = f"{BEGIN}\n    half = {made}[0]\n    plan = task.everything()\n"
+    results = check(f"{body}    return UpdatePlan(half * plan.share, plan.restart), memory")
+    assert "gpu" in messages(results, "ok"), results
 
 
 # Strategies that pass.
@@ -469,7 +534,7 @@ def test_the_command_prints_a_line_per_check_and_ends_with_0(call, tmp_path):
     code, out, errors = call("check", Path(template.__file__))
     assert (code, errors) == (0, "")
     lines = out.splitlines()
-    assert len(lines) == 16
+    assert len(lines) == 17
     assert all(line.startswith("ok       ") for line in lines)
     assert lines[9] == "ok       repeatable     equal arguments give equal results"
 

@@ -1,26 +1,25 @@
-"""What is done on a GPU, seen without one: every operation, where its tensors lie, who waits.
+"""The engine on a pretended GPU: nothing mixes devices or is refused, and no step is held up."""
 
-There is no GPU in these tests. In its place are tensors that are on the CPU and say that they are
-elsewhere. With them the engine takes the way that it takes on a GPU, and what a GPU would refuse
-is found: tensors of two devices in one operation, a step that waits for the host or copies from
-it, and so cannot be recorded, and operations that have no deterministic form there.
-"""
-
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import pytest
 import torch
-from torch.utils import _pytree as pytree
-from torch.utils._mode_utils import no_dispatch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from driftboard.strategies.base import Examples, Strategy
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite import engine, recorded_steps
+from driftboard.suite.checking.gpu_checks import brought_elsewhere
+from driftboard.suite.checking.pretended_gpu import (
+    ELSEWHERE,
+    REFUSED,
+    MixedDevicesError,
+    pretended_gpu,
+)
 from driftboard.suite.checking.tiny import example_task, tiny_cohort
 from driftboard.suite.data import load_pool
 from driftboard.suite.grading import measure
@@ -31,139 +30,29 @@ from driftboard.suite.registry import registered
 from driftboard.suite.scenarios import Rotated
 from driftboard.suite.sequences import Sequence
 from driftboard.suite.sweep import SweepJob, SweepRequest
-from driftboard.suite.task_data import Scaling, TaskData
 from driftboard.suite.worker import Job, train
 
-ELSEWHERE = torch.device("meta")
-"""What the pretended GPU is called: automatic differentiation needs the driver of a real one."""
 
-REFUSED = {
-    # those of torch.use_deterministic_algorithms' list that networks of images can come upon
-    "aten::_adaptive_avg_pool2d_backward",
-    "aten::adaptive_max_pool2d_backward",
-    "aten::avg_pool3d_backward",
-    "aten::nll_loss2d_forward",
-    "aten::upsample_bilinear2d_backward",
-    "aten::reflection_pad2d_backward",
-    "aten::grid_sampler_2d_backward",
-    "aten::histc",
-    "aten::bincount",
-    "aten::median.dim",
-    "aten::put_",
-}
-"""They raise an error on a GPU where kernels have to be deterministic."""
-
-WAITING = {
-    "aten::_local_scalar_dense",
-    "aten::nonzero",
-    "aten::masked_select",
-    "aten::_unique2",
-    # Where kernels have to be deterministic, these are index_put with accumulation: a sort, before
-    # which some versions of torch look at the indices' range on the host.
-    "aten::index_put",
-    "aten::index_put_",
-    "aten::scatter_add",
-    "aten::scatter_add_",
-    "aten::index_add",
-    "aten::index_add_",
-}
-"""The host waits for their result, or may."""
-
-
-class Operation(NamedTuple):
-    """What was done, and whether tensors were elsewhere before and after."""
-
-    name: str
-    reads: bool  # tensors that were elsewhere
-    takes: bool  # tensors that were not
-    makes: bool  # tensors elsewhere
-
-    @property
-    def holds_up(self) -> bool:
-        """Whether a recorded step cannot have it: the host waits, or its memory is read."""
-        copies = self.name in ("aten::_to_copy", "aten::copy_")
-        comes = copies and self.takes and self.makes
-        goes = self.reads and not self.makes
-        return self.name in WAITING or comes or goes
-
-
-class Elsewhere(torch.Tensor):
-    """A tensor that says it is elsewhere, around one of the CPU."""
-
-    @staticmethod
-    def __new__(cls, held):
-        return torch.Tensor._make_wrapper_subclass(
-            cls,
-            held.shape,
-            strides=held.stride(),
-            storage_offset=held.storage_offset(),
-            dtype=held.dtype,
-            device=ELSEWHERE,
-        )
-
-    def __init__(self, held):
-        self.held = held
-
-    @classmethod
-    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
-        raise RuntimeError(f"{func} outside of the pretended GPU")
-
-
-class PretendedGpu(TorchDispatchMode):
-    """Does on the CPU what is asked of a GPU, and writes it down."""
-
-    def __init__(self):
-        super().__init__()
-        self.operations = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        given = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if is_tensor(leaf)]
-        there = [leaf for leaf in given if isinstance(leaf, Elsewhere)]
-        here = [leaf for leaf in given if not isinstance(leaf, Elsewhere)]
-        name = func._schema.name
-        # A number in a tensor may come from the host; it is passed on with the kernel.
-        if there and any(leaf.dim() for leaf in here) and name != "aten::copy_":
-            raise RuntimeError(f"{func}: expected all tensors to be on the same device")
-        asked = kwargs.get("device")
-        goes_there = bool(there) if asked is None else torch.device(asked) == ELSEWHERE
-        if name == "aten::copy_":
-            goes_there = isinstance(args[0], Elsewhere)
-        if asked is not None:
-            kwargs["device"] = torch.device("cpu")
-        self.operations.append(Operation(name, bool(there), bool(here), goes_there))
-        result = func(*pytree.tree_map(held, args), **pytree.tree_map(held, kwargs))
-        if torch.Tag.inplace_view in func.tags and there:
-            with no_dispatch():  # the tensor around it has to take its shape, too
-                func(*args, **kwargs)
-        same = {id(tensor.held): tensor for tensor in there}
-
-        def placed(value):
-            if not is_tensor(value) or not goes_there:
-                return value
-            return same[id(value)] if id(value) in same else Elsewhere(value)
-
-        return pytree.tree_map(placed, result)
-
-
-def is_tensor(value):
-    return isinstance(value, torch.Tensor)
-
-
-def held(value):
-    return value.held if isinstance(value, Elsewhere) else value
+def names(operations):
+    return {operation.name for operation in operations}
 
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Return a pretended GPU and, filled as it is used, the operations of all steps."""
-    pretended, of_steps = PretendedGpu(), []
+    """Return what pretends a GPU and, filled as it is used, the operations of all steps."""
+    every, of_steps = [], []
+
+    @contextmanager
+    def pretended():
+        with pretended_gpu() as operations:
+            every.append(operations)
+            yield operations
 
     def noted(step, orders, record):
         def noting(order):
-            began = len(pretended.operations)
+            began = len(every[-1]) if every else 0
             step(order)
-            of_steps.extend(pretended.operations[began:])
+            of_steps.extend(every[-1][began:] if every else [])
 
         recorded_steps.take_steps(noting, orders, record)
 
@@ -174,38 +63,17 @@ def gpu(monkeypatch):
     torch.set_num_threads(threads)
 
 
-def names(operations):
-    return {operation.name for operation in operations}
-
-
-def moved(cohort):
-    """Return a cohort elsewhere."""
-
-    def data(task):
-        tensors = (task.images, task.labels, task.active)
-        return TaskData(*(value.to(ELSEWHERE) for value in tensors))
-
-    return replace(
-        cohort,
-        initial={name: value.to(ELSEWHERE) for name, value in cohort.initial.items()},
-        train=[data(task) for task in cohort.train],
-        test=[data(task) for task in cohort.test],
-        classes=[value.to(ELSEWHERE) for value in cohort.classes],
-        scaling=Scaling(cohort.scaling.mean.to(ELSEWHERE), cohort.scaling.std.to(ELSEWHERE)),
-    )
-
-
 def compared(cohort, strategy, gpu):
     """Train on the CPU and elsewhere; check that both are equal and that nothing holds it up."""
     pretended, of_steps = gpu
+    cohort = replace(cohort, training=replace(cohort.training, minimum_steps=6))
     expected = counted(engine.run(cohort, strategy, "stacked"))
-    of_steps.clear()
-    with pretended:
-        found = counted(engine.run(moved(cohort), strategy, "stacked"))
+    with pretended() as operations:
+        found = counted(engine.run(brought_elsewhere(cohort), strategy, "stacked"))
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
     assert of_steps
     assert not [operation for operation in of_steps if operation.holds_up]
-    assert not names(pretended.operations) & REFUSED
+    assert not names(operations) & REFUSED
 
 
 def counted(outcome):
@@ -278,13 +146,13 @@ class Holding(Strategy):
 )
 def test_a_step_that_is_held_up_is_found(how, expected, gpu):
     pretended, of_steps = gpu
-    with pretended:
-        engine.run(moved(tiny_cohort("MLP", (3,))), Holding(how=how), "solo")
+    with pretended():
+        engine.run(brought_elsewhere(tiny_cohort("MLP", (3,))), Holding(how=how), "solo")
     assert names(operation for operation in of_steps if operation.holds_up) == {expected}
 
 
 def test_tensors_of_two_devices_are_found():
-    with PretendedGpu(), pytest.raises(RuntimeError, match="on the same device"):
+    with pretended_gpu(), pytest.raises(MixedDevicesError, match="meet in aten::add"):
         torch.ones(3, device=ELSEWHERE) + torch.ones(3)
 
 
@@ -319,7 +187,7 @@ def test_a_job_of_a_run_is_done_elsewhere_as_here(gpu, tmp_path):
         return [(one.correct, one.update_norms) for one in train(job, lambda: None)]
 
     expected = records("cpu")
-    with gpu[0]:
+    with gpu[0]():
         assert records("meta") == expected
     assert not [operation for operation in gpu[1] if operation.holds_up]
 
@@ -332,17 +200,12 @@ def test_grades_are_measured_elsewhere_as_here(gpu):
         return [record.seeds for record in records]
 
     expected = products("cpu")
-    with gpu[0]:
+    with gpu[0]():
         assert products("meta") == expected
 
 
 @pytest.mark.parametrize("kind", ["fraction", "ball"])
-def test_a_sweep_is_made_elsewhere_as_here(kind, gpu, monkeypatch):
-    # It asks a tensor for its kind in a way that tensors like these have no answer to.
-    monkeypatch.setattr(
-        torch.Tensor, "new_tensor", lambda own, value: torch.full((), value, device=own.device)
-    )
-
+def test_a_sweep_is_made_elsewhere_as_here(kind, gpu):
     def curves(device):
         place = Path("nowhere")
         request = SweepRequest(
@@ -352,7 +215,7 @@ def test_a_sweep_is_made_elsewhere_as_here(kind, gpu, monkeypatch):
         return [(one.correct, one.update_norms) for one in found]
 
     expected = curves("cpu")
-    with gpu[0]:
+    with gpu[0]():
         assert curves("meta") == expected
     assert not [operation for operation in gpu[1] if operation.holds_up]
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from driftboard.suite.checking.declaration import declaration_results
+from driftboard.suite.checking.gpu_checks import gpu_results
 from driftboard.suite.checking.hook_checks import hook_results
 from driftboard.suite.checking.lane_checks import lane_results
 from driftboard.suite.checking.learner_checks import learner_results
@@ -20,6 +21,7 @@ STAGES = (
     hook_results,
     learner_results,
     lane_results,
+    gpu_results,
     setting_results,
     time_results,
 )

@@ -13,6 +13,7 @@ from driftboard.strategies.base import Memory, Parameters, Strategy
 from driftboard.suite.engine import Cohort, train_task
 from driftboard.suite.errors import StrategyError, one_line
 from driftboard.suite.lanes import Lane
+from driftboard.suite.recorded_steps import Recording
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,10 @@ class TaskEnd:
         return pytree.tree_map(lambda value: value[place : place + 1], tree)
 
 
-def learn(cohort: Cohort, strategy: Strategy, lane: Lane) -> list[TaskEnd]:
-    """Train a cohort through its tasks.
+def learn(
+    cohort: Cohort, strategy: Strategy, lane: Lane, recording: Recording | None = None
+) -> list[TaskEnd]:
+    """Train a cohort through its tasks, steps recorded as for ``engine.train_task``.
 
     Raises:
         StrategyError: a hook raised or returned what stops training.
@@ -44,7 +47,7 @@ def learn(cohort: Cohort, strategy: Strategy, lane: Lane) -> list[TaskEnd]:
         began = time.perf_counter()
         try:
             parameters, memory, plan, _ = train_task(
-                cohort, strategy, index, parameters, memory, lane
+                cohort, strategy, index, parameters, memory, lane, recording
             )
         except StrategyError:
             raise

@@ -26,7 +26,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
 from workloads import Workload, cohort_of
 
-from driftboard.strategies.base import Examples, Parameters, masked
+from driftboard.strategies.base import Examples, Parameters, masked, mean_cross_entropy
 from driftboard.suite.engine import Cohort
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.grid import resolve_device
@@ -73,10 +73,9 @@ def ways(cohort: Cohort, *, compiled: bool) -> dict[str, Gradient]:
 def loss_of(
     module: nn.Module, parameters: Parameters, images: Tensor, labels: Tensor, allowed: Tensor
 ) -> Tensor:
-    """Return the mean cross-entropy of one learner, whose gradient needs no ``gather``."""
-    scores = masked(functional_call(module, parameters, (images,)), allowed).log_softmax(-1)
-    wrong = labels[:, None] != torch.arange(scores.shape[-1], device=scores.device)
-    return -scores.masked_fill(wrong, 0.0).sum(-1).mean()
+    """Return the mean cross-entropy of one learner."""
+    logits = masked(functional_call(module, parameters, (images,)), allowed)
+    return mean_cross_entropy(logits, labels)
 
 
 def mapped(module: nn.Module) -> Gradient:

@@ -1,0 +1,92 @@
+"""On a GPU, pretended: what was written on a CPU must not fail there, and has steps to record."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from torch import Tensor
+
+from driftboard.suite.checking.pretended_gpu import (
+    ELSEWHERE,
+    REFUSED,
+    MixedDevicesError,
+    pretended_gpu,
+)
+from driftboard.suite.checking.result import Result
+from driftboard.suite.checking.subject import Subject
+from driftboard.suite.checking.tiny import NETWORKS, tiny_cohort
+from driftboard.suite.checking.training import learn, told
+from driftboard.suite.engine import Cohort
+from driftboard.suite.errors import StrategyError
+from driftboard.suite.recorded_steps import WARM_UP, Step
+from driftboard.suite.task_data import Scaling, TaskData
+
+SEEDS = (0, 1)
+
+
+def gpu_results(subject: Subject) -> list[Result]:
+    """Train on the pretended GPU; a step that is held up there is slow, and so a warning."""
+    warning = None
+    for network in NETWORKS:
+        result = _result(subject, network)
+        if result is not None and result.status == "FAILED":
+            return [result]
+        warning = warning or result
+    return [warning or Result("gpu", "ok", "tensors are where they are needed; steps are recorded")]
+
+
+def _result(subject: Subject, network: str) -> Result | None:
+    """Return what is wrong with one network."""
+    holding: set[str] = set()
+
+    def record(step: Step, place: Tensor) -> Callable[[], None]:
+        def replay() -> None:
+            began = len(operations)
+            step(place)
+            holding.update(each.name for each in operations[began:] if each.holds_up)
+
+        return replay
+
+    try:
+        with pretended_gpu() as operations:
+            cohort = brought_elsewhere(tiny_cohort(network, SEEDS))
+            learn(cohort, subject.fresh().strategy, "stacked", lambda _: record)
+    except StrategyError as error:
+        return _of_error(error, subject, network)
+    if refused := {each.name for each in operations} & REFUSED:
+        found = f"{_named(refused)} has no deterministic form on a GPU, and is refused there"
+        return Result("gpu", "FAILED", f"{found} [{network}]; use another operation")
+    if holding:
+        found = f"{_named(holding)} in a step waits for the host, or copies from it"
+        advice = "on a GPU every step is slow then; take task.loss, make constants with torch.full"
+        return Result("gpu", "warning", f"{found} [{network}]; {advice}")
+    return None
+
+
+def _of_error(error: StrategyError, subject: Subject, network: str) -> Result:
+    what = told(error, subject.file)
+    if isinstance(error.__cause__, MixedDevicesError):
+        advice = "make tensors with zeros_like, new_zeros or device=task.noise.device"
+        return Result("gpu", "FAILED", f"{what} [{network}]; {advice}")
+    return Result("gpu", "warning", f"could not be tried on a pretended GPU: {what} [{network}]")
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def brought_elsewhere(cohort: Cohort) -> Cohort:
+    """Return a cohort on the pretended GPU, which has been entered; its steps are recorded."""
+
+    def data(task: TaskData) -> TaskData:
+        return TaskData(*(each.to(ELSEWHERE) for each in (task.images, task.labels, task.active)))
+
+    steps = max(cohort.training.minimum_steps, WARM_UP + 2)
+    return replace(
+        cohort,
+        initial={name: value.to(ELSEWHERE) for name, value in cohort.initial.items()},
+        train=[data(task) for task in cohort.train],
+        test=[data(task) for task in cohort.test],
+        classes=[value.to(ELSEWHERE) for value in cohort.classes],
+        scaling=Scaling(cohort.scaling.mean.to(ELSEWHERE), cohort.scaling.std.to(ELSEWHERE)),
+        training=replace(cohort.training, minimum_steps=steps),
+    )

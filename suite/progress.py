@@ -1,10 +1,8 @@
-"""What all long commands share: workers, a progress bar, and a stop by Ctrl-C."""
+"""What all long commands share: workers, and a progress bar."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -26,36 +24,15 @@ def work_off(
         cells: how many were asked for; what the plan lacks is there already, and said so.
         what: what is asked for, in words.
         results: where the results go.
-
-    Raises:
-        typer.Exit: stopped by Ctrl-C; a line has said how to go on.
     """
     console = Console(stderr=True)
 
     def tell(line: str) -> None:
         console.print(line, highlight=False, markup=False)
 
-    with stoppable(results), hire(tell) as crew:
+    with hire(tell) as crew:
         tell(f"{what}, {cells} cells, {crew.description}; results in {results}")
         return _run_with_bar(make_plan, cells, crew, console)
-
-
-@contextmanager
-def stoppable(results: Path) -> Iterator[None]:
-    """Let Ctrl-C within the block end in a line on how to go on.
-
-    Raises:
-        typer.Exit: it was.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        Console(stderr=True).print(
-            f"stopped; what is done is kept in {results}: the same command goes on from there",
-            highlight=False,
-            markup=False,
-        )
-        raise typer.Exit(130) from None
 
 
 def _run_with_bar(

@@ -81,9 +81,11 @@ class Workplace:
             typer.Exit: stopped by Ctrl-C; a line has said how to go on.
             DriftboardError: there is no such device or cluster.
         """
-        from driftboard.suite.progress import work_off
+        from driftboard.suite.stopping import stoppable
 
-        with self._place(request) as (decided, hire):
+        with stoppable(request.results), self._place(request) as (decided, hire):
+            from driftboard.suite.progress import work_off
+
             first()
             return work_off(
                 hire, lambda: plan(decided), decided.cell_count(), what, decided.results
@@ -103,9 +105,8 @@ class Workplace:
             yield replace(request, device=device), partial(local_workers, device, self.workers)
             return
         from driftboard.suite.cluster.connection import connected
-        from driftboard.suite.progress import stoppable
 
-        with stoppable(request.results), connected(self.ray_address, self.workers) as cluster:
+        with connected(self.ray_address, self.workers) as cluster:
             decided = replace(
                 request,
                 device=cluster.resolve_device(request.device),

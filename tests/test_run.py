@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import typer
 from msgspec.structs import asdict
 
 from driftboard.suite.records import read_record, record_paths
@@ -332,6 +333,25 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(bench, reference, tmp_p
         if place.removeprefix("records/").rpartition("/")[0] in done
     }
     assert leftovers(results) == []
+
+
+@pytest.mark.parametrize("moment", ["the device is looked for", "the folder is claimed"])
+def test_ctrl_c_before_there_are_workers_says_how_to_go_on(moment, monkeypatch, tmp_path, capsys):
+    from driftboard.suite.grid import Request
+    from driftboard.suite.workplace import Workplace
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    request = Request((), (), (), 1, "test", tmp_path, None, "cpu")
+    if moment == "the device is looked for":
+        monkeypatch.setattr("driftboard.suite.grid.resolve_device", stopped)
+    with pytest.raises(typer.Exit) as left:
+        Workplace().work_off(request, lambda _: [], "nothing", stopped)
+    assert left.value.exit_code == 130
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.startswith("stopped; what is done is kept in")
+    assert told.endswith("the same command goes on from there")
 
 
 def test_ctrl_c_while_the_workers_start_is_as_quiet(bench, tmp_path):

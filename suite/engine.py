@@ -7,7 +7,7 @@ S is 1. The only thing the engine knows of a strategy is its hooks.
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Several
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -58,6 +58,17 @@ class Cohort:
     def dtype(self) -> torch.dtype:
         """The type of the parameters."""
         return next(iter(self.initial.values())).dtype
+
+    def on(self, device: torch.device) -> "Cohort":
+        """Return the same learners with all tensors on a device."""
+        return replace(
+            self,
+            initial={name: value.to(device) for name, value in self.initial.items()},
+            train=[task.on(device) for task in self.train],
+            test=[task.on(device) for task in self.test],
+            classes=[value.to(device) for value in self.classes],
+            scaling=self.scaling.on(device),
+        )
 
 
 @dataclass

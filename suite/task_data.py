@@ -28,6 +28,10 @@ class TaskData:
         """The number of images of a seed."""
         return self.labels.shape[1]
 
+    def on(self, device: torch.device) -> "TaskData":
+        """Return the same on a device."""
+        return TaskData(self.images.to(device), self.labels.to(device), self.active.to(device))
+
 
 @dataclass(frozen=True)
 class Scaling:
@@ -40,6 +44,10 @@ class Scaling:
         """Return standardised floats, shape (..., channels, height, width), of byte images."""
         scaled = images.to(dtype).div_(255.0)
         return scaled.sub_(self.mean.to(dtype)).div_(self.std.to(dtype))
+
+    def on(self, device: torch.device) -> "Scaling":
+        """Return the same on a device."""
+        return Scaling(self.mean.to(device), self.std.to(device))
 
 
 def scaling_of(pool: Pool, device: torch.device) -> Scaling:

@@ -134,6 +134,44 @@ def map_learners():
 
 
 @pytest.fixture(scope="session")
+def nine_steps():
+    """Return a function that makes tiny learners with two tasks of nine steps each.
+
+    Steps are recorded then, where they are recorded at all. The network is one of the tiny ones,
+    or one of the registry.
+    """
+    import torch
+
+    from driftboard.suite.checking.tiny import NETWORKS, SHAPE, UNITS, tiny_cohort
+    from driftboard.suite.networks import initial_parameters
+
+    def make(network, seeds=(3, 4)):
+        cohort = tiny_cohort(network if network in NETWORKS else "convolutions", seeds)
+        if network not in NETWORKS:
+            found = [initial_parameters(network, SHAPE, UNITS, seed) for seed in seeds]
+            stacked = {name: torch.stack([one[name] for _, one in found]) for name in found[0][1]}
+            cohort = replace(cohort, network=found[0][0], initial=stacked)
+        training = replace(cohort.training, minimum_steps=9)
+        return replace(cohort, training=training, train=cohort.train[:2], test=cohort.test[:2])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def outcome_of():
+    """Return a function that trains a cohort and returns what it came to, without the times."""
+    from driftboard.suite import engine
+
+    def outcome(cohort, strategy, lane="stacked"):
+        found = vars(engine.run(cohort, strategy, lane))
+        plans = [(plan.share, plan.restart) for plan in found["plans"]]
+        kept = {name: value for name, value in found.items() if "seconds" not in name}
+        return kept | {"plans": plans}
+
+    return outcome
+
+
+@pytest.fixture(scope="session")
 def make_record():
     """Return a function that makes one valid synthetic record; ``changes`` replace its fields."""
     from msgspec.structs import replace

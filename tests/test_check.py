@@ -351,11 +351,17 @@ HELD_UP = {
         "    return {k: v * half for k, v in gradient.items()}",
         "aten::_to_copy in a step waits for the host, or copies from it [MLP]; on a GPU",
     ),
+    "an error that only the pretended GPU brings": (
+        f"{CORRECT}\n    if task.noise.device.type != 'cpu':\n"
+        "        raise ValueError('not here')\n    return gradient",
+        "could not be tried on a pretended GPU: strategy 'mine': correct() raised ValueError: "
+        "not here (task 1); mine.py, line 23: raise ValueError('not here') [MLP]",
+    ),
 }
 
 
 @pytest.mark.parametrize(("body", "words"), HELD_UP.values(), ids=HELD_UP.keys())
-def test_a_step_that_a_gpu_cannot_record_is_a_warning(check, body, words):
+def test_what_a_gpu_may_not_do_is_a_warning(check, body, words):
     results = check(body)
     assert messages(results, "FAILED") == {}
     assert messages(results, "warning")["gpu"].startswith(words)

@@ -11,11 +11,9 @@ from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite import engine
-from driftboard.suite.checking.tiny import tiny_cohort
+from driftboard.suite.checking.tiny import SHAPE
 from driftboard.suite.memory_plan import demand_of
-from driftboard.suite.networks import initial_parameters
 from driftboard.suite.recorded_steps import recorder
-from driftboard.suite.task_data import Scaling, TaskData
 from driftboard.suite.worker import prepare_process
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -31,39 +29,10 @@ def deterministic():
     torch.use_deterministic_algorithms(False)
 
 
-def moved(cohort, dtype=torch.float32):
-    """Return a cohort on the GPU."""
-
-    def data(task):
-        return TaskData(*(value.to(CUDA) for value in (task.images, task.labels, task.active)))
-
-    return replace(
-        cohort,
-        initial={name: value.to(CUDA, dtype) for name, value in cohort.initial.items()},
-        train=[data(task) for task in cohort.train],
-        test=[data(task) for task in cohort.test],
-        classes=[value.to(CUDA) for value in cohort.classes],
-        scaling=Scaling(cohort.scaling.mean.to(CUDA), cohort.scaling.std.to(CUDA)),
-    )
-
-
-def cohort_of(network, seeds=(3, 4)):
-    """Return learners with two tasks of nine steps each."""
-    cohort = tiny_cohort("convolutions" if network == "resnet9-w8" else network, seeds)
-    if network == "resnet9-w8":
-        found = [initial_parameters(network, (1, 5, 5), 6, seed) for seed in seeds]
-        initial = {name: torch.stack([one[name] for _, one in found]) for name in found[0][1]}
-        cohort = replace(cohort, network=found[0][0], initial=initial)
-    training = replace(cohort.training, minimum_steps=9)
-    return replace(cohort, training=training, train=cohort.train[:2], test=cohort.test[:2])
-
-
-def outcome(cohort, strategy, lane="stacked"):
-    """Return what a run came to, as numbers to compare."""
-    found = vars(engine.run(cohort, strategy, lane))
-    plans = [(plan.share, plan.restart) for plan in found["plans"]]
-    kept = {name: value for name, value in found.items() if "seconds" not in name}
-    return kept | {"plans": plans}
+def on_gpu(cohort, dtype=torch.float32):
+    """Return a cohort on the GPU, with parameters of a type."""
+    initial = {name: value.to(dtype) for name, value in cohort.initial.items()}
+    return replace(cohort, initial=initial).on(CUDA)
 
 
 @pytest.fixture
@@ -86,30 +55,32 @@ def recordings(monkeypatch):
 
 @pytest.mark.parametrize("strategy", BUILTIN.values(), ids=BUILTIN)
 @pytest.mark.parametrize("network", ["MLP", "convolutions", "resnet9-w8"])
-def test_recorded_steps_do_what_written_ones_do(network, strategy, recordings, monkeypatch):
-    cohort = moved(cohort_of(network))
-    recorded = outcome(cohort, strategy)
+def test_recorded_steps_do_what_written_ones_do(
+    network, strategy, recordings, monkeypatch, nine_steps, outcome_of
+):
+    cohort = on_gpu(nine_steps(network))
+    recorded = outcome_of(cohort, strategy)
     assert recordings
     assert recordings == ["tried", "recorded"] * (len(recordings) // 2)
     monkeypatch.setattr(engine, "recorder", lambda device: None)
-    torch.testing.assert_close(outcome(cohort, strategy), recorded, rtol=0, atol=0)
+    torch.testing.assert_close(outcome_of(cohort, strategy), recorded, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("strategy", [Sgd(), Ewc()], ids=lambda strategy: strategy.name)
 @pytest.mark.parametrize("network", ["MLP", "resnet9-w8"])
-def test_the_same_run_gives_the_same_bits(network, strategy):
-    cohort = moved(cohort_of(network))
-    first = outcome(cohort, strategy)
+def test_the_same_run_gives_the_same_bits(network, strategy, nine_steps, outcome_of):
+    cohort = on_gpu(nine_steps(network))
+    first = outcome_of(cohort, strategy)
     for _ in range(3):
-        torch.testing.assert_close(outcome(cohort, strategy), first, rtol=0, atol=0)
+        torch.testing.assert_close(outcome_of(cohort, strategy), first, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("strategy", BUILTIN.values(), ids=BUILTIN)
 @pytest.mark.parametrize("network", ["MLP", "convolutions"])
-def test_double_precision_agrees_with_the_cpu(network, strategy):
-    cohort = cohort_of(network)
-    here = outcome(cohort, strategy)
-    there = outcome(moved(cohort, torch.float64), strategy)
+def test_double_precision_agrees_with_the_cpu(network, strategy, nine_steps, outcome_of):
+    cohort = nine_steps(network)
+    here = outcome_of(cohort, strategy)
+    there = outcome_of(on_gpu(cohort, torch.float64), strategy)
     torch.testing.assert_close(there, here, rtol=1e-9, atol=1e-9)
 
 
@@ -124,24 +95,24 @@ class Asking(Strategy):
         return {name: value / max(1.0, largest) for name, value in gradient.items()}
 
 
-def test_after_a_step_that_cannot_be_recorded_others_can(recordings):
+def test_after_a_step_that_cannot_be_recorded_others_can(recordings, nine_steps, outcome_of):
     stream = torch.cuda.current_stream()
-    cohort = moved(cohort_of("MLP", (3,)))
-    outcome(cohort, Asking(), "solo")
+    cohort = on_gpu(nine_steps("MLP", (3,)))
+    outcome_of(cohort, Asking(), "solo")
     assert recordings == ["tried"] * 2
     assert torch.cuda.current_stream() == stream
     recordings.clear()
-    outcome(cohort, Sgd(), "solo")
+    outcome_of(cohort, Sgd(), "solo")
     assert recordings == ["tried", "recorded"] * 2
 
 
 @pytest.mark.parametrize("strategy", [Sgd(), Ewc()], ids=lambda strategy: strategy.name)
 @pytest.mark.parametrize("seeds", [2, 20])
-def test_a_cohort_takes_no_more_memory_than_is_planned_for(seeds, strategy):
-    cohort = cohort_of("resnet9-w8", tuple(range(seeds)))
+def test_a_cohort_takes_no_more_memory_than_is_planned_for(seeds, strategy, nine_steps):
+    cohort = nine_steps("resnet9-w8", tuple(range(seeds)))
     demand = demand_of(
         cohort.network,
-        (1, 5, 5),
+        SHAPE,
         [task.count for task in cohort.train],
         [task.count for task in cohort.test],
         batch=cohort.training.batch_size,
@@ -150,7 +121,7 @@ def test_a_cohort_takes_no_more_memory_than_is_planned_for(seeds, strategy):
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    engine.run(moved(cohort), strategy, "stacked")
+    engine.run(on_gpu(cohort), strategy, "stacked")
     libraries = 64 * 2**20  # the workspaces of cuBLAS and cuDNN
     assert torch.cuda.max_memory_allocated() - before <= seeds * demand.total + libraries
 

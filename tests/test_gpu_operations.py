@@ -13,17 +13,15 @@ from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite import engine, recorded_steps
-from driftboard.suite.checking.gpu_checks import brought_elsewhere
 from driftboard.suite.checking.pretended_gpu import (
     ELSEWHERE,
     REFUSED,
     MixedDevicesError,
     pretended_gpu,
 )
-from driftboard.suite.checking.tiny import example_task, tiny_cohort
+from driftboard.suite.checking.tiny import example_task
 from driftboard.suite.data import load_pool
 from driftboard.suite.grading import measure
-from driftboard.suite.networks import initial_parameters
 from driftboard.suite.preparation import Setting
 from driftboard.suite.protocol import PROTOCOL, AdamTraining
 from driftboard.suite.registry import registered
@@ -63,51 +61,45 @@ def gpu(monkeypatch):
     torch.set_num_threads(threads)
 
 
-def compared(cohort, strategy, gpu):
-    """Train on the CPU and elsewhere; check that both are equal and that nothing holds it up."""
+@pytest.fixture
+def compared(gpu, outcome_of):
+    """Return what trains here and elsewhere, and finds the same there and no step held up."""
     pretended, of_steps = gpu
-    cohort = replace(cohort, training=replace(cohort.training, minimum_steps=6))
-    expected = counted(engine.run(cohort, strategy, "stacked"))
-    with pretended() as operations:
-        found = counted(engine.run(brought_elsewhere(cohort), strategy, "stacked"))
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
-    assert of_steps
-    assert not [operation for operation in of_steps if operation.holds_up]
-    assert not names(operations) & REFUSED
 
+    def compare(cohort, strategy):
+        expected = outcome_of(cohort, strategy)
+        with pretended() as operations:
+            found = outcome_of(cohort.on(ELSEWHERE), strategy)
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+        assert of_steps
+        assert not [operation for operation in of_steps if operation.holds_up]
+        assert not names(operations) & REFUSED
 
-def counted(outcome):
-    kept = vars(outcome)
-    fields = ("correct_untrained", "correct", "update_norms", "solution_norms", "memory_bytes")
-    return {name: kept[name] for name in (*fields, "finite")}
+    return compare
 
 
 @pytest.mark.parametrize("strategy", BUILTIN.values(), ids=BUILTIN)
 @pytest.mark.parametrize("network", ["MLP", "convolutions"])
-def test_every_step_of_every_strategy_can_be_recorded(strategy, network, gpu):
-    compared(tiny_cohort(network, (3, 4)), strategy, gpu)
+def test_every_step_of_every_strategy_can_be_recorded(strategy, network, compared, nine_steps):
+    compared(nine_steps(network), strategy)
 
 
 @pytest.mark.parametrize("labels", ["sampled", "empirical"])
 @pytest.mark.parametrize("network", ["MLP", "convolutions"])
-def test_other_fishers_too(network, labels, gpu):
-    compared(tiny_cohort(network, (3, 4)), Ewc(labels=labels), gpu)
+def test_other_fishers_too(network, labels, compared, nine_steps):
+    compared(nine_steps(network), Ewc(labels=labels))
 
 
 @pytest.mark.parametrize("network", ["resnet9-w8", "resnet18-w8"])
 @pytest.mark.parametrize("strategy", [Sgd(), Ewc()], ids=lambda strategy: strategy.name)
-def test_networks_of_the_registry_too(network, strategy, gpu):
-    cohort = tiny_cohort("convolutions", (3, 4))
-    found = [initial_parameters(network, (1, 5, 5), 6, seed) for seed in (3, 4)]
-    initial = {name: torch.stack([one[name] for _, one in found]) for name in found[0][1]}
-    cohort = replace(cohort, network=found[0][0], initial=initial)
-    compared(replace(cohort, train=cohort.train[:1], test=cohort.test[:1]), strategy, gpu)
+def test_networks_of_the_registry_too(network, strategy, compared, nine_steps):
+    cohort = nine_steps(network)
+    compared(replace(cohort, train=cohort.train[:1], test=cohort.test[:1]), strategy)
 
 
-def test_adam_too(gpu):
-    cohort = tiny_cohort("MLP", (3, 4))
-    training = AdamTraining(epochs=1, batch_size=8, learning_rate=0.01, minimum_steps=4)
-    compared(replace(cohort, training=training), Sgd(), gpu)
+def test_adam_too(compared, nine_steps):
+    training = AdamTraining(epochs=1, batch_size=8, learning_rate=0.01, minimum_steps=6)
+    compared(replace(nine_steps("MLP"), training=training), Sgd())
 
 
 @dataclass(frozen=True)
@@ -122,8 +114,8 @@ class Decaying(Strategy):
 
 
 @pytest.mark.parametrize("network", ["MLP", "convolutions"])
-def test_a_loss_of_ones_own_does_not_hold_a_step_up(network, gpu):
-    compared(tiny_cohort(network, (3, 4)), Decaying(), gpu)
+def test_a_loss_of_ones_own_does_not_hold_a_step_up(network, compared, nine_steps):
+    compared(nine_steps(network), Decaying())
 
 
 @dataclass(frozen=True)
@@ -144,10 +136,10 @@ class Holding(Strategy):
 @pytest.mark.parametrize(
     ("how", "expected"), [("asks", "aten::_local_scalar_dense"), ("brings", "aten::_to_copy")]
 )
-def test_a_step_that_is_held_up_is_found(how, expected, gpu):
+def test_a_step_that_is_held_up_is_found(how, expected, gpu, nine_steps):
     pretended, of_steps = gpu
     with pretended():
-        engine.run(brought_elsewhere(tiny_cohort("MLP", (3,))), Holding(how=how), "solo")
+        engine.run(nine_steps("MLP", (3,)).on(ELSEWHERE), Holding(how=how), "solo")
     assert names(operation for operation in of_steps if operation.holds_up) == {expected}
 
 

@@ -84,21 +84,6 @@ def record_steps(monkeypatch):
     return begin
 
 
-def cohort_of(network, seeds):
-    """Return learners with two tasks of nine steps each."""
-    cohort = tiny_cohort(network, seeds)
-    training = replace(cohort.training, minimum_steps=9)
-    return replace(cohort, training=training, train=cohort.train[:2], test=cohort.test[:2])
-
-
-def outcome(cohort, strategy, lane):
-    """Return what a run came to, as numbers to compare."""
-    found = vars(engine.run(cohort, strategy, lane))
-    plans = [(plan.share, plan.restart) for plan in found["plans"]]
-    kept = {name: value for name, value in found.items() if "seconds" not in name}
-    return kept | {"plans": plans}
-
-
 @dataclass(frozen=True)
 class Mixed(Strategy):
     """Freezes other blocks for every learner, so that none of them is frozen for all."""
@@ -140,11 +125,13 @@ STRATEGIES = [*BUILTIN.values(), Mixed(), Swapping()]
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
 @pytest.mark.parametrize("lane", ["solo", "stacked"])
-def test_replayed_steps_do_what_written_ones_do(record_steps, strategy, lane):
-    cohort = cohort_of("MLP", (3, 4) if lane == "stacked" else (3,))
-    plain = outcome(cohort, strategy, lane)
+def test_replayed_steps_do_what_written_ones_do(
+    record_steps, strategy, lane, nine_steps, outcome_of
+):
+    cohort = nine_steps("MLP", (3, 4) if lane == "stacked" else (3,))
+    plain = outcome_of(cohort, strategy, lane)
     calls = record_steps()
-    assert_equal(outcome(cohort, strategy, lane), plain)
+    assert_equal(outcome_of(cohort, strategy, lane), plain)
     trained = [bool(share.max() > 0) for share, _ in plain["plans"]]
     assert calls == ["tried", "recorded"] * sum(trained)
     assert trained[0]
@@ -155,11 +142,11 @@ def assert_equal(found, expected):
 
 
 @pytest.mark.parametrize("strategy", [Strategy(), Ewc(), Swapping()], ids=lambda each: each.name)
-def test_convolutions_are_replayed_too(record_steps, strategy):
-    cohort = cohort_of("convolutions", (3, 4))
-    plain = outcome(cohort, strategy, "stacked")
+def test_convolutions_are_replayed_too(record_steps, strategy, nine_steps, outcome_of):
+    cohort = nine_steps("convolutions", (3, 4))
+    plain = outcome_of(cohort, strategy, "stacked")
     calls = record_steps()
-    assert_equal(outcome(cohort, strategy, "stacked"), plain)
+    assert_equal(outcome_of(cohort, strategy, "stacked"), plain)
     assert calls.count("recorded") == len(cohort.train)
 
 
@@ -182,9 +169,9 @@ class Late(Strategy):
 
 
 @pytest.mark.parametrize(("at", "finite"), [(6, False), (9, True)])
-def test_divergence_is_seen_in_replayed_steps(record_steps, at, finite):
+def test_divergence_is_seen_in_replayed_steps(record_steps, at, finite, nine_steps, outcome_of):
     record_steps()
-    found = torch.stack(outcome(cohort_of("MLP", (3, 4)), Late(at=at), "stacked")["finite"])
+    found = torch.stack(outcome_of(nine_steps("MLP", (3, 4)), Late(at=at), "stacked")["finite"])
     assert found.tolist() == [[finite, finite]] * 2
 
 
@@ -226,18 +213,22 @@ class Asking(Strategy):
         return {name: value / max(1.0, largest) for name, value in gradient.items()}
 
 
-def test_step_that_cannot_be_recorded_is_taken_as_it_is_written(record_steps):
-    cohort = cohort_of("MLP", (3,))
-    plain = outcome(cohort, Asking(), "solo")
+def test_step_that_cannot_be_recorded_is_taken_as_it_is_written(
+    record_steps, nine_steps, outcome_of
+):
+    cohort = nine_steps("MLP", (3,))
+    plain = outcome_of(cohort, Asking(), "solo")
     calls = record_steps()
-    assert_equal(outcome(cohort, Asking(), "solo"), plain)
+    assert_equal(outcome_of(cohort, Asking(), "solo"), plain)
     assert calls == ["tried"] * len(cohort.train)
 
 
-def test_error_of_a_strategy_is_told_also_where_steps_are_recorded(record_steps):
+def test_error_of_a_strategy_is_told_also_where_steps_are_recorded(
+    record_steps, nine_steps, outcome_of
+):
     record_steps()
     with pytest.raises(StrategyError, match=r"'asking': correct\(\) raised RuntimeError: always"):
-        outcome(cohort_of("MLP", (3,)), Asking(raises=True), "solo")
+        outcome_of(nine_steps("MLP", (3,)), Asking(raises=True), "solo")
 
 
 @pytest.mark.parametrize("count", [1, WARM_UP, WARM_UP + 1, WARM_UP + 2, 20])

@@ -13,14 +13,15 @@ from driftboard.suite.checking.pretended_gpu import (
 )
 from driftboard.suite.checking.result import Result
 from driftboard.suite.checking.subject import Subject
-from driftboard.suite.checking.tiny import NETWORKS, tiny_cohort
+from driftboard.suite.checking.tiny import NETWORKS, TRAINING, tiny_cohort
 from driftboard.suite.checking.training import learn, told
-from driftboard.suite.engine import Cohort
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.recorded_steps import WARM_UP, Step
-from driftboard.suite.task_data import Scaling, TaskData
 
 SEEDS = (0, 1)
+
+LONGER = replace(TRAINING, minimum_steps=WARM_UP + 2)
+"""Long enough that steps are recorded."""
 
 
 def gpu_results(subject: Subject) -> list[Result]:
@@ -48,7 +49,7 @@ def _result(subject: Subject, network: str) -> Result | None:
 
     try:
         with pretended_gpu() as operations:
-            cohort = brought_elsewhere(tiny_cohort(network, SEEDS))
+            cohort = replace(tiny_cohort(network, SEEDS).on(ELSEWHERE), training=LONGER)
             learn(cohort, subject.fresh().strategy, "stacked", lambda _: record)
     except StrategyError as error:
         return _of_error(error, subject, network)
@@ -72,21 +73,3 @@ def _of_error(error: StrategyError, subject: Subject, network: str) -> Result:
 
 def _named(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
-
-
-def brought_elsewhere(cohort: Cohort) -> Cohort:
-    """Return a cohort on the pretended GPU, which has been entered; its steps are recorded."""
-
-    def data(task: TaskData) -> TaskData:
-        return TaskData(*(each.to(ELSEWHERE) for each in (task.images, task.labels, task.active)))
-
-    steps = max(cohort.training.minimum_steps, WARM_UP + 2)
-    return replace(
-        cohort,
-        initial={name: value.to(ELSEWHERE) for name, value in cohort.initial.items()},
-        train=[data(task) for task in cohort.train],
-        test=[data(task) for task in cohort.test],
-        classes=[value.to(ELSEWHERE) for value in cohort.classes],
-        scaling=Scaling(cohort.scaling.mean.to(ELSEWHERE), cohort.scaling.std.to(ELSEWHERE)),
-        training=replace(cohort.training, minimum_steps=steps),
-    )

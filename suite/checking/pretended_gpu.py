@@ -105,7 +105,7 @@ class _Elsewhere(Tensor):
         raise RuntimeError(f"{func} outside of the pretended GPU")
 
 
-def held(value: Any) -> Any:
+def _held(value: Any) -> Any:
     """Return the tensor of the CPU behind one that says it is elsewhere; anything else as it is."""
     return value.held if isinstance(value, _Elsewhere) else value
 
@@ -166,7 +166,7 @@ class _Done(TorchDispatchMode):
         if options.get("device") is not None:
             options["device"] = torch.device("cpu")
         self._operations.append(Operation(name, bool(there), bool(here), makes))
-        result = func(*pytree.tree_map(held, args), **pytree.tree_map(held, options))
+        result = func(*pytree.tree_map(_held, args), **pytree.tree_map(_held, options))
         if torch.Tag.inplace_view in func.tags and there:
             with no_dispatch():  # the tensor around it has to take its shape, too
                 func(*args, **options)

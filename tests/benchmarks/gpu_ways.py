@@ -31,7 +31,7 @@ from driftboard.suite.engine import Cohort
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.grid import resolve_device
 from driftboard.suite.optimisers import Momentum
-from driftboard.suite.recorded_steps import recorder
+from driftboard.suite.recorded_steps import WARM_UP, recorder
 from driftboard.suite.worker import prepare_process
 
 Gradient = Callable[[Parameters, Examples], Parameters]
@@ -46,7 +46,7 @@ def ways(cohort: Cohort, *, compiled: bool) -> dict[str, Gradient]:
 
     Args:
         cohort: whose network and device decide which ways there are.
-        compiled: whether to add the first one compiled, which takes a minute or more.
+        compiled: whether to add those that can be compiled, which takes a minute or more.
     """
     module = cohort.network.module
     if cohort.network.stacked is not None:
@@ -169,7 +169,7 @@ def stepper(cohort: Cohort, gradient: Gradient) -> Callable[[], None]:
     record = recorder(cohort.device)
     if record is None:
         return lambda: step(place)
-    for _ in range(3):
+    for _ in range(WARM_UP):
         step(place)
     return record(step, place)
 
@@ -201,18 +201,21 @@ def table(work: Workload, seeds: int, device: str, options: argparse.Namespace) 
 
 
 def arguments() -> argparse.Namespace:
-    """Return the command line's options."""
+    """Return the command line's options, checked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--network", choices=NETWORKS, nargs="+", default=NETWORKS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--steps", type=int, default=50, help="timed in one go")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--compiled", action="store_true", help="compile the mapped ways, too")
+    parser.add_argument("--compiled", action="store_true", help="add compiled ways")
     parser.add_argument("--tf32", action="store_true", help="let matrix products round to TF32")
     parser.add_argument("--small", action="store_true", help="tiny, to see that it runs")
     parser.add_argument("--out", type=Path, help="write the page to this file too")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if min(options.steps, options.repeats, *options.seeds) < 1:
+        parser.error("--seeds, --steps and --repeats must be at least 1")
+    return options
 
 
 def main() -> None:

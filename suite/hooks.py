@@ -1,6 +1,6 @@
 """A strategy's hooks, applied to a cohort and checked: a strategy may be anybody's code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,7 @@ class Hooks:
             plan, memory = self._pair("begin", result, UpdatePlan)
             if not isinstance(plan.share, Tensor) or not isinstance(plan.restart, Tensor):
                 raise self._error("begin", "must return a plan whose share and restart are tensors")
+            self._check_device("begin", "a plan", (plan.share, plan.restart))
             return plan.share, plan.restart, self._checked_memory("begin", memory)
 
         share, restart, memory = self._call("begin", begin, parameters, memory)
@@ -200,6 +201,7 @@ class Hooks:
         leaves = pytree.tree_leaves(memory)
         if not isinstance(memory, dict) or not all(isinstance(leaf, Tensor) for leaf in leaves):
             raise self._error(hook, "must return a memory that is a dict of tensors")
+        self._check_device(hook, "a memory", leaves)
         return memory
 
     def _like(self, hook: str, result: Any, model: Parameters) -> Parameters:
@@ -210,7 +212,22 @@ class Hooks:
                 raise self._error(
                     hook, f"must return '{name}' as a tensor of shape {tuple(value.shape)}"
                 )
+        self._check_device(hook, "parameters", result.values())
         return result
+
+    def _check_device(self, hook: str, what: str, tensors: Iterable[Tensor]) -> None:
+        """Raise if a tensor is not where the task is.
+
+        On a GPU a step is recorded and replayed, and what it does on the CPU is not done again: a
+        memory there would silently stay as the first steps left it.
+        """
+        device = self._task.noise.device
+        if any(tensor.device != device for tensor in tensors):
+            raise self._error(
+                hook,
+                f"must return {what} on the task's device; make new tensors with zeros_like, "
+                "new_zeros or device=task.noise.device",
+            )
 
     def _check_plan(self, plan: UpdatePlan) -> None:
         shape = (self._task.images.shape[0], len(self._task.network.blocks))

@@ -277,6 +277,20 @@ def __post_init__(self):
         "aten::mul.Tensor (task 1); mine.py, line 23: "
         "return {k: v * half for k, v in gradient.items()} [MLP]; make tensors",
     ),
+    "a memory left on the CPU": (
+        f"{BEGIN}\n    {PLAN}\n    return plan, {{'steps': torch.zeros(())}}\n"
+        "def observe(self, task, gradient, step, parameters, memory):\n"
+        "    return {'steps': memory['steps'] + 1}",
+        "gpu",
+        "strategy 'mine': begin() must return a memory on the task's device; make new "
+        "tensors with zeros_like, new_zeros or device=task.noise.device (task 1) [MLP]",
+    ),
+    "a plan left on the CPU": (
+        f"{BEGIN}\n    {PLAN}\n    share = torch.ones(len(task.network.blocks))\n"
+        "    return UpdatePlan(share, plan.restart), memory",
+        "gpu",
+        "strategy 'mine': begin() must return a plan on the task's device; make new",
+    ),
     "an operation without a deterministic form": (
         f"{LOSS}\n    weight = parameters['head.weight'][None, None]\n"
         "    pooled = torch.nn.functional.adaptive_avg_pool2d(weight, 2)\n"

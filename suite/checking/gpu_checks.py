@@ -65,6 +65,8 @@ def _result(subject: Subject, network: str) -> Result | None:
 
 def _of_error(error: StrategyError, subject: Subject, network: str) -> Result:
     what = told(error, subject.file)
+    if error.__cause__ is None:  # nothing was raised: what came back is in the wrong place
+        return Result("gpu", "FAILED", f"{what} [{network}]")
     if isinstance(error.__cause__, MixedDevicesError):
         advice = "make tensors with zeros_like, new_zeros or device=task.noise.device"
         return Result("gpu", "FAILED", f"{what} [{network}]; {advice}")

@@ -19,6 +19,7 @@ from driftboard.suite.command_options import (
     Workers,
 )
 from driftboard.suite.errors import DriftboardError
+from driftboard.suite.wording import counted
 from driftboard.suite.workplace import Workplace, train_all
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def reproduce(
     request = _request(published, chosen, seeds, out, data, device)
     train_all(
         request,
-        f"{len(request.sequences)} sequences x {len(request.strategies)} strategies",
+        f"{counted(len(request.sequences), 'sequence')} x "
+        f"{counted(len(request.strategies), 'strategy', 'strategies')}",
         workplace,
     )
     _report(chosen, out)
@@ -75,7 +77,10 @@ def _list() -> None:
     from driftboard.baselines.published import published_sets
 
     for one in published_sets().values():
-        typer.echo(f"{one.name}: {one.records} records, {len(one.specifications)} strategies")
+        typer.echo(
+            f"{one.name}: {counted(one.records, 'record')}, "
+            f"{counted(len(one.specifications), 'strategy', 'strategies')}"
+        )
         typer.echo(f"  {one.hardware}")
         typer.echo(f"  {one.command}")
 
@@ -127,15 +132,17 @@ def _request(
     from driftboard.baselines.published import published_set
     from driftboard.suite.grid import Request
     from driftboard.suite.loading import load_sequences, load_strategy
+    from driftboard.suite.protocol import PROTOCOL
 
     specifications = published_set(name).specifications
     registry = load_sequences()
     strategies = dict.fromkeys(record.strategy.name for record in chosen)
+    names = dict.fromkeys(record.sequence.name for record in chosen)
+    sequences = tuple(registry[one] for one in names)
+    PROTOCOL.check_seed_count(seeds, (one.tier for one in sequences))
     most = max(record.seed for record in chosen) + 1
     return Request(
-        sequences=tuple(
-            registry[one] for one in dict.fromkeys(record.sequence.name for record in chosen)
-        ),
+        sequences=sequences,
         sequence_files=(),
         strategies=tuple(load_strategy(specifications[one]) for one in strategies),
         seed_count=min(seeds or most, most),

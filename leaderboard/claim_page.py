@@ -19,6 +19,7 @@ from driftboard.leaderboard.markdown import markdown_table
 from driftboard.leaderboard.statistics import Interval, PairedDifference
 from driftboard.leaderboard.text import markdown_cell
 from driftboard.suite.distance import Estimate
+from driftboard.suite.wording import counted
 
 
 def claim_page(claim: Claim, command: str, figure: str) -> str:
@@ -61,8 +62,8 @@ def _summary(claim: Claim) -> str:
     text = (
         f"The claim of arXiv 2602.20796: where tasks lie close together in parameter space, "
         f"frozen training does better than initialized training. Tested on "
-        f"{len(collection.sequences)} sequences with {len(seeds)} seeds, "
-        f"{len(collection.cells)} records, {collection.split} split."
+        f"{counted(len(collection.sequences), 'sequence')} with {counted(len(seeds), 'seed')}, "
+        f"{counted(len(collection.cells), 'record')}, {collection.split} split."
     )
     if collection.split == "validation":
         text += " **Validation data: for tuning, not for publication.**"
@@ -75,8 +76,8 @@ def _about(group: Group, claim: Claim) -> str:
     finding = claim.of(PAPER, group)[0]
     trend = finding.trend
     if trend is None:
-        return f"**{GROUPS[group].capitalize()}** ({_count(len(finding.points), 'sequence')})."
-    sequences, seeds = _count(trend.sequences, "sequence"), _count(trend.seeds, "seed")
+        return f"**{GROUPS[group].capitalize()}** ({counted(len(finding.points), 'sequence')})."
+    sequences, seeds = counted(trend.sequences, "sequence"), counted(trend.seeds, "seed")
     return (
         f"**{GROUPS[group].capitalize()}** ({sequences} at distances {trend.nearest:z.2f} to "
         f"{trend.farthest:z.2f}, {seeds}; differences in {_unit(claim)})."
@@ -198,10 +199,6 @@ def _listed(names: Sequence[str]) -> str:
 
 def _unit(claim: Claim) -> str:
     return "points of percent" if claim.metrics[0].is_share else "excess loss"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _legend(claim: Claim, command: str) -> str:

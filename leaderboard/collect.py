@@ -26,6 +26,7 @@ from driftboard.suite.records import (
     read_record,
     record_paths,
 )
+from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -199,7 +200,7 @@ def _read_folder(folder: Path, skip_broken: bool, gathered: _Gathered) -> list[s
         gathered.take(path, record)
         count += 1
     if not count:
-        state = f"only {len(broken)} broken records" if broken else "no records"
+        state = f"only {counted(len(broken), 'broken record')}" if broken else "no records"
         raise RecordError(
             f"{state} in {folder}; name a results folder that 'driftboard run' has filled"
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from driftboard.leaderboard.command_options import PublishedSets, SkipBroken
+from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -191,7 +192,7 @@ def leaderboard(
     )
     Console().print(terminal_table(board))
     if board.source.skipped:
-        typer.echo(f"{len(board.source.skipped)} broken records left out:")
+        typer.echo(f"{counted(len(board.source.skipped), 'broken record')} left out:")
         for reason in board.source.skipped:
             typer.echo(f"  {reason}")
     paths = [*written(out, chosen), *([update] if update else [])]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from driftboard.leaderboard.board import UNGRADED
 from driftboard.leaderboard.layout import distance_text
 from driftboard.suite.grades import Grade
+from driftboard.suite.wording import counted
 
 
 def short_distance(grade: Grade | None, escape: Callable[[str], str] = str) -> str:
@@ -25,7 +26,7 @@ def distance_sentence(grade: Grade | None, escape: Callable[[str], str] = str) -
         return "Distance: not measured."
     if grade.distance.n == 0:
         return f"Distance: not measurable, {escape(grade.note)}."
-    seeds = "1 seed" if grade.distance.n == 1 else f"{grade.distance.n} seeds"
+    seeds = counted(grade.distance.n, "seed")
     text = (
         f"Distance {distance_text(grade.distance, grade.crosses)} over {seeds}, "
         f"reliability {grade.reliability:.2f}, grade {grade.level or UNGRADED}"

@@ -19,12 +19,14 @@ from driftboard.leaderboard.legend import legend
 from driftboard.leaderboard.ranks import SIGNIFICANT
 from driftboard.leaderboard.section import Row, Section
 from driftboard.leaderboard.text import markdown_cell
+from driftboard.suite.wording import counted
 
 
 def markdown(board: Board, command: str) -> str:
     """Return the board as Markdown; ``command`` is what a reader types to make it again."""
     parts = [f"# Driftboard leaderboard\n\n{_summary(board)}"]
-    parts.append(_section(f"## Overall, {len(board.sections)} sequences", "", board.overall))
+    of_all = counted(len(board.sections), "sequence")
+    parts.append(_section(f"## Overall, {of_all}", "", board.overall))
     if len(board.sections) > 1 and board.overall.ranked:
         parts.append(_over_sequences(board))
     parts += [_suite(suite) for suite in board.suites]
@@ -62,8 +64,9 @@ def _summary(board: Board) -> str:
     collection = board.source
     seeds = {cell.seed for cell in collection.cells}
     text = (
-        f"{len(board.overall.rows)} strategies on {len(board.sections)} sequences with "
-        f"{len(seeds)} seeds, {len(collection.cells)} records, {collection.split} split. "
+        f"{counted(len(board.overall.rows), 'strategy', 'strategies')} on "
+        f"{counted(len(board.sections), 'sequence')} with {counted(len(seeds), 'seed')}, "
+        f"{counted(len(collection.cells), 'record')}, {collection.split} split. "
         f"Reference: `{board.reference}`."
     )
     if collection.split == "validation":

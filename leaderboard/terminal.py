@@ -8,6 +8,7 @@ from rich.text import Text
 
 from driftboard.leaderboard.board import Board
 from driftboard.leaderboard.layout import groups, row_cells, shortened
+from driftboard.suite.wording import counted
 
 
 def terminal_table(board: Board) -> Table:
@@ -18,7 +19,7 @@ def terminal_table(board: Board) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=0,
-        title=f"Overall, {len(board.sections)} sequences, Δ from {board.reference}",
+        title=f"Overall, {counted(len(board.sections), 'sequence')}, Δ from {board.reference}",
         caption=_notes(board) or None,
     )
     grouped = [[row_cells(row) for row in rows] for rows in groups(board.overall).values()]

@@ -15,6 +15,7 @@ from driftboard.suite.command_options import (
     SequenceFiles,
     Workers,
 )
+from driftboard.suite.wording import counted
 from driftboard.suite.workplace import Workplace, leave_if_failed
 
 if TYPE_CHECKING:
@@ -57,14 +58,16 @@ def grade(
     from driftboard.suite.grade_tables import GRADE_LEGEND, pair_table, terminal_table
     from driftboard.suite.grading_plan import GradeRequest, grade_records, plan_grading
     from driftboard.suite.loading import load_sequences
+    from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.records import write_atomically
     from driftboard.suite.sequences import choose_sequences
 
     workplace = Workplace(workers, cluster, ray_address)
     files = tuple(sequence_file or ())
     chosen = choose_sequences(load_sequences(files), suite, sequence, bool(files))
+    PROTOCOL.check_seed_count(seeds, (one.tier for one in chosen))
     request = GradeRequest(chosen, files, seeds, parts, data, out, device)
-    what = f"{len(chosen)} sequences to be graded"
+    what = f"{counted(len(chosen), 'sequence')} to be graded"
     failures = workplace.work_off(request, plan_grading, what)
     records: list[GradeRecord] = grade_records(request)
     if records:

@@ -1,5 +1,6 @@
 """The command line. Every command imports what it needs when it runs, so help stays light."""
 
+import io
 import sys
 
 import typer
@@ -50,6 +51,9 @@ app.add_typer(command_data.app, name="data")
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A table has signs that not every terminal or pipe can show; all else of it still counts.
+        sys.stdout.reconfigure(errors="replace")
     try:
         app()
     except DriftboardError as error:

@@ -18,6 +18,7 @@ from driftboard.suite.command_options import (
     Workers,
 )
 from driftboard.suite.errors import DriftboardError
+from driftboard.suite.wording import counted
 from driftboard.suite.workplace import Workplace, leave_if_failed
 
 if TYPE_CHECKING:
@@ -69,10 +70,14 @@ def run(
     request = _request(
         suite, sequence, sequence_file, strategy, seeds, tuning, out, data, device, reference
     )
-    what = f"{len(request.sequences)} sequences x {len(request.strategies)} strategies"
+    what = (
+        f"{counted(len(request.sequences), 'sequence')} x "
+        f"{counted(len(request.strategies), 'strategy', 'strategies')}"
+    )
     if all(is_complete(request, one) for one in request.sequences):
         claim_folder(out, request.purpose)
-        typer.echo(f"{what}: all {request.cell_count()} cells are there already", err=True)
+        cells = counted(request.cell_count(), "cell")
+        typer.echo(f"{what}, {cells}: all there already", err=True)
     else:
         _train(request, what, workplace, reference)
     _show_board(out, reference)
@@ -107,6 +112,7 @@ def _request(
     """
     from driftboard.suite.grid import Request
     from driftboard.suite.known_stamps import stamped
+    from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.registry import registered
     from driftboard.suite.sequences import choose_sequences
 
@@ -124,8 +130,10 @@ def _request(
             f"the reference '{reference}' is not among the strategies; add --strategy {reference} "
             f"or choose another with --reference"
         )
+    sequences = choose_sequences(known, tier, patterns, bool(files))
+    PROTOCOL.check_seed_count(seed_count, (one.tier for one in sequences), tuning=tuning)
     return Request(
-        sequences=choose_sequences(known, tier, patterns, bool(files)),
+        sequences=sequences,
         sequence_files=tuple(files or ()),
         strategies=chosen,
         seed_count=seed_count,

@@ -9,6 +9,7 @@ import typer
 from driftboard.suite.command_options import Cluster, DataFolder, Device, RayAddress, Workers
 from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.submissions import Credits, Tier, kind_of, make_credits
+from driftboard.suite.wording import counted
 from driftboard.suite.workplace import Workplace, train_all
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def submit(
     tuned = None if tuning is None else _tuning_of(tuning, strategy)
     folder = out or Path("submissions") / loaded.stamp.name
     request = _request(loaded, suite, folder, data, device)
-    train_all(request, f"{len(request.sequences)} sequences x {loaded.stamp.name}", workplace)
+    train_all(
+        request, f"{counted(len(request.sequences), 'sequence')} x {loaded.stamp.name}", workplace
+    )
     _assemble(folder, loaded, source, tuned, words, suite)
     _, findings = examine_folder(folder)
     for line in report_lines(findings):

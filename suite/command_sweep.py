@@ -66,6 +66,7 @@ def sweep(
     files = tuple(sequence_file or ())
     chosen = _one_sequence(sequence, files)
     grid = _parsed(magnitudes, by) if magnitudes else MAGNITUDES[by]
+    PROTOCOL.check_seed_count(seeds, [chosen.tier])
     used = PROTOCOL.seeds_of(chosen.tier)[:seeds]
     if isinstance(chosen.scenario, LinearSetting):
         _sweep_linear(chosen, chosen.scenario, by, grid, used, out)

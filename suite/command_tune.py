@@ -15,6 +15,7 @@ from driftboard.suite.command_options import (
     SequencePatterns,
     Workers,
 )
+from driftboard.suite.wording import counted
 from driftboard.suite.workplace import Workplace, train_all
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def tune(
     )
     train_all(
         request,
-        f"{len(tuned)} strategies x {TUNING.trials} trials x {len(sequences)} sequences",
+        f"{counted(len(tuned), 'strategy', 'strategies')} x {TUNING.trials} trials x "
+        f"{counted(len(sequences), 'sequence')}",
         workplace,
     )
     for name, specifications in trials.items():

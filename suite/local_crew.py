@@ -44,6 +44,7 @@ from driftboard.suite.process_start import (
     take_environment,
     worker_context,
 )
+from driftboard.suite.wording import counted
 from driftboard.suite.worker import prepare_process
 
 Reports = SimpleQueue[tuple[int, int]]
@@ -166,7 +167,9 @@ def local_workers(device: str, wanted: int | None, tell: Tell) -> Iterator[Local
         tell: prints a line on what becomes of a worker.
     """
     count = worker_count(device, wanted)
-    crew = LocalCrew(lambda: start_worker(device), f"on {device} with {count} worker(s)", tell)
+    crew = LocalCrew(
+        lambda: start_worker(device), f"on {device} with {counted(count, 'worker')}", tell
+    )
     try:
         crew.hire(count)
         yield crew

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from driftboard.suite.crew import Crew, Hire, Planned, run_jobs
+from driftboard.suite.wording import counted
 
 
 def work_off(
@@ -31,7 +32,7 @@ def work_off(
         console.print(line, highlight=False, markup=False)
 
     with hire(tell) as crew:
-        tell(f"{what}, {cells} cells, {crew.description}; results in {results}")
+        tell(f"{what}, {counted(cells, 'cell')}, {crew.description}; results in {results}")
         return _run_with_bar(make_plan, cells, crew, console)
 
 
@@ -52,7 +53,7 @@ def _run_with_bar(
         planned = make_plan()
         there = cells - sum(item.cells for item in planned)
         if there > 0:
-            console.print(f"{there} cells are there already", highlight=False)
+            console.print(f"already there: {counted(there, 'cell')}", highlight=False)
 
         def progress(done: float, total: float, label: str) -> None:
             bar.update(line, completed=done, total=total, description=label)

@@ -7,9 +7,11 @@ number here only together with ``version``.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from driftboard.suite.errors import DriftboardError
 from driftboard.suite.records import ProtocolStamp
 
 
@@ -69,6 +71,21 @@ class Protocol:
     def seeds_of(self, tier: str, *, tuning: bool = False) -> tuple[int, ...]:
         """Return the seeds of a tier; the tuning seeds are never among them."""
         return self.tuning_seeds if tuning else tuple(range(self.seeds[tier]))
+
+    def check_seed_count(
+        self, count: int | None, tiers: Iterable[str], *, tuning: bool = False
+    ) -> None:
+        """See that not more seeds are asked for than one of the tiers has.
+
+        Raises:
+            DriftboardError: there are fewer.
+        """
+        most = max(len(self.seeds_of(tier, tuning=tuning)) for tier in tiers)
+        if count is not None and count > most:
+            raise DriftboardError(
+                f"--seeds {count} is more than the {most} that the protocol has for these "
+                "sequences; leave it out to take all"
+            )
 
     def stamp(self) -> ProtocolStamp:
         """Return name, version and hash, as every record carries them."""

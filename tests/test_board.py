@@ -700,7 +700,7 @@ def test_command_writes_both_files_and_says_so(make_record, tmp_path):
     arguments = [str(tmp_path / "my results"), "--out", str(out), "--skip-broken"]
     answer = CliRunner().invoke(app, arguments)
     assert answer.exit_code == 0
-    assert "1 broken records left out" in answer.output
+    assert "1 broken record left out" in answer.output
     assert "seed-0002.json" in answer.output
     text = (out / "leaderboard.md").read_text()
     assert "Broken records left out: 1" in text

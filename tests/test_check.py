@@ -248,7 +248,7 @@ def __post_init__(self):
         f"{FINISH}\n    noise = task.noise.float() if task.index == 2 else task.noise\n"
         "    return parameters, {'noise': noise}",
         "memory",
-        "task 3 leaves memory['noise'] as float32 of 1 dimension(s), which was float64",
+        "task 3 leaves memory['noise'] as float32 of 1 dimension, which was float64",
     ),
     "NumPy in a hook": (
         f"{FINISH}\n    mean = torch.tensor(task.noise.numpy().mean())\n"

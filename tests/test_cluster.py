@@ -246,7 +246,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(
     assert len(local) == len(handed_over) == len(set(handed_over)) == 2 * 3 * SEEDS
     assert (request.results / there).read_bytes() == early
     assert not [path for path in request.results.rglob("*") if path.suffix == ".part"]
-    assert course.description == "on cpu with 2 worker(s) of a Ray cluster of 2 machine(s)"
+    assert course.description == "on cpu with 2 workers of a Ray cluster of 2 machines"
 
     done, totals, labels = zip(*course.progress, strict=True)
     assert list(done) == sorted(done)
@@ -430,10 +430,10 @@ def on_both(cluster, environment, call, monkeypatch, tmp_path):
         options = ("--cluster", "ray", "--ray-address", "head:1", "--workers", "2")
         code, _, errors = call(*words, *options, "--out", there)
         assert (code, asked) == (0, [("head:1", 2)]), errors
-        assert "with 2 worker(s) of a Ray cluster of 2 machine(s)" in errors
+        assert "with 2 workers of a Ray cluster of 2 machines" in errors
         code, _, errors = call(*words, "--workers", "1", "--out", here)
         assert code == 0
-        assert "on cpu with 1 worker(s)" in errors
+        assert "on cpu with 1 worker;" in errors
         return there, here
 
     return on_both

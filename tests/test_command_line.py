@@ -1,6 +1,7 @@
 """The command line: light help, output for programs, and one line for every mistake."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -10,9 +11,11 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from driftboard.suite.errors import one_line
+from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import cell_path, write_record
 from driftboard.suite.registry import registered
+from driftboard.suite.wording import counted
 
 HEAVY = ["torch", "torchvision", "continuum", "timm", "sklearn", "scipy", "pandas", "numpy"]
 
@@ -316,7 +319,7 @@ def test_truncated_record_stops_a_board_unless_it_is_left_out(
     assert not (tmp_path / "board").exists()
     code, out, _ = call(*arguments, "--skip-broken")
     assert code == 0
-    assert "1 broken records left out" in out
+    assert "1 broken record left out" in out
     assert str(paths[1]) in out
 
 
@@ -350,6 +353,60 @@ def test_no_command_shows_the_help(call):
     code, out, errors = call()
     assert code in (0, 2)
     assert "leaderboard" in out + errors
+
+
+@pytest.mark.parametrize(
+    ("command", "most"),
+    [
+        (("run", "--sequence", "digits-split", "--seeds", "6"), 5),
+        (("run", "--suite", "core", "--seeds", "11"), 10),
+        (("run", "--suite", "core", "--tuning", "--seeds", "6"), 5),
+        (("sweep", "digits-split", "--seeds", "6"), 5),
+        (("grade", "digits-split", "--seeds", "6"), 5),
+        (("reproduce", "quick", "--seeds", "6"), 5),
+    ],
+    ids=lambda value: value if isinstance(value, int) else " ".join(value),
+)
+def test_more_seeds_than_the_protocol_has_are_refused(complaint, tmp_path, command, most):
+    line = complaint(*command, "--out", tmp_path / "out")
+    words = f"--seeds {command[-1]} is more than the {most} that the protocol has"
+    assert line == f"{words} for these sequences; leave it out to take all"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mixture_of_tiers_takes_the_seeds_that_each_has():
+    PROTOCOL.check_seed_count(10, ["quick", "core"])
+    PROTOCOL.check_seed_count(None, ["quick"])
+    with pytest.raises(DriftboardError, match="more than the 10"):
+        PROTOCOL.check_seed_count(11, ["quick", "core"])
+
+
+def test_a_table_is_shown_also_where_its_signs_cannot_be(make_record, tmp_path):
+    for seed in range(3):
+        write_record(tmp_path / "results", make_record(seed=seed))
+    words = ["leaderboard", tmp_path / "results", "--out", tmp_path, "--format", "csv"]
+    shown = subprocess.run(
+        [sys.executable, "-c", "from driftboard.suite.command_line import main; main()", *words],
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=True,
+    )
+    assert b"Overall, 1 sequence, ? from sgd" in shown.stdout
+    assert shown.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((0, "cell"), "0 cells"),
+        ((1, "cell"), "1 cell"),
+        ((2, "cell"), "2 cells"),
+        ((1, "strategy", "strategies"), "1 strategy"),
+        ((3, "strategy", "strategies"), "3 strategies"),
+    ],
+)
+def test_nouns_follow_their_number(words, expected):
+    assert counted(*words) == expected
 
 
 @pytest.mark.parametrize("arguments", [("--seeds", "0"), ("--workers", "0"), ("--suite", "own")])

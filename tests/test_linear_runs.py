@@ -188,7 +188,7 @@ def test_a_linear_run_ends_in_a_board_of_losses(call, tmp_path):
         "run", "--suite", "linear", *words, "--seeds", "3", "--workers", "1", "--out", tmp_path
     )
     assert code == 0
-    assert "6 cells are there already" in errors
+    assert "6 cells: all there already" in errors
 
 
 def test_strategies_without_a_solution_are_refused_in_one_line(call, tmp_path):

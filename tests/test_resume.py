@@ -48,7 +48,7 @@ def test_complete_folder_needs_no_torch(options_of, tmp_path):
         text=True,
         check=True,
     )
-    assert "1 sequences x 1 strategies: all 3 cells are there already" in done.stderr
+    assert "1 sequence x 1 strategy, 3 cells: all there already" in done.stderr
     assert done.stdout.splitlines()[-1] == "False"
     assert (tmp_path / "results" / "leaderboard.md").is_file()
 

@@ -310,7 +310,7 @@ def test_killed_run_goes_on_to_the_same_records(bench, reference, tmp_path):
     assert done.items() <= contents(reference).items()
     code, _, errors = bench.run(results)
     assert code == 0
-    assert f"{len(done)} cells are there already" in errors or not done
+    assert f"already there: {len(done)} cell" in errors or not done
     assert contents(results) == contents(reference)
 
 
@@ -520,4 +520,4 @@ def test_progress_counts_all_work_once(bench, run_here, tmp_path, monkeypatch):
     assert labels[0] == "tiny-labels / sgd"
     code, _, errors = run_here(tmp_path / "out", "sgd", "noop")
     assert code == 0
-    assert "8 cells are there already" in errors
+    assert "8 cells: all there already" in errors

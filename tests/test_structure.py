@@ -121,7 +121,7 @@ def test_suite_reaches_the_leaderboard_only_from_the_command_line(name):
 def test_leaderboard_knows_of_the_suite_only_what_is_light(name):
     known = ("records", "metrics", "errors", "grades", "distance", "sweep_records")
     known += ("submissions", "tuning_records", "protocol", "registry")
-    known += ("limited_process", "command_options", "json_file")
+    known += ("limited_process", "command_options", "json_file", "wording")
     allowed = tuple(f"driftboard.suite.{module}" for module in known)
     found = ours(every_import(name), "suite", "strategies")
     assert [n for n in found if n != "driftboard.suite" and not n.startswith(allowed)] == []

@@ -247,7 +247,7 @@ def test_sequences_with_scenarios_of_their_own_are_graded(call, tmp_path):
     assert rows[0]["distance"] == rows[1]["distance"]
     code, out, errors = call(*words, "--workers", "1")
     assert code == 0
-    assert "5 cells are there already" in errors
+    assert "already there: 5 cells" in errors
 
 
 def test_linear_sequences_are_not_graded(call, tmp_path):
@@ -268,7 +268,7 @@ def test_the_command_writes_curves_and_goes_on_where_it_was(call, tmp_path):
     assert json.loads(before)["magnitudes"] == [0.0, 0.5, 1.0]
     code, _, errors = call(*words, "--seeds", "3")
     assert code == 0
-    assert "2 cells are there already" in errors
+    assert "already there: 2 cells" in errors
     assert (folder / "seed-0001.json").read_bytes() == before
     rows = list(csv.DictReader(io.StringIO((folder / "curve.csv").read_text())))
     assert {row["n"] for row in rows} == {"3"}

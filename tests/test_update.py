@@ -67,7 +67,7 @@ def test_the_overall_table_goes_into_the_file(make_record, tmp_path):
     board = build_leaderboard([tmp_path / "results"], tmp_path / "out", update=path)
     text = path.read_text()
     assert "old" not in text
-    assert text.startswith(f"# Mine\n\n{BEGIN}\n\n1 strategies on 1 sequences with 3 seeds")
+    assert text.startswith(f"# Mine\n\n{BEGIN}\n\n1 strategy on 1 sequence with 3 seeds")
     (line,) = (line for line in text.splitlines() if "| `sgd`" in line)
     mean = 100 * board.overall.ranked[0].first.interval.mean
     assert f"| {mean:.1f} [{mean:.1f}, {mean:.1f}] |" in line

@@ -41,11 +41,6 @@ def some(items: Iterable[object]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural where it is not 1."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def has_failed(findings: Sequence[Finding]) -> bool:
     """Tell whether any check failed."""
     return any(finding.level == "FAILED" for finding in findings)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from driftboard.leaderboard.verification.documents import check_source, decode
 from driftboard.leaderboard.verification.files import FolderReader
-from driftboard.leaderboard.verification.findings import Finding, counted, some
+from driftboard.leaderboard.verification.findings import Finding, some
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import (
     AnyRecord,
@@ -21,6 +21,7 @@ from driftboard.suite.records import (
 )
 from driftboard.suite.submissions import SUBMISSION, Kind, Submission, kind_of
 from driftboard.suite.tuning_records import TuningRecord
+from driftboard.suite.wording import counted
 
 R = TypeVar("R", AnyRecord, Record)
 

@@ -14,11 +14,12 @@ import numpy as np
 from scipy.special import stdtrit
 
 from driftboard.leaderboard.cells import matrix_of
-from driftboard.leaderboard.verification.findings import Finding, counted, some
+from driftboard.leaderboard.verification.findings import Finding, some
 from driftboard.leaderboard.verification.machine import same_machine
 from driftboard.leaderboard.verification.material import cell_name
 from driftboard.suite.metrics import average_accuracy, average_loss
 from driftboard.suite.records import AnyRecord, LossRecord, Record
+from driftboard.suite.wording import counted
 
 SPOT = "spot re-run"
 FULL = "fully re-run"

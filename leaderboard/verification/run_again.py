@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from driftboard.leaderboard.verification.findings import Finding, counted, some
+from driftboard.leaderboard.verification.findings import Finding, some
 from driftboard.leaderboard.verification.material import Material
 from driftboard.leaderboard.verification.rerun import (
     Cell,
@@ -24,6 +24,7 @@ from driftboard.leaderboard.verification.rerun import (
 from driftboard.suite.errors import RecordError
 from driftboard.suite.limited_process import Finished, run_limited
 from driftboard.suite.records import AnyRecord, cell_path, read_record
+from driftboard.suite.wording import counted
 
 CHECK = "re-run"
 

@@ -14,6 +14,7 @@ from driftboard.suite.checking.tiny import NETWORKS, tiny_cohort
 from driftboard.suite.checking.training import TaskEnd, learn, told
 from driftboard.suite.checking.trees import same, tensors
 from driftboard.suite.errors import StrategyError
+from driftboard.suite.wording import counted
 
 
 def learner_results(subject: Subject) -> list[Result]:
@@ -106,7 +107,7 @@ def _changed(earlier: Memory, later: Memory) -> str | None:
 
 def _kind(value: Tensor) -> str:
     """Return in words what of a memory's tensor may not change; each has a leading seed."""
-    return f"{str(value.dtype).removeprefix('torch.')} of {value.ndim - 1} dimension(s)"
+    return f"{str(value.dtype).removeprefix('torch.')} of {counted(value.ndim - 1, 'dimension')}"
 
 
 def _bytes(tree: Any) -> int:

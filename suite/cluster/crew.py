@@ -25,6 +25,7 @@ from driftboard.suite.crew import (
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.grid import AnyRequest
 from driftboard.suite.linear.setting import LinearSetting
+from driftboard.suite.wording import counted
 
 PATIENCE_SECONDS = 15.0
 """How long no worker may be there before a line says what the run waits for."""
@@ -48,7 +49,8 @@ class ClusterCrew:
         self._numbers = itertools.count()
         machines = sum(node["Alive"] for node in ray.nodes())
         self.description = (
-            f"on {request.device} with {count} worker(s) of a Ray cluster of {machines} machine(s)"
+            f"on {request.device} with {counted(count, 'worker')} of a Ray cluster of "
+            f"{counted(machines, 'machine')}"
         )
 
     def examine(self) -> None:

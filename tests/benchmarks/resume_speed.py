@@ -4,7 +4,7 @@
 
 fills a temporary folder with valid records of cells of the core suite (26 sequences, ten seeds, as
 many strengths of `constrained` as it takes), asks for exactly these cells, and prints the wall time
-of a new process, everything it imports included, until it says that they are there already. The
+of a new process, everything it imports included, until it says that they are all there already. The
 board, which it makes next, is measured by `leaderboard_speed.py`.
 """
 
@@ -25,7 +25,7 @@ from driftboard.suite.records import cell_path
 from driftboard.suite.registry import registered
 
 SUITE = "core"
-SAID = "are there already"
+SAID = "all there already"
 
 
 def write_grid(folder: Path, count: int) -> list[str]:

@@ -154,13 +154,15 @@ def _show_board(results: Path, reference: str) -> None:
 
 
 def _show_next_steps(results: Path) -> None:
-    for line in (
-        f"tables: {results / 'leaderboard.md'}, {results / 'leaderboard.csv'}",
-        "next:",
-        "  driftboard strategies                          what the rows are",
-        "  driftboard sequences                           what they were tested on",
-        "  driftboard new my-method                       a method of your own",
-        "  driftboard run --suite core --data DIR         Fashion-MNIST and CIFAR-10",
-        f"  driftboard leaderboard {results}   a page, LaTeX and figures",
-    ):
-        typer.echo(line)
+    typer.echo(f"tables: {results / 'leaderboard.md'}, {results / 'leaderboard.csv'}")
+    typer.echo("next:")
+    steps = {
+        "driftboard strategies": "what the rows are",
+        "driftboard sequences": "what they were tested on",
+        "driftboard new my-method": "a method of your own",
+        "driftboard run --suite core --data DIR": "Fashion-MNIST and CIFAR-10",
+        f"driftboard leaderboard {results}": "a page, LaTeX and figures",
+    }
+    width = max(map(len, steps))
+    for command, what in steps.items():
+        typer.echo(f"  {command:<{width}}  {what}")

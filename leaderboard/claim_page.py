@@ -15,6 +15,7 @@ from driftboard.leaderboard.claim import (
     Point,
 )
 from driftboard.leaderboard.layout import CROSSING, NOTHING, distance_text, estimate_text
+from driftboard.leaderboard.legend import caveats
 from driftboard.leaderboard.markdown import markdown_table
 from driftboard.leaderboard.statistics import Interval, PairedDifference
 from driftboard.leaderboard.text import markdown_cell
@@ -65,11 +66,7 @@ def _summary(claim: Claim) -> str:
         f"{counted(len(collection.sequences), 'sequence')} with {counted(len(seeds), 'seed')}, "
         f"{counted(len(collection.cells), 'record')}, {collection.split} split."
     )
-    if collection.split == "validation":
-        text += " **Validation data: for tuning, not for publication.**"
-    if collection.skipped:
-        text += f" Broken records left out: {len(collection.skipped)}."
-    return text
+    return text + caveats(collection)
 
 
 def _about(group: Group, claim: Claim) -> str:

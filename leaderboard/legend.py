@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from driftboard.leaderboard.board import Board
-from driftboard.leaderboard.collect import Measure
+from driftboard.leaderboard.collect import Collection, Measure
 from driftboard.leaderboard.layout import CROSSING, TIED_BEST
 
 _METRIC_WORDS: dict[Measure, str] = {
@@ -32,6 +32,16 @@ class Point:
     term: str
     text: str
     quoted: str = ""
+
+
+def caveats(collection: Collection) -> str:
+    """Return the sentences, each after a space, on what keeps records from being published."""
+    text = ""
+    if collection.split == "validation":
+        text += " **Validation data: for tuning, not for publication.**"
+    if collection.skipped:
+        text += f" Broken records left out: {len(collection.skipped)}."
+    return text
 
 
 def legend(board: Board, command: str) -> list[Point]:

@@ -15,7 +15,7 @@ from driftboard.leaderboard.layout import (
     groups,
     row_cells,
 )
-from driftboard.leaderboard.legend import legend
+from driftboard.leaderboard.legend import caveats, legend
 from driftboard.leaderboard.ranks import SIGNIFICANT
 from driftboard.leaderboard.section import Row, Section
 from driftboard.leaderboard.text import markdown_cell
@@ -69,11 +69,7 @@ def _summary(board: Board) -> str:
         f"{counted(len(collection.cells), 'record')}, {collection.split} split. "
         f"Reference: `{board.reference}`."
     )
-    if collection.split == "validation":
-        text += " **Validation data: for tuning, not for publication.**"
-    if collection.skipped:
-        text += f" Broken records left out: {len(collection.skipped)}."
-    return text
+    return text + caveats(collection)
 
 
 def _suite(suite: Section) -> str:
@@ -81,8 +77,7 @@ def _suite(suite: Section) -> str:
 
 
 def _count(section: Section) -> str:
-    count = len(section.sequences)
-    return f"{count} sequence{'s' if count > 1 else ''}"
+    return counted(len(section.sequences), "sequence")
 
 
 def _stratum(board: Board, stratum: Section) -> str:

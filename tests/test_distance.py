@@ -100,10 +100,11 @@ def test_one_seed_has_no_interval():
     assert math.isnan(found.high)
 
 
-def test_jackknife_of_a_mean_is_students_interval():
-    values = np.array([1.0, 4.0, 2.0, 7.0, 5.0])
-    found = jackknife(lambda kept: float(values[list(kept)].mean()), 5)
-    half = student.ppf(0.975, 4) * values.std(ddof=1) / math.sqrt(5)
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_jackknife_of_a_mean_is_students_interval(count):
+    values = np.array([1.0, 4.0, 2.0, 7.0, 5.0])[:count]
+    found = jackknife(lambda kept: float(values[list(kept)].mean()), count)
+    half = student.ppf(0.975, count - 1) * values.std(ddof=1) / math.sqrt(count)
     assert found.value == pytest.approx(values.mean())
     assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half))
 

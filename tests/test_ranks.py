@@ -1,5 +1,6 @@
 """Rank sets and letters: against their definitions, recomputed from scipy and statsmodels."""
 
+import math
 import random
 from itertools import combinations
 
@@ -53,6 +54,11 @@ def test_comparisons_equal_scipy_and_statsmodels(start):
     rejected, adjusted, *_ = multipletests(p_values, alpha=0.05, method="holm")
     assert [c.p_holm for c in found] == pytest.approx(list(adjusted))
     assert [c.is_significant for c in found] == list(rejected)
+
+
+@pytest.mark.parametrize(("p", "expected"), [(0.049, True), (0.05, False), (math.nan, False)])
+def test_five_percent_is_not_significant(p, expected):
+    assert Comparison("a", "b", 1.0, p).is_significant == expected
 
 
 @pytest.mark.parametrize("lower_is_better", [False, True])

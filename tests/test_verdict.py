@@ -38,9 +38,10 @@ def test_paired_equals_statsmodels_and_scipy(start, limit):
 
 @pytest.mark.parametrize("start", range(5))
 @pytest.mark.parametrize("limit", [0.4, 0.9, 2.0])
-def test_unpaired_equals_statsmodels_and_scipy(start, limit):
+@pytest.mark.parametrize("count", [2, 6])
+def test_unpaired_equals_statsmodels_and_scipy(start, limit, count):
     published = values(0.0, 1.0, range(9), start)
-    found = values(0.2, 2.0, range(100, 106), start + 50)
+    found = values(0.2, 2.0, range(100, 100 + count), start + 50)
     judgement = verdict(published, found, limit)
     new, old = list(found.values()), list(published.values())
     test = scipy.stats.ttest_ind(new, old, equal_var=False)
@@ -89,8 +90,9 @@ def test_equal_values_need_no_test():
     assert judgement.difference.interval(0.9) == (0.0, 0.0)
 
 
-def test_one_seed_that_differs_tells_nothing():
-    judgement = verdict({0: 0.5, 1: 0.6}, {0: 0.9}, 0.01)
+@pytest.mark.parametrize("seed", [0, 7])
+def test_one_seed_that_differs_tells_nothing(seed):
+    judgement = verdict({0: 0.5, 1: 0.6}, {seed: 0.9}, 0.01)
     assert judgement.verdict == "INCONCLUSIVE"
     assert math.isnan(judgement.difference.interval(0.9)[0])
     assert judgement.seeds is None

@@ -58,6 +58,8 @@ def test_every_strategy_gets_the_same_number_of_trials_and_its_own_setting_first
         assert 0.99 * TUNING.lowest_rate <= rate <= 1.01 * TUNING.highest_rate
         for key, value in settings.items():
             assert space[key].low - 0.01 <= float(value) <= space[key].high * 1.01
+        for value in settings_of(specification).values():
+            assert value in (f"{float(value):.3g}", f"{float(value):#.3g}")
         load_strategy(specification)
 
 

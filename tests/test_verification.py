@@ -1055,7 +1055,9 @@ def test_only_what_moves_and_differs_is_evidence(make_record):
     moving = make_record(correct=((80, 50), (70, 59)))
     assert log_chance(moving) == pytest.approx(log_chance(still) - math.log10(11 * 10))
     assert log_chance(make_record(correct=((100, 100), (100, 100)))) == 0.0
-    assert log_chance(still, slack=2) > log_chance(still)
+    # within two images of five counts each: of the first row's two, and of the two that moved
+    assert log_chance(still, slack=2) == pytest.approx(log_chance(still) + 2 * math.log10(5))
+    assert log_chance(moving, slack=2) == pytest.approx(log_chance(moving) + 4 * math.log10(5))
     assert log_chance(still, slack=60) == 0.0
 
 

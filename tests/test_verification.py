@@ -1069,6 +1069,7 @@ def test_spread_by_hand(make_record):
     varied = [make_record(seed=s, correct=((c, 10), (c, 50 + s))) for s, c in enumerate(counts)]
     after, right = 16.0 + 1.0, 64 * 0.36 + 51 * 0.49
     assert spread(varied)[0] == pytest.approx(after / right / LEAST)
+    assert spread(own[:2]) == (0.0, 1)
 
 
 def test_what_cannot_vary_is_not_tested(make_record):
@@ -1248,6 +1249,13 @@ def test_noise_of_several_sequences_adds_up(make_record):
     assert found(alpha=40, beta=154) == ["+0.0485 from the re-runs on average, more than 0.0481"]
 
 
+def test_what_was_learned_is_told_in_points(make_record):
+    """Of 100 images of ten classes 90 and 80 are right, so 80 and 70 above guessing."""
+    own = [make_record(correct=((90, 10), (60, 80)))]
+    found = check_learning(made_up.as_material(own, ())).found
+    assert found == "75.0 points above guessing right after training"
+
+
 def test_noise_over_seeds_is_that_of_two_trainings(make_record, make_loss_record):
     """Final accuracies .5, .6 and .7 have a deviation of .1."""
     own = [
@@ -1255,6 +1263,7 @@ def test_noise_over_seeds_is_that_of_two_trainings(make_record, make_loss_record
         for seed in range(3)
     ]
     assert rerun.noise_over_seeds(own) == rerun.Noise(pytest.approx(0.1 * 2**0.5), 2)
+    assert rerun.noise_over_seeds(own[:2]) == rerun.Noise(pytest.approx(0.1), 1)
     assert rerun.noise_over_seeds(own[:1]) is None
     # of equal cells one image of one of the two tasks
     equal = [replace(own[0], seed=seed) for seed in range(3)]

@@ -142,9 +142,8 @@ def _general_squares(
         total = _zeros(parameters)
         for chosen, weight in _draws(labels, task, scores, example.labels, number[None]):
             (gradient,) = pull(chosen)
-            total = _plus(
-                total, {name: weight[0] * value.square() for name, value in gradient.items()}
-            )
+            for name in total:  # one after the other, so that few of this size are there at a time
+                total[name] = total[name] + weight[0] * gradient.pop(name).square()
         return total
 
     each = vmap(squares)(examples.images, examples.labels, examples.allowed, noise)

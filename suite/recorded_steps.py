@@ -45,11 +45,14 @@ def take_steps(step: Step, orders: Tensor, record: Record | None) -> None:
     try:
         replay = record(step, place)
     except (RuntimeError, StrategyError):  # whatever it is will come up again where it can be told
-        take_steps(step, orders[WARM_UP:], None)
-        return
+        replay = None
+    # Not within the except, whose traceback would keep the failed step's tensors until the end.
     for order in orders[WARM_UP:]:
-        place.copy_(order)
-        replay()
+        if replay is None:
+            step(order)
+        else:
+            place.copy_(order)
+            replay()
 
 
 def recorder(device: torch.device) -> Record | None:

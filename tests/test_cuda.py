@@ -118,11 +118,12 @@ def test_a_cohort_takes_no_more_memory_than_is_planned_for(seeds, strategy, nine
         batch=cohort.training.batch_size,
         epochs=9,
     )
+    engine.run(on_gpu(cohort), strategy, "stacked")  # libraries take their workspaces, and stay
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     engine.run(on_gpu(cohort), strategy, "stacked")
-    libraries = 64 * 2**20  # the workspaces of cuBLAS and cuDNN
+    libraries = 160 * 2**20  # workspaces of cuDNN, and of cuBLAS: 32 MiB for a stream and thread
     assert torch.cuda.max_memory_allocated() - before <= seeds * demand.total + libraries
 
 
@@ -152,5 +153,5 @@ def test_a_run_in_workers_of_their_own_goes_on_after_one_is_out_of_memory(call, 
     words = ["run", "--sequence", "digits-repeat", "--strategy", "sgd", "--strategy", str(file)]
     code, _, told = call(*words, "--device", "cuda", "--out", tmp_path / "out")
     assert code == 1
-    assert "out of memory" in told.lower()
+    assert "not enough memory; use fewer --workers or a device with more" in told
     assert len(list((tmp_path / "out").rglob("sgd/*.json"))) == 5

@@ -5,6 +5,7 @@ with the tensors that it reads and writes, and repeats them on these. What a CUD
 wrong, for example a tensor that a step replaces and does not change, the tape gets wrong as well.
 """
 
+import weakref
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -221,6 +222,20 @@ def test_step_that_cannot_be_recorded_is_taken_as_it_is_written(
     calls = record_steps()
     assert_equal(outcome_of(cohort, Asking(), "solo"), plain)
     assert calls == ["tried"] * len(cohort.train)
+
+
+def test_nothing_of_a_step_that_could_not_be_recorded_stays():
+    left = []
+
+    def record(step, place):
+        held = torch.zeros(3)
+        left.append(weakref.ref(held))
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    alive = []
+    orders = torch.arange(WARM_UP + 3)
+    take_steps(lambda order: alive.append([one() is not None for one in left]), orders, record)
+    assert alive == [[]] * WARM_UP + [[False]] * 3
 
 
 def test_error_of_a_strategy_is_told_also_where_steps_are_recorded(

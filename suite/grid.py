@@ -191,29 +191,30 @@ def cohorts(
 def jobs_for(
     request: Request, sequence: Sequence, pool: "Pool", recipes: "Several[Recipe]"
 ) -> "list[Job]":
-    """Return the jobs of one sequence that make the cells it lacks."""
+    """Return the jobs of one sequence that make the cells it lacks.
+
+    All strategies of a group of seeds come in turn, so that a process prepares its data once.
+    """
     from driftboard.suite.worker import Job
 
-    groups = cohorts(request, sequence, pool, recipes)
-    jobs = []
-    for strategy, missing in missing_cells(request, sequence):
-        jobs += [
-            Job(
-                sequence=sequence.name,
-                sequence_files=request.sequence_files,
-                strategy=strategy.specification,
-                seeds=group,
-                run_seeds=request.seeds(sequence),
-                purpose=request.purpose,
-                data=request.data,
-                results=request.results,
-                device=request.device,
-                steps=len(recipes),
-            )
-            for group in groups
-            if set(missing).intersection(group)
-        ]
-    return jobs
+    rows = list(missing_cells(request, sequence))
+    return [
+        Job(
+            sequence=sequence.name,
+            sequence_files=request.sequence_files,
+            strategy=strategy.specification,
+            seeds=group,
+            run_seeds=request.seeds(sequence),
+            purpose=request.purpose,
+            data=request.data,
+            results=request.results,
+            device=request.device,
+            steps=len(recipes),
+        )
+        for group in cohorts(request, sequence, pool, recipes)
+        for strategy, missing in rows
+        if set(missing).intersection(group)
+    ]
 
 
 def linear_jobs_for(

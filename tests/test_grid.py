@@ -253,7 +253,7 @@ def test_cohorts_do_not_depend_on_what_is_done(request_for, write_cell, pool, re
     before = jobs_for(request, QUICK, pool, recipes)
     groups = [(0, 1), (2, 3), (4,)]
     assert [(job.strategy, job.seeds) for job in before] == [
-        (name, group) for name in ("sgd", "noop") for group in groups
+        (name, group) for group in groups for name in ("sgd", "noop")
     ]
     for seed in (0, 1, 3):
         write_cell(seed)

@@ -6,6 +6,7 @@ tasks; see ``distance.py`` for what is made of it.
 
 import platform
 from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Several
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,10 +29,11 @@ from driftboard.suite.grades import (
 )
 from driftboard.suite.lanes import choose_lane
 from driftboard.suite.loading import load_sequences
+from driftboard.suite.memory_plan import in_groups
 from driftboard.suite.networks import ModuleNetwork
 from driftboard.suite.parts import deal
 from driftboard.suite.preparation import Setting, initial_network, names_of, streams
-from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.protocol import PROTOCOL, Training
 from driftboard.suite.randomness import stream
 from driftboard.suite.records import SequenceStamp
 from driftboard.suite.scenarios import FewShot, Indices, Recipe
@@ -53,6 +55,7 @@ class GradeJob:
     data: Path | None
     results: Path
     device: str
+    at_once: int  # learners, which are parts of seeds, that are trained together
     steps: int  # tasks x parts x seeds: how often ``execute`` reports
 
     @property
@@ -85,7 +88,7 @@ class GradeJob:
             self.device,
         )
         pool = load_pool(setting.sequence.source, self.data)
-        return measure(sequence, setting, pool, self.parts, on_step)
+        return measure(sequence, setting, pool, self.parts, self.at_once, on_step)
 
     def keep(self, records: list[GradeRecord]) -> None:
         """Write one file per seed."""
@@ -104,7 +107,12 @@ def measured_sequence(sequence: Sequence) -> Sequence:
 
 
 def measure(
-    sequence: Sequence, setting: Setting, pool: Pool, parts: int, on_step: Callable[[], None]
+    sequence: Sequence,
+    setting: Setting,
+    pool: Pool,
+    parts: int,
+    at_once: int,
+    on_step: Callable[[], None],
 ) -> list[GradeRecord]:
     """Return one record per seed; where nothing can be measured, one that says why.
 
@@ -113,13 +121,12 @@ def measure(
         setting: names what is measured for it, see ``measured_sequence``.
         pool: the images.
         parts: how many separate parts of each task are trained on, at least 2.
+        at_once: how many of the learners, one for every part of every seed, are trained together;
+            1 in the solo lane.
         on_step: called whenever a part of a task has been trained on.
     """
     every_seed = cached_splits(setting.sequence, pool, PROTOCOL, setting.run_seeds, "test")
     recipes = dict(zip(setting.run_seeds, every_seed, strict=True))
-    device = torch.device(setting.device)
-    lane = choose_lane(setting.sequence.network, device)
-    at_once = len(setting.seeds) * parts if lane == "stacked" else 1
     units = len(next(iter(recipes.values()))[0].active)
     network = initial_network(setting, pool, units, setting.seeds[0])[0]
 
@@ -143,7 +150,7 @@ def measure(
             refusal=None if refusal is None else refusal[:REFUSAL_LENGTH],
             python=platform.python_version(),
             torch=str(torch.__version__),
-            device=device_name(device),
+            device=device_name(torch.device(setting.device)),
         )
 
     if sequence.scenario.tasks < 2:
@@ -155,8 +162,7 @@ def measure(
     learners = [(seed, part) for seed in setting.seeds for part in range(parts)]
     found: list[Parameters] = []  # per group of learners, name -> (learners, tasks, size)
     finite = True
-    for start in range(0, len(learners), at_once):
-        group = learners[start : start + at_once]
+    for group in in_groups(learners, at_once):
         solutions, stayed_finite = _solutions(setting, pool, recipes, dealt, group, on_step)
         found.append(solutions)
         finite = finite and stayed_finite
@@ -182,7 +188,7 @@ def _solutions(
     pool: Pool,
     recipes: dict[int, list[Recipe]],
     dealt: dict[int, list[list[Indices]]],
-    learners: list[tuple[int, int]],
+    learners: Several[tuple[int, int]],
     on_step: Callable[[], None],
 ) -> tuple[Parameters, bool]:
     """Return how far each learner's solutions lie from its start, and whether all are finite.
@@ -208,7 +214,7 @@ def _cohort(
     pool: Pool,
     recipes: dict[int, list[Recipe]],
     dealt: dict[int, list[list[Indices]]],
-    learners: list[tuple[int, int]],
+    learners: Several[tuple[int, int]],
 ) -> Cohort:
     device = torch.device(setting.device)
     one_per_learner = replace(setting, seeds=tuple(seed for seed, _ in learners))
@@ -251,11 +257,15 @@ def _cohort(
             for task in rows
         ],
         scaling=scaling_of(pool, device),
-        # A part is trained on for as many steps as the protocol takes on the whole task.
-        training=replace(training, epochs=training.epochs * parts),
+        training=training_on_parts(training, parts),
         batch_orders=orders,
         strategy_noise=lambda task: streams(one_per_learner, "grading", "noise", task),
     )
+
+
+def training_on_parts(training: Training, parts: int) -> Training:
+    """Return the training that takes as many steps on a part as the protocol on the whole task."""
+    return replace(training, epochs=training.epochs * parts)
 
 
 def _products(

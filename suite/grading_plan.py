@@ -1,5 +1,7 @@
 """What a grading asks for, what of it is done, and the jobs that measure the rest."""
 
+import sys
+from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +16,17 @@ from driftboard.suite.grades import (
     read_grade,
     write_record,
 )
-from driftboard.suite.grading import GradeJob, measured_sequence
+from driftboard.suite.grading import GradeJob, measured_sequence, training_on_parts
 from driftboard.suite.linear.setting import LinearSetting
+from driftboard.suite.memory_plan import Stacking, in_groups, stacking_of
 from driftboard.suite.planning import work_on
 from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.scenarios import Recipe
 from driftboard.suite.sequences import Sequence
 from driftboard.suite.splits import cached_splits
 
 SEEDS_AT_ONCE = 5
-"""Seeds of one job; fewer would stack less, more would leave cores idle."""
+"""Seeds of one job, where they fit; fewer would stack less, more would leave cores idle."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,14 @@ def plan_grading(request: GradeRequest) -> list[Planned]:
         images = sum(len(recipe.train) for recipe in recipes)
         done = {seed for seed in request.seeds(sequence) if _is_done(request, sequence, seed)}
         wanted = request.seeds(sequence)
-        for start in range(0, len(wanted), SEEDS_AT_ONCE):
-            group = wanted[start : start + SEEDS_AT_ONCE]
+        if done.issuperset(wanted):
+            continue
+        stacking = _stacking(request, tested, pool, recipes)
+        learners = min(SEEDS_AT_ONCE, len(wanted)) * request.parts
+        if note := stacking.note(sequence.name, learners, "learners"):
+            print(note, file=sys.stderr)
+        together = min(SEEDS_AT_ONCE, max(1, stacking.at_once // request.parts))
+        for group in in_groups(wanted, together):
             if done.issuperset(group):
                 continue
             job = GradeJob(
@@ -83,11 +93,27 @@ def plan_grading(request: GradeRequest) -> list[Planned]:
                 data=request.data,
                 results=request.results,
                 device=request.device,
+                at_once=stacking.at_once,
                 steps=sequence.scenario.tasks * request.parts * len(group),
             )
             work = work_on(sequence.network, images * len(group) * request.parts)
             planned.append(Planned(job, work, len(group)))
     return planned
+
+
+def _stacking(
+    request: GradeRequest, tested: Sequence, pool: Pool, recipes: Several[Recipe]
+) -> Stacking:
+    """Return how many learners, each on one part of every task, are trained together."""
+    return stacking_of(
+        tested.network,
+        pool.train_images.shape[1:],
+        len(recipes[0].active),
+        [len(recipe.train) // request.parts for recipe in recipes],
+        (),
+        training_on_parts(tested.training_under(PROTOCOL), request.parts),
+        request.device,
+    )
 
 
 def grade_records(request: GradeRequest) -> list[GradeRecord]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from driftboard.suite.data import Pool
     from driftboard.suite.linear.job import LinearJob
     from driftboard.suite.linear.setting import LinearSetting
+    from driftboard.suite.memory_plan import Stacking
     from driftboard.suite.scenarios import Recipe
     from driftboard.suite.splits import Purpose
     from driftboard.suite.worker import Job
@@ -162,30 +163,31 @@ def missing_cells(
 def cohorts(
     request: Request, sequence: Sequence, pool: "Pool", recipes: "Several[Recipe]"
 ) -> list[tuple[int, ...]]:
-    """Return the groups of seeds that are trained together, whatever is already done.
+    """Return the groups of seeds that are trained together, whatever is already done."""
+    from driftboard.suite.memory_plan import in_groups
+
+    at_once = stacking_for(sequence, pool, recipes, request.device).at_once
+    return in_groups(request.seeds(sequence), at_once)
+
+
+def stacking_for(
+    sequence: Sequence, pool: "Pool", recipes: "Several[Recipe]", device: str
+) -> "Stacking":
+    """Return how many learners of a sequence are trained together.
 
     ``recipes`` are those of one seed; all seeds have equally many training images.
     """
-    import torch
+    from driftboard.suite.memory_plan import stacking_of
 
-    from driftboard.suite.lanes import choose_lane
-    from driftboard.suite.memory_plan import cohort_bytes, demand_of, groups_that_fit
-    from driftboard.suite.networks import build_network
-
-    seeds = request.seeds(sequence)
-    if choose_lane(sequence.network, torch.device(request.device)) == "solo":
-        return [(seed,) for seed in seeds]
-    shape = pool.train_images.shape[1:]
-    training = sequence.training_under(PROTOCOL)
-    demand = demand_of(
-        build_network(sequence.network, shape, len(recipes[0].active)),
-        shape,
+    return stacking_of(
+        sequence.network,
+        pool.train_images.shape[1:],
+        len(recipes[0].active),
         [len(recipe.train) for recipe in recipes],
         [len(recipe.test) for recipe in recipes],
-        batch=training.batch_size,
-        epochs=training.epochs,
+        sequence.training_under(PROTOCOL),
+        device,
     )
-    return groups_that_fit(seeds, demand.total, cohort_bytes(request.device))
 
 
 def jobs_for(

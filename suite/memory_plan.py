@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,11 @@ from driftboard.strategies.base import EXAMPLES_AT_ONCE
 from driftboard.strategies.fisher import SAMPLES_AT_ONCE
 from driftboard.suite.device import worker_count
 from driftboard.suite.engine import TESTED_AT_ONCE
-from driftboard.suite.networks import ModuleNetwork
+from driftboard.suite.lanes import Lane, choose_lane
+from driftboard.suite.networks import ModuleNetwork, build_network
+from driftboard.suite.protocol import Training
+
+ItemT = TypeVar("ItemT")
 
 FLOAT, INDEX = 4, 8  # bytes
 
@@ -83,7 +88,7 @@ class Demand:
         images = sum(self.trained)
         kept = self.pixels + 2 * self.activations
         step = min(self.batch, images) * kept
-        test = min(TESTED_AT_ONCE, max(self.tested)) * (self.pixels + 2 * self.widest)
+        test = min(TESTED_AT_ONCE, max(self.tested, default=0)) * (self.pixels + 2 * self.widest)
         full = min(EXAMPLES_AT_ONCE, images) * kept
         if not self.linear:
             full = max(full, min(SAMPLES_AT_ONCE, images) * (2 * self.parameters + kept))
@@ -176,13 +181,58 @@ def _share_of_machine(device: str) -> float:
     return math.inf  # the GPUs are those of a cluster
 
 
-def groups_that_fit(seeds: tuple[int, ...], needed: int, available: int) -> list[tuple[int, ...]]:
-    """Return the seeds in order, in as few groups as fit; a single one is always tried.
+@dataclass(frozen=True)
+class Stacking:
+    """How many learners are trained together on a device."""
+
+    lane: Lane
+    fit: int  # how many memory has room for; a single one is always tried
+
+    @property
+    def at_once(self) -> int:
+        """As many as fit, and one in the solo lane."""
+        return 1 if self.lane == "solo" else self.fit
+
+    def note(self, name: str, wanted: int, what: str) -> str | None:
+        """Return the line that says that learners who could be stacked do not fit all at once."""
+        if self.lane == "solo" or self.fit >= wanted:
+            return None
+        found = f"{name}: {wanted} {what} do not fit into memory at once"
+        return f"{found}, trained {self.fit} at a time"
+
+
+def stacking_of(
+    network: str,
+    image_shape: Several[int],
+    units: int,
+    trained: Several[int],
+    tested: Several[int],
+    training: Training,
+    device: str,
+) -> Stacking:
+    """Return how many learners of some tasks are trained together.
 
     Args:
-        seeds: at least one.
-        needed: bytes of one learner.
-        available: bytes that a group may take.
+        network: its name.
+        image_shape: channels, height, width.
+        units: of the head.
+        trained: training images of every task.
+        tested: test images of every task; nothing where nothing is tested.
+        training: batch size and epochs.
+        device: ``cpu`` or ``cuda``.
     """
-    together = max(1, available // needed)
-    return [seeds[start : start + together] for start in range(0, len(seeds), together)]
+    demand = demand_of(
+        build_network(network, image_shape, units),
+        image_shape,
+        trained,
+        tested,
+        batch=training.batch_size,
+        epochs=training.epochs,
+    )
+    lane = choose_lane(network, torch.device(device))
+    return Stacking(lane, max(1, cohort_bytes(device) // demand.total))
+
+
+def in_groups(items: Several[ItemT], at_once: int) -> list[tuple[ItemT, ...]]:
+    """Return the items in order, in as few groups of at most so many as there can be."""
+    return [tuple(items[start : start + at_once]) for start in range(0, len(items), at_once)]

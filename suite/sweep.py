@@ -6,6 +6,7 @@ magnitudes is paired by seed. A learner's magnitude lies in its memory from the 
 """
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +20,10 @@ from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.suite.crew import Planned
 from driftboard.suite.data import load_pool
 from driftboard.suite.engine import Cohort, Outcome, run
+from driftboard.suite.grid import stacking_for
 from driftboard.suite.lanes import choose_lane
 from driftboard.suite.loading import load_sequences
+from driftboard.suite.memory_plan import in_groups
 from driftboard.suite.planning import work_on
 from driftboard.suite.preparation import Prepared, Setting, prepare
 from driftboard.suite.protocol import PROTOCOL
@@ -82,6 +85,7 @@ class SweepJob:
 
     request: SweepRequest
     seeds: tuple[int, ...]
+    at_once: int  # learners that are trained together
 
     @property
     def label(self) -> str:
@@ -146,22 +150,32 @@ def plan_sweep(request: SweepRequest) -> list[Planned]:
         DataError: the data set is missing or broken.
         RecordError: a file in the results folder does not belong to this sweep.
     """
+    missing = [seed for seed in request.seeds if not _is_done(request, seed)]
+    if not missing:
+        return []
     sequence = request.sequence
     pool = load_pool(sequence.source, request.data)
     all_seeds = PROTOCOL.seeds_of(sequence.tier)
     recipes = cached_splits(sequence, pool, PROTOCOL, all_seeds, "test")[0]
     images = sum(len(recipe.train) for recipe in recipes) * len(request.magnitudes)
-    missing = [seed for seed in request.seeds if not _is_done(request, seed)]
-    together = max(1, LEARNERS_AT_ONCE // len(request.magnitudes))
-    groups = [
-        tuple(missing[start : start + together]) for start in range(0, len(missing), together)
-    ]
+    stacking = stacking_for(sequence, pool, recipes, request.device)
+    wanted = min(_seeds_of(LEARNERS_AT_ONCE, request), len(missing))
+    if note := stacking.note(sequence.name, wanted * len(request.magnitudes), "learners"):
+        print(note, file=sys.stderr)
+    together = _seeds_of(min(LEARNERS_AT_ONCE, stacking.at_once), request)
     return [
         Planned(
-            SweepJob(request, group), work_on(sequence.network, images * len(group)), len(group)
+            SweepJob(request, group, stacking.at_once),
+            work_on(sequence.network, images * len(group)),
+            len(group),
         )
-        for group in groups
+        for group in in_groups(missing, together)
     ]
+
+
+def _seeds_of(learners: int, request: SweepRequest) -> int:
+    """Return how many seeds have so many learners, at least one."""
+    return max(1, learners // len(request.magnitudes))
 
 
 def sweep_records(request: SweepRequest) -> list[SweepRecord]:
@@ -182,15 +196,12 @@ def _path(request: SweepRequest, seed: int) -> Path:
     return sweep_path(request.results, request.name, request.kind, seed)
 
 
-def _groups(job: SweepJob) -> list[list[tuple[int, float]]]:
+def _groups(job: SweepJob) -> list[tuple[tuple[int, float], ...]]:
     """Return the learners of every cohort as (position of the seed, magnitude)."""
     learners = [
         (seed, magnitude) for magnitude in job.request.magnitudes for seed in range(len(job.seeds))
     ]
-    device = torch.device(job.request.device)
-    if choose_lane(job.request.sequence.network, device) == "solo":
-        return [[learner] for learner in learners]
-    return [learners]
+    return in_groups(learners, job.at_once)
 
 
 def _learners(cohort: Cohort, seeds: list[int]) -> Cohort:

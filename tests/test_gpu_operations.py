@@ -188,7 +188,7 @@ def test_grades_are_measured_elsewhere_as_here(gpu):
     def products(device):
         sequence = small_sequence()
         setting = Setting(sequence, (0, 1), (0, 1), "test", None, device)
-        records = measure(sequence, setting, load_pool("digits", None), 2, lambda: None)
+        records = measure(sequence, setting, load_pool("digits", None), 2, 4, lambda: None)
         return [record.seeds for record in records]
 
     expected = products("cpu")
@@ -203,7 +203,7 @@ def test_a_sweep_is_made_elsewhere_as_here(kind, gpu):
         request = SweepRequest(
             "digits-split", (), kind, (0.0, 0.5, 1.0), (0, 1), None, place, device
         )
-        found = SweepJob(request, (0, 1)).measure(lambda: None)
+        found = SweepJob(request, (0, 1), 6).measure(lambda: None)
         return [(one.correct, one.update_norms) for one in found]
 
     expected = curves("cpu")

@@ -236,7 +236,7 @@ def sequence(scenario, **changes):
     return replace(made, **changes)
 
 
-def measured(made, seeds=(0, 1, 2), parts=2):
+def measured(made, seeds=(0, 1, 2), parts=2, at_once=99):
     from driftboard.suite.data import load_pool
     from driftboard.suite.grading import measure, measured_sequence
     from driftboard.suite.preparation import Setting
@@ -245,7 +245,7 @@ def measured(made, seeds=(0, 1, 2), parts=2):
     setting = Setting(measured_sequence(made), seeds, run_seeds, "test", None, "cpu")
     steps = []
     pool = load_pool("digits", None)
-    records = measure(made, setting, pool, parts, lambda: steps.append(1))
+    records = measure(made, setting, pool, parts, at_once, lambda: steps.append(1))
     return records, len(steps)
 
 
@@ -262,8 +262,23 @@ def test_tasks_that_are_the_same_measure_zero_and_turned_ones_do_not():
 def test_seeds_measured_together_are_what_each_is_alone():
     together, _ = measured(sequence(Rotated(2, 15)))
     (alone,), _ = measured(sequence(Rotated(2, 15)), seeds=(1,))
-    for one, other in zip(together[1].seeds[0].blocks, alone.seeds[0].blocks, strict=True):
-        assert one == pytest.approx(other, rel=1e-3, abs=1e-3)
+    assert_close(together[1], alone)
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_learners_in_several_cohorts_are_what_they_are_in_one(at_once):
+    together, steps = measured(sequence(Rotated(2, 15)))
+    apart, same_steps = measured(sequence(Rotated(2, 15)), at_once=at_once)
+    assert steps == same_steps == 3 * 2 * 2
+    for one, other in zip(together, apart, strict=True):
+        assert_close(one, other)
+
+
+def assert_close(one, other):
+    (seed,), (same_seed,) = one.seeds, other.seeds
+    assert seed.seed == same_seed.seed
+    for block, same_block in zip(seed.blocks, same_seed.blocks, strict=True):
+        assert block == pytest.approx(same_block, rel=1e-3, abs=1e-3)
 
 
 def test_inner_products_are_those_of_trainings_on_the_parts(monkeypatch):
@@ -343,6 +358,53 @@ def test_a_measurement_with_another_number_of_parts_is_not_gone_on_with(tmp_path
     assert plan_grading(replace(request, parts=2)) == []
 
 
+@pytest.mark.parametrize(
+    ("room", "seeds", "note"),
+    [
+        (99, [(0, 1, 2, 3, 4)], ""),
+        (20, [(0, 1, 2, 3, 4)], ""),
+        (19, [(0, 1, 2, 3), (4,)], "20 learners do not fit into memory at once, trained 19"),
+        (4, [(0,), (1,), (2,), (3,), (4,)], "20 learners do not fit"),
+        (3, [(0,), (1,), (2,), (3,), (4,)], "20 learners do not fit"),
+    ],
+)
+def test_a_grading_takes_no_more_learners_than_fit(
+    room, seeds, note, tmp_path, monkeypatch, capsys
+):
+    from driftboard.suite import grading_plan
+    from driftboard.suite.memory_plan import Stacking
+
+    monkeypatch.setattr(grading_plan, "stacking_of", lambda *_: Stacking("stacked", room))
+    made = registered()["digits-rotated-15"]
+    request = grading_plan.GradeRequest((made,), (), None, 4, None, tmp_path, "cpu")
+    planned = grading_plan.plan_grading(request)
+    assert [item.job.seeds for item in planned] == seeds
+    assert {item.job.at_once for item in planned} == {room}
+    told = capsys.readouterr().err
+    assert told.startswith(f"{made.name}: {note}") if note else told == ""
+
+
+def test_a_grading_plans_for_what_a_learner_is_trained_on(tmp_path, monkeypatch):
+    """One part of every task's images, for as many epochs more; nothing is tested."""
+    from driftboard.suite import grading_plan
+    from driftboard.suite.memory_plan import Stacking
+
+    asked = []
+
+    def noted(network, shape, units, trained, tested, training, device):
+        asked.append((network, tuple(shape), units, trained, tested, training, device))
+        return Stacking("stacked", 99)
+
+    monkeypatch.setattr(grading_plan, "stacking_of", noted)
+    made = registered()["digits-rotated-15"]
+    request = grading_plan.GradeRequest((made,), (), None, 4, None, tmp_path, "cpu")
+    grading_plan.plan_grading(request)
+    training = made.training_under(PROTOCOL)
+    longer = replace(training, epochs=4 * training.epochs)
+    # a quarter of 120 images of each of ten classes
+    assert asked == [(made.network, (1, 8, 8), 10, [300] * 5, (), longer, "cpu")]
+
+
 def test_one_task_is_recorded_as_such():
     (record,), _ = measured(sequence(RotatedTo((0,))))
     assert record.refusal == "one task has no distance to another"
@@ -369,4 +431,4 @@ def measured_shipped(name):
     made = registered()[name]
     seeds = PROTOCOL.seeds_of(made.tier)
     setting = Setting(made, seeds, seeds, "test", None, "cpu")
-    return measure(made, setting, load_pool("digits", None), 2, lambda: None), None
+    return measure(made, setting, load_pool("digits", None), 2, 99, lambda: None), None

@@ -16,9 +16,11 @@ from driftboard.strategies.sgd import Sgd
 from driftboard.suite import engine, memory_plan
 from driftboard.suite.memory_plan import (
     Demand,
+    Stacking,
     cohort_bytes,
     demand_of,
-    groups_that_fit,
+    in_groups,
+    stacking_of,
 )
 from driftboard.suite.networks import build_network, initial_parameters
 from driftboard.suite.protocol import Training
@@ -197,14 +199,41 @@ def test_a_small_gpu_gives_of_all_that_it_has(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("available", "groups"),
+    ("at_once", "groups"),
     [
-        (500, [(3, 4, 5, 6, 7)]),
-        (499, [(3, 4, 5, 6), (7,)]),
-        (299, [(3, 4), (5, 6), (7,)]),
-        (100, [(3,), (4,), (5,), (6,), (7,)]),
-        (0, [(3,), (4,), (5,), (6,), (7,)]),
+        (9, [(3, 4, 5, 6, 7)]),
+        (5, [(3, 4, 5, 6, 7)]),
+        (4, [(3, 4, 5, 6), (7,)]),
+        (2, [(3, 4), (5, 6), (7,)]),
+        (1, [(3,), (4,), (5,), (6,), (7,)]),
     ],
 )
-def test_groups_take_what_is_there(available, groups):
-    assert groups_that_fit((3, 4, 5, 6, 7), 100, available) == groups
+def test_groups_are_as_few_as_there_can_be(at_once, groups):
+    assert in_groups((3, 4, 5, 6, 7), at_once) == groups
+
+
+@pytest.mark.parametrize("tested", [(10, 30), ()])
+def test_as_many_learners_are_stacked_as_fit(tested, monkeypatch):
+    training = Training(epochs=3, batch_size=25, learning_rate=0.1, minimum_steps=1)
+    network = build_network("mlp-20x2", (3, 4, 5), 7)
+    demand = demand_of(network, (3, 4, 5), (100, 200), tested, batch=25, epochs=3)
+    for room, fit in ((3 * demand.total, 3), (3 * demand.total - 1, 2), (1, 1)):
+        monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", room)
+        found = stacking_of("mlp-20x2", (3, 4, 5), 7, (100, 200), tested, training, "cpu")
+        assert found == Stacking("stacked", fit)
+        assert found.at_once == fit
+
+
+def test_the_solo_lane_has_one_learner_however_many_fit():
+    training = Training(epochs=3, batch_size=25, learning_rate=0.1, minimum_steps=1)
+    found = stacking_of("resnet9-w2", (3, 8, 8), 7, (100,), (10,), training, "cpu")
+    assert (found.lane, found.at_once) == ("solo", 1)
+    assert found.fit > 1
+    assert found.note("name", 10**6, "seeds") is None
+
+
+def test_a_line_says_what_does_not_fit():
+    stacking = Stacking("stacked", 4)
+    assert stacking.note("name", 4, "seeds") is None
+    line = "name: 5 seeds do not fit into memory at once, trained 4 at a time"
+    assert stacking.note("name", 5, "seeds") == line

@@ -49,15 +49,15 @@ def request_for(tmp_path, kind, magnitudes=None, seeds=(0, 1), rate=0.05):
     return SweepRequest("small", (file,), kind, grid, seeds, None, tmp_path, "cpu")
 
 
-def swept(kind, tmp_path, seeds=(0, 1)):
+def swept(kind, tmp_path, seeds=(0, 1), at_once=6, cohorts=1):
     """Return the records of a small sweep, made in this process."""
     from driftboard.suite.sweep import SweepJob, sweep_records
 
     request = request_for(tmp_path, kind, seeds=seeds)
     steps = []
-    job = SweepJob(request, seeds)
+    job = SweepJob(request, seeds, at_once)
     job.execute(lambda: steps.append(1))
-    assert len(steps) == job.steps == 3
+    assert len(steps) == job.steps == 3 * cohorts
     return sweep_records(request)
 
 
@@ -104,17 +104,18 @@ def test_a_ball_bounds_every_later_update(tmp_path):
         assert record.update_norms[1][1:] == pytest.approx((0.3, 0.3), rel=1e-5)
 
 
-def test_solo_learners_are_what_stacked_ones_are(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("lane", "at_once", "cohorts"), [("solo", 1, 6), ("stacked", 4, 2), ("stacked", 1, 6)]
+)
+def test_learners_in_several_cohorts_are_what_they_are_in_one(
+    lane, at_once, cohorts, tmp_path, monkeypatch
+):
     from driftboard.suite import sweep
 
-    together = swept("fraction", tmp_path / "stacked")
-    monkeypatch.setattr(sweep, "choose_lane", lambda network, device: "solo")
-    request = request_for(tmp_path / "solo", "fraction")
-    steps = []
-    job = sweep.SweepJob(request, (0, 1))
-    job.execute(lambda: steps.append(1))
-    assert len(steps) == job.steps == 3 * 6
-    for one, other in zip(together, sweep.sweep_records(request), strict=True):
+    together = swept("fraction", tmp_path / "one")
+    monkeypatch.setattr(sweep, "choose_lane", lambda network, device: lane)
+    apart = swept("fraction", tmp_path / "several", at_once=at_once, cohorts=cohorts)
+    for one, other in zip(together, apart, strict=True):
         assert np.array(one.update_norms) == pytest.approx(np.array(other.update_norms), rel=1e-4)
         assert np.abs(np.array(one.correct) - np.array(other.correct)).max() <= 2
 
@@ -123,11 +124,58 @@ def test_diverged_learners_count_as_chance(tmp_path, monkeypatch):
     from driftboard.suite import sweep
 
     request = request_for(tmp_path, "fraction", (0.0, 1.0), (0,), rate=1e6)
-    sweep.SweepJob(request, (0,)).execute(lambda: None)
+    sweep.SweepJob(request, (0,), 2).execute(lambda: None)
     (record,) = sweep.sweep_records(request)
     assert record.diverged == (True, True)
     assert record.correct[1] == ((20, 20, 20),) * 3
     assert record.update_norms[1] == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("room", "seeds", "at_once", "note"),
+    [
+        (99, [(0, 1, 2), (3, 4)], 99, ""),
+        (39, [(0, 1, 2), (3, 4)], 39, ""),
+        (38, [(0, 1), (2, 3), (4,)], 38, "39 learners do not fit into memory at once, trained 38"),
+        (13, [(0,), (1,), (2,), (3,), (4,)], 13, "39 learners do not fit"),
+        (5, [(0,), (1,), (2,), (3,), (4,)], 5, "39 learners do not fit"),
+    ],
+)
+def test_a_sweep_takes_no_more_learners_than_fit(
+    room, seeds, at_once, note, tmp_path, monkeypatch, capsys
+):
+    from driftboard.suite import sweep
+    from driftboard.suite.memory_plan import Stacking
+
+    monkeypatch.setattr(sweep, "stacking_for", lambda *_: Stacking("stacked", room))
+    grid = tuple(place / 12 for place in range(13))
+    planned = sweep.plan_sweep(request_for(tmp_path, "fraction", grid, tuple(range(5))))
+    assert [item.job.seeds for item in planned] == seeds
+    assert {item.job.at_once for item in planned} == {at_once}
+    told = capsys.readouterr().err
+    assert told.startswith(f"small: {note}") if note else told == ""
+
+
+def test_a_sweep_knows_what_memory_there_is(tmp_path, monkeypatch):
+    from driftboard.suite import memory_plan, sweep
+
+    request = request_for(tmp_path, "fraction", seeds=(0,))
+    (whole,) = sweep.plan_sweep(request)
+    assert whole.job.at_once > 6
+    monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", 1)
+    (least,) = sweep.plan_sweep(request)
+    assert least.job.at_once == 1
+
+
+def test_a_complete_sweep_needs_no_data(tmp_path, monkeypatch):
+    from driftboard.suite import sweep
+
+    request = request_for(tmp_path, "fraction")
+    swept("fraction", tmp_path, seeds=(0,), at_once=3)
+    assert [item.job.seeds for item in sweep.plan_sweep(request)] == [(1,)]
+    swept("fraction", tmp_path)
+    monkeypatch.setattr(sweep, "load_pool", None)  # not needed where nothing is left
+    assert sweep.plan_sweep(request) == []
 
 
 def make_sweep(correct, seed=0):

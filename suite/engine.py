@@ -20,7 +20,7 @@ from driftboard.suite.hooks import CohortTask, Hooks
 from driftboard.suite.lanes import Lane, lift
 from driftboard.suite.networks import ModuleNetwork
 from driftboard.suite.protocol import Training
-from driftboard.suite.recorded_steps import Record, Recording, recorder, take_steps
+from driftboard.suite.recorded_steps import Recorder, recorder_on, take_steps
 from driftboard.suite.task_data import Scaling, TaskData, joined
 
 TESTED_AT_ONCE = 250
@@ -107,11 +107,12 @@ def run(
     outcome = Outcome(_count_all(cohort, parameters, lane))
     finite = torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
     first = parameters
+    recorder = recorder_on(cohort.device)
     for index in range(len(cohort.train)):
         began = time.perf_counter()
         before = parameters
         parameters, memory, plan, stayed_finite = train_task(
-            cohort, strategy, index, parameters, memory, lane
+            cohort, strategy, index, parameters, memory, lane, recorder
         )
         finite = finite & stayed_finite
         outcome.finite.append(finite.cpu())
@@ -137,11 +138,11 @@ def train_task(
     parameters: Parameters,
     memory: Memory,
     lane: Lane,
-    recording: Recording | None = None,
+    recorder: Recorder | None = None,
 ) -> tuple[Parameters, Memory, UpdatePlan, Tensor]:
     """Train a cohort on the task ``index``, going on from ``parameters`` and ``memory``.
 
-    ``recording`` decides how steps are recorded; None is as the device has it.
+    ``recorder`` is that of the run, as ``recorder_on`` gives it; None takes steps as written.
 
     Returns:
         The solutions, the memory, the plans and, bool (S,), which learners stayed finite.
@@ -158,9 +159,8 @@ def train_task(
         plan, memory = hooks.begin(parameters, memory)
         parameters = _restarted(parameters, task, plan)
     orders = _batch_orders(cohort, index, data.count)
-    record = (recording or recorder)(cohort.device)
     parameters, memory, finite = _descend(
-        cohort, task, hooks, plan, parameters, memory, orders, record
+        cohort, task, hooks, plan, parameters, memory, orders, recorder
     )
     with torch.no_grad():
         parameters, memory = hooks.finish(parameters, memory)
@@ -224,7 +224,7 @@ def _descend(
     parameters: Parameters,
     memory: Memory,
     orders: Tensor,
-    record: Record | None,
+    recorder: Recorder | None,
 ) -> tuple[Parameters, Memory, Tensor]:
     """Take all steps of a task; return parameters, memory and which seeds stayed finite."""
     training = cohort.training
@@ -232,7 +232,7 @@ def _descend(
     if not scales:
         return parameters, memory, torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
     descent = Descent(task, hooks, scales, training, parameters, memory)
-    take_steps(descent.step, orders, record)
+    take_steps(descent.step, orders, recorder)
     solution = {name: value.detach() for name, value in descent.parameters.items()}
     return solution, descent.memory, descent.finite
 

@@ -35,6 +35,7 @@ from driftboard.suite.parts import deal
 from driftboard.suite.preparation import Setting, initial_network, names_of, streams
 from driftboard.suite.protocol import PROTOCOL, Training
 from driftboard.suite.randomness import stream
+from driftboard.suite.recorded_steps import recorder_on
 from driftboard.suite.records import SequenceStamp
 from driftboard.suite.scenarios import FewShot, Indices, Recipe
 from driftboard.suite.sequences import Sequence
@@ -199,8 +200,11 @@ def _solutions(
     lane = choose_lane(setting.sequence.network, cohort.device)
     moved: dict[str, list[Tensor]] = {name: [] for name in cohort.initial}
     finite = True
+    recorder = recorder_on(cohort.device)
     for task in range(len(cohort.train)):
-        solution, _, _, stayed_finite = train_task(cohort, Sgd(), task, cohort.initial, {}, lane)
+        solution, _, _, stayed_finite = train_task(
+            cohort, Sgd(), task, cohort.initial, {}, lane, recorder
+        )
         finite = finite and bool(stayed_finite.all())
         for name, value in solution.items():
             moved[name].append((value - cohort.initial[name]).flatten(1).cpu())

@@ -5,7 +5,10 @@ is asked for once. What is replayed are the kernels that were recorded, on the m
 they were: so a step must change what it changes in place, and must not ask the GPU for a value.
 """
 
+import contextlib
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,32 +24,50 @@ Step = Callable[[Tensor], None]
 Record = Callable[[Step, Tensor], Callable[[], None]]
 """Returns what replays a step on whatever is in the tensor then; the step itself is not taken."""
 
+Watch = Callable[[Step, Tensor], bool]
+"""Takes a step and tells whether it holds the host up, so that it cannot be recorded."""
 
-Recording = Callable[[torch.device], Record | None]
-"""Returns how steps are recorded on a device, if they are."""
+
+def _unwatched(step: Step, order: Tensor) -> bool:
+    step(order)
+    return False
 
 
-def take_steps(step: Step, orders: Tensor, record: Record | None) -> None:
+@dataclass
+class Recorder:
+    """How the steps of a run are recorded, and whether that was given up.
+
+    One recording that failed is the last of its run: the next task's step would fail alike, and
+    some versions of torch do not give back the memory of a recording that failed.
+    """
+
+    record: Record
+    watch: Watch = _unwatched
+    gave_up: bool = False
+
+
+def take_steps(step: Step, orders: Tensor, recorder: Recorder | None) -> None:
     """Take a step for every row of ``orders``, in turn.
 
     Args:
         step: what to do with a row.
         orders: int64, shape (steps, ...).
-        record: records a step; None takes each as it is written, as does a step that cannot be
+        recorder: records a step; None takes each as it is written, as does a step that cannot be
             recorded, for example because a strategy's hook asks the GPU for a value.
     """
-    if record is None or len(orders) <= WARM_UP + 1:
+    if recorder is None or recorder.gave_up or len(orders) <= WARM_UP + 1:
         for order in orders:
             step(order)
         return
-    for order in orders[:WARM_UP]:
+    for order in orders[: WARM_UP - 1]:
         step(order)
     place = orders[WARM_UP].clone()
-    try:
-        replay = record(step, place)
-    except (RuntimeError, StrategyError):  # whatever it is will come up again where it can be told
-        replay = None
-    # Not within the except, whose traceback would keep the failed step's tensors until the end.
+    replay = None
+    if not recorder.watch(step, orders[WARM_UP - 1]):
+        # Whatever is wrong will come up again where it can be told.
+        with contextlib.suppress(RuntimeError, StrategyError):
+            replay = recorder.record(step, place)
+    recorder.gave_up = replay is None
     for order in orders[WARM_UP:]:
         if replay is None:
             step(order)
@@ -55,9 +76,26 @@ def take_steps(step: Step, orders: Tensor, record: Record | None) -> None:
             replay()
 
 
-def recorder(device: torch.device) -> Record | None:
-    """Return how steps are recorded on a device, if they are."""
-    return _cuda_graph if device.type == "cuda" else None
+def recorder_on(device: torch.device) -> Recorder | None:
+    """Return what records the steps of one run on a device, if they are recorded there."""
+    return Recorder(_cuda_graph, _waits_for_gpu) if device.type == "cuda" else None
+
+
+def _waits_for_gpu(step: Step, order: Tensor) -> bool:
+    """Take a step and tell whether the host waited for the GPU.
+
+    Recording such a step fails, and then older versions of torch take the recording to be still
+    under way: they refuse every other one in the process, and to give memory back.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            step(order)
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    return any("called a synchronizing CUDA operation" in str(each.message) for each in caught)
 
 
 def _cuda_graph(step: Step, place: Tensor) -> Callable[[], None]:

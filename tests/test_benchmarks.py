@@ -18,6 +18,7 @@ from driftboard.suite.grid import Request, missing_cells
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.networks import initial_parameters
 from driftboard.suite.protocol import AdamTraining, Training
+from driftboard.suite.recorded_steps import Recorder
 from driftboard.suite.registry import registered
 
 FOLDER = Path(__file__).parent / "benchmarks"
@@ -339,9 +340,13 @@ def test_a_step_that_cannot_be_recorded_ends_the_measurement(work, monkeypatch):
     def refuse(step, place):
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    monkeypatch.setattr(workloads, "recorder", lambda device: refuse)
+    recorder = Recorder(refuse)
+    monkeypatch.setattr(workloads, "recorder_on", lambda device: recorder)
     assert trained(Case(work, "stacked", 2, "cpu", recorded=False))[0] > 0
     with pytest.raises(SystemExit, match="cannot be recorded: operation not permitted"):
+        trained(Case(work, "stacked", 2, "cpu"))
+    recorder.watch = lambda step, order: True
+    with pytest.raises(SystemExit, match="cannot be recorded: the host waits for the GPU"):
         trained(Case(work, "stacked", 2, "cpu"))
 
 

@@ -46,13 +46,13 @@ def gpu(monkeypatch):
             every.append(operations)
             yield operations
 
-    def noted(step, orders, record):
+    def noted(step, orders, recorder):
         def noting(order):
             began = len(every[-1]) if every else 0
             step(order)
             of_steps.extend(every[-1][began:] if every else [])
 
-        recorded_steps.take_steps(noting, orders, record)
+        recorded_steps.take_steps(noting, orders, recorder)
 
     monkeypatch.setattr(engine, "take_steps", noted)
     threads = torch.get_num_threads()

@@ -5,6 +5,7 @@ with the tensors that it reads and writes, and repeats them on these. What a CUD
 wrong, for example a tensor that a step replaces and does not change, the tape gets wrong as well.
 """
 
+import warnings
 import weakref
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -20,7 +21,7 @@ from driftboard.strategies.ewc import Ewc
 from driftboard.suite import engine
 from driftboard.suite.checking.tiny import tiny_cohort
 from driftboard.suite.errors import StrategyError
-from driftboard.suite.recorded_steps import WARM_UP, recorder, take_steps
+from driftboard.suite.recorded_steps import WARM_UP, Recorder, recorder_on, take_steps
 
 TO_THE_HOST = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default}
 
@@ -79,7 +80,7 @@ def record_steps(monkeypatch):
             calls.append("recorded")
             return replay
 
-        monkeypatch.setattr(engine, "recorder", lambda device: record)
+        monkeypatch.setattr(engine, "recorder_on", lambda device: Recorder(record))
         return calls
 
     return begin
@@ -191,12 +192,11 @@ class Turning(Strategy):
 
 @pytest.mark.parametrize(("steps", "expected"), [(9, "abc"), (10, "cab"), (11, "bca")])
 @pytest.mark.parametrize("replayed", [False, True])
-def test_memory_may_change_places(record_steps, steps, expected, replayed):
+def test_memory_may_change_places(steps, expected, replayed):
     cohort = tiny_cohort("MLP", (3,))
     cohort = replace(cohort, training=replace(cohort.training, minimum_steps=steps))
-    if replayed:
-        record_steps()
-    memory = engine.train_task(cohort, Turning(), 0, cohort.initial, {}, "solo")[1]
+    recorder = Recorder(on_tape) if replayed else None
+    memory = engine.train_task(cohort, Turning(), 0, cohort.initial, {}, "solo", recorder)[1]
     assert "".join(chr(int(memory[name])) for name in "abc") == expected
 
 
@@ -221,7 +221,7 @@ def test_step_that_cannot_be_recorded_is_taken_as_it_is_written(
     plain = outcome_of(cohort, Asking(), "solo")
     calls = record_steps()
     assert_equal(outcome_of(cohort, Asking(), "solo"), plain)
-    assert calls == ["tried"] * len(cohort.train)
+    assert calls == ["tried"]  # and not again at the second task
 
 
 def test_nothing_of_a_step_that_could_not_be_recorded_stays():
@@ -234,7 +234,8 @@ def test_nothing_of_a_step_that_could_not_be_recorded_stays():
 
     alive = []
     orders = torch.arange(WARM_UP + 3)
-    take_steps(lambda order: alive.append([one() is not None for one in left]), orders, record)
+    recorder = Recorder(record)
+    take_steps(lambda order: alive.append([one() is not None for one in left]), orders, recorder)
     assert alive == [[]] * WARM_UP + [[False]] * 3
 
 
@@ -256,7 +257,7 @@ def test_every_row_is_taken_once_and_in_turn(count):
         written.append(order.clone())
         total.mul_(31).add_(order)
 
-    take_steps(step, orders, on_tape)
+    take_steps(step, orders, Recorder(on_tape))
     expected = torch.zeros(2, 3, dtype=torch.int64)
     for order in orders:
         expected = expected * 31 + order
@@ -265,5 +266,45 @@ def test_every_row_is_taken_once_and_in_turn(count):
 
 
 def test_only_a_gpu_records():
-    assert recorder(torch.device("cpu")) is None
-    assert recorder(torch.device("cuda")) is not None
+    assert recorder_on(torch.device("cpu")) is None
+    assert recorder_on(torch.device("cuda")) is not None
+
+
+def test_a_step_that_waits_is_not_recorded_and_none_is_lost():
+    calls = []
+
+    def watch(step, order):
+        step(order)
+        calls.append("watched")
+        return True
+
+    recorder = Recorder(lambda *_: calls.append("recorded"), watch)
+    orders = torch.arange(WARM_UP + 3)
+    for _ in range(2):
+        taken = []
+        take_steps(lambda order, taken=taken: taken.append(int(order)), orders, recorder)
+        assert taken == orders.tolist()
+    assert calls == ["watched"]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_makes_the_host_wait_is_seen_by_torchs_warning(monkeypatch, waits):
+    """The mode and the text are torch's; on a GPU ``test_cuda.py`` shows that they are right."""
+    modes, taken = ["default"], []
+
+    def set_mode(mode):
+        warnings.warn("a prototype that does not see all synchronizing operations", stacklevel=1)
+        modes.append(mode)
+
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: modes[-1])
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", set_mode)
+
+    def step(order):
+        taken.append((int(order), modes[-1]))
+        if waits:
+            warnings.warn("called a synchronizing CUDA operation (x.cpp:66)", stacklevel=1)
+
+    watch = recorder_on(torch.device("cuda")).watch
+    assert watch(step, torch.tensor(5)) == waits
+    assert taken == [(5, "warn")]
+    assert modes == ["default", "warn", "default"]

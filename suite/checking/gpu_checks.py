@@ -16,7 +16,7 @@ from driftboard.suite.checking.subject import Subject
 from driftboard.suite.checking.tiny import NETWORKS, TRAINING, tiny_cohort
 from driftboard.suite.checking.training import learn, told
 from driftboard.suite.errors import StrategyError
-from driftboard.suite.recorded_steps import WARM_UP, Step
+from driftboard.suite.recorded_steps import WARM_UP, Recorder, Step
 
 SEEDS = (0, 1)
 
@@ -50,7 +50,7 @@ def _result(subject: Subject, network: str) -> Result | None:
     try:
         with pretended_gpu() as operations:
             cohort = replace(tiny_cohort(network, SEEDS).on(ELSEWHERE), training=LONGER)
-            learn(cohort, subject.fresh().strategy, "stacked", lambda _: record)
+            learn(cohort, subject.fresh().strategy, "stacked", Recorder(record))
     except StrategyError as error:
         return _of_error(error, subject, network)
     if refused := {each.name for each in operations} & REFUSED:

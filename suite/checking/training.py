@@ -13,7 +13,7 @@ from driftboard.strategies.base import Memory, Parameters, Strategy
 from driftboard.suite.engine import Cohort, train_task
 from driftboard.suite.errors import StrategyError, one_line
 from driftboard.suite.lanes import Lane
-from driftboard.suite.recorded_steps import Recording
+from driftboard.suite.recorded_steps import Recorder
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class TaskEnd:
 
 
 def learn(
-    cohort: Cohort, strategy: Strategy, lane: Lane, recording: Recording | None = None
+    cohort: Cohort, strategy: Strategy, lane: Lane, recorder: Recorder | None = None
 ) -> list[TaskEnd]:
     """Train a cohort through its tasks, steps recorded as for ``engine.train_task``.
 
@@ -47,7 +47,7 @@ def learn(
         began = time.perf_counter()
         try:
             parameters, memory, plan, _ = train_task(
-                cohort, strategy, index, parameters, memory, lane, recording
+                cohort, strategy, index, parameters, memory, lane, recorder
             )
         except StrategyError:
             raise

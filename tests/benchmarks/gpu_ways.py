@@ -31,7 +31,7 @@ from driftboard.suite.engine import Cohort
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.grid import resolve_device
 from driftboard.suite.optimisers import Momentum
-from driftboard.suite.recorded_steps import WARM_UP, recorder
+from driftboard.suite.recorded_steps import WARM_UP, recorder_on
 from driftboard.suite.worker import prepare_process
 
 Gradient = Callable[[Parameters, Examples], Parameters]
@@ -166,12 +166,12 @@ def stepper(cohort: Cohort, gradient: Gradient) -> Callable[[], None]:
             optimiser.step(found, trained, scales)
 
     place = data.labels[:, :size]
-    record = recorder(cohort.device)
-    if record is None:
+    recorder = recorder_on(cohort.device)
+    if recorder is None:
         return lambda: step(place)
     for _ in range(WARM_UP):
         step(place)
-    return record(step, place)
+    return recorder.record(step, place)
 
 
 def table(work: Workload, seeds: int, device: str, options: argparse.Namespace) -> list[str]:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
-from unittest import mock
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from driftboard.suite import engine
 from driftboard.suite.engine import Cohort
 from driftboard.suite.networks import initial_parameters
 from driftboard.suite.protocol import PROTOCOL, Training
-from driftboard.suite.recorded_steps import Record, Step, recorder
+from driftboard.suite.recorded_steps import Recorder, Step, recorder_on
 from driftboard.suite.task_data import Scaling, TaskData
 
 Kind = Literal["plain loop", "solo", "stacked"]
@@ -167,30 +166,36 @@ def trained(case: Case) -> tuple[float, dict[str, Tensor]]:
         seconds = time.perf_counter() - began
         return seconds, {name: value.detach()[None] for name, value in module.named_parameters()}
     parameters, memory = dict(cohort.initial), {}
-    with mock.patch.object(engine, "recorder", return_value=_recorder_of(case)):
-        _wait(case.device)
-        began = time.perf_counter()
-        for task in range(case.work.tasks):
-            parameters, memory, _, _ = engine.train_task(
-                cohort, Sgd(), task, parameters, memory, case.kind
-            )
-        _wait(case.device)
-        return time.perf_counter() - began, parameters
+    recorder = _recorder_of(case)
+    _wait(case.device)
+    began = time.perf_counter()
+    for task in range(case.work.tasks):
+        parameters, memory, _, _ = engine.train_task(
+            cohort, Sgd(), task, parameters, memory, case.kind, recorder
+        )
+    _wait(case.device)
+    return time.perf_counter() - began, parameters
 
 
-def _recorder_of(case: Case) -> Record | None:
+def _recorder_of(case: Case) -> Recorder | None:
     """Return how a case records its steps; one that cannot be recorded ends the measurement."""
-    record = recorder(torch.device(case.device)) if case.recorded else None
-    if record is None:
+    recorder = recorder_on(torch.device(case.device)) if case.recorded else None
+    if recorder is None:
         return None
+    failed = f"error: a step of {case.work.network} cannot be recorded"
 
-    def strictly(step: Step, place: Tensor) -> Callable[[], None]:
+    def record(step: Step, place: Tensor) -> Callable[[], None]:
         try:
-            return record(step, place)
+            return recorder.record(step, place)
         except RuntimeError as error:
-            sys.exit(f"error: a step of {case.work.network} cannot be recorded: {error}")
+            sys.exit(f"{failed}: {error}")
 
-    return strictly
+    def watch(step: Step, order: Tensor) -> bool:
+        if recorder.watch(step, order):
+            sys.exit(f"{failed}: the host waits for the GPU in it")
+        return False
+
+    return Recorder(record, watch)
 
 
 def whole_run(work: Workload, seeds: int, device: str, strategy: Strategy) -> tuple[float, float]:

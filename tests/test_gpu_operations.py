@@ -128,19 +128,36 @@ class Holding(Strategy):
     def correct(self, task, gradient, parameters, memory):
         if self.how == "asks":
             factor = float(next(iter(gradient.values())).abs().max() > 1e9) + 1
+        elif self.how == "chooses":
+            return {k: torch.where(v > 0, v, torch.tensor(0.0)) for k, v in gradient.items()}
         else:
             factor = torch.tensor([1.0], dtype=torch.float64).to(task.classes.device)
         return {name: value * factor for name, value in gradient.items()}
 
 
 @pytest.mark.parametrize(
-    ("how", "expected"), [("asks", "aten::_local_scalar_dense"), ("brings", "aten::_to_copy")]
+    ("how", "expected"),
+    [
+        ("asks", "aten::_local_scalar_dense"),
+        ("brings", "aten::_to_copy"),
+        ("chooses", "aten::where.self"),
+    ],
 )
 def test_a_step_that_is_held_up_is_found(how, expected, gpu, nine_steps):
     pretended, of_steps = gpu
     with pretended():
         engine.run(nine_steps("MLP", (3,)).on(ELSEWHERE), Holding(how=how), "solo")
     assert names(operation for operation in of_steps if operation.holds_up) == {expected}
+
+
+@pytest.mark.parametrize("other", [0.0, torch.zeros(())], ids=["a number", "a tensor"])
+def test_numbers_that_are_passed_on_with_a_kernel_do_not_hold_it_up(other):
+    with pretended_gpu() as operations:
+        there = torch.ones(3, device=ELSEWHERE)
+        there = there * other + other
+        if isinstance(other, float):
+            torch.where(there > 0, there, other)
+    assert not [operation for operation in operations if operation.holds_up]
 
 
 def test_tensors_of_two_devices_are_found():

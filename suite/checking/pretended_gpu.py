@@ -55,7 +55,15 @@ WAITING = frozenset(
 )
 """Operations for whose result the host waits, or may."""
 
-_COPIES = frozenset({"aten::_to_copy", "aten::copy_"})
+_COPIES = frozenset(
+    {
+        "aten::_to_copy",
+        "aten::copy_",
+        # Others are passed a number of the CPU with their kernel; this one copies it first.
+        "aten::where.self",
+    }
+)
+"""Operations that bring a tensor of the CPU to the GPU, if they are given one."""
 
 
 class MixedDevicesError(RuntimeError):

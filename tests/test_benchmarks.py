@@ -479,3 +479,76 @@ def test_a_made_up_grid_is_complete(tmp_path):
     assert request.cell_count() == 520
     missing = [seeds for each in core for _, seeds in missing_cells(request, each)]
     assert missing == [()] * 52
+
+
+# All that a GPU is to show.
+
+
+def gpu_part(name, program, minutes=1.0):
+    from on_a_gpu import Part
+
+    return Part(name, "something", ("python", "-c", program), minutes)
+
+
+def test_a_part_that_fails_or_takes_too_long_holds_up_no_other(tmp_path, capsys):
+    from on_a_gpu import work_off
+
+    chosen = [
+        gpu_part("good", "print('found')"),
+        gpu_part("bad", "raise SystemExit(3)"),
+        gpu_part("long", "print('begun', flush=True); import time; time.sleep(60)", 0.05),
+        gpu_part("last", "import sys; print('also', file=sys.stderr)"),
+    ]
+    ended = work_off(chosen, tmp_path, 5)
+    expected = ["done", "failed with 3", "stopped: out of time", "done"]
+    assert list(ended.values()) == expected
+    texts = [(tmp_path / f"{part.name}.txt").read_text() for part in chosen]
+    assert texts == ["found\n", "", "begun\n", "also\n"]
+    page = (tmp_path / "summary.md").read_text()
+    assert [line.split(" | ")[2] for line in page.splitlines()[2:]] == expected
+    assert "good: something" in capsys.readouterr().out
+
+
+def test_what_has_ended_well_is_left_out_when_all_is_done_again(tmp_path):
+    from on_a_gpu import work_off
+
+    counter = tmp_path / "count"
+    program = f"open({str(counter)!r}, 'a').write('x'); raise SystemExit({{}})"
+    work_off([gpu_part("a", program.format(0)), gpu_part("b", program.format(1))], tmp_path, 5)
+    assert counter.read_text() == "xx"
+    ended = work_off(
+        [gpu_part("a", program.format(0)), gpu_part("b", program.format(0))], tmp_path, 5
+    )
+    assert counter.read_text() == "xxx"
+    assert ended == {"a": "done", "b": "done"}
+
+
+def test_no_part_begins_once_the_time_for_all_is_over(tmp_path):
+    from on_a_gpu import work_off
+
+    times = iter([0.0, 10.0, 20.0, 30.0, 61.0])
+    chosen = [gpu_part("first", "pass"), gpu_part("second", "pass")]
+    ended = work_off(chosen, tmp_path, 1.0, lambda: next(times))
+    assert ended == {"first": "done"}
+    assert "not begun" in (tmp_path / "summary.md").read_text()
+
+
+@pytest.mark.parametrize("data", [None, Path("data")])
+def test_every_part_names_a_command_that_is_there(tmp_path, data):
+    from on_a_gpu import parts
+
+    from driftboard.baselines.published import published_sets
+
+    found = {part.name: part.command for part in parts(tmp_path, data, False)}
+    of_data = {"core-cifar10", "core-fashion", "van-de-ven"}
+    assert set(found) == {"tests", "ways", "ways-tf32", "speed", "quick"} | (
+        of_data if data else set()
+    )
+    for program, *words in found.values():
+        if program == "python":
+            assert Path(next(word for word in words if word.endswith(".py"))).is_file()
+        elif words[0] == "reproduce":
+            assert words[1] in published_sets()
+            assert words[2:4] == ["--device", "cuda"]
+    if data:
+        assert "cifar10-split-van-de-ven" in registered()

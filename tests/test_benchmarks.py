@@ -17,7 +17,7 @@ from driftboard.suite import engine
 from driftboard.suite.grid import Request, missing_cells
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.networks import initial_parameters
-from driftboard.suite.protocol import AdamTraining, Training
+from driftboard.suite.protocol import PROTOCOL, AdamTraining, Training
 from driftboard.suite.recorded_steps import Recorder
 from driftboard.suite.registry import registered
 
@@ -552,3 +552,22 @@ def test_every_part_names_a_command_that_is_there(tmp_path, data):
             assert words[2:4] == ["--device", "cuda"]
     if data:
         assert "cifar10-split-van-de-ven" in registered()
+
+
+# Against Avalanche.
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "batch", "epochs", "steps"),
+    [("mlp-256x2", 3000, 100, 3, 90), ("mlp-128x2", 240, 48, 12, 60)],
+)
+def test_batches_come_out_even_where_contestants_treat_the_rest_differently(
+    name, images, batch, epochs, steps
+):
+    from compare_with_avalanche import evened
+
+    training = PROTOCOL.training_of(name)
+    found = evened(training, images)
+    assert found == replace(training, batch_size=batch, epochs=epochs, minimum_steps=1)
+    assert images % found.batch_size == 0
+    assert found.epochs * images // found.batch_size == steps >= training.minimum_steps

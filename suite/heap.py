@@ -1,7 +1,7 @@
 """What the C library does with freed memory: keep it, since the next step needs as much again.
 
 glibc hands large blocks back to the operating system and takes them anew, zeroed page by page. A
-step that makes and drops megabytes spends a sixth to a quarter of its time on that, see SPEED.md.
+step that makes and drops megabytes spends up to a quarter of its time on that, see SPEED.md.
 """
 
 import ctypes

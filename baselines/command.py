@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from driftboard.suite.command_options import (
+from driftboard.suite.commands.options import (
     Cluster,
     DataFolder,
     Device,
@@ -19,11 +19,11 @@ from driftboard.suite.command_options import (
     Workers,
 )
 from driftboard.suite.errors import DriftboardError
+from driftboard.suite.jobs.workplace import Workplace, train_all
 from driftboard.suite.wording import counted
-from driftboard.suite.workplace import Workplace, train_all
 
 if TYPE_CHECKING:
-    from driftboard.suite.grid import Request
+    from driftboard.suite.jobs.grid import Request
     from driftboard.suite.records import AnyRecord
 
 PAGE_NAME = "reproduction.md"
@@ -130,7 +130,7 @@ def _request(
     device: str,
 ) -> "Request":
     from driftboard.baselines.published import published_set
-    from driftboard.suite.grid import Request
+    from driftboard.suite.jobs.grid import Request
     from driftboard.suite.loading import load_sequences, load_strategy
     from driftboard.suite.protocol import PROTOCOL
 

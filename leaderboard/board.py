@@ -21,7 +21,7 @@ from driftboard.leaderboard.statistics import (
     seed_averages,
 )
 from driftboard.suite.errors import RecordError
-from driftboard.suite.grades import LEVELS, Grade, Level
+from driftboard.suite.grading.grades import LEVELS, Grade, Level
 
 Stratum = Level | Literal["ungraded"]
 UNGRADED: Literal["ungraded"] = "ungraded"

@@ -20,9 +20,9 @@ from driftboard.leaderboard.statistics import (
     paired_difference,
     spearman,
 )
-from driftboard.suite.distance import Estimate, jackknife
 from driftboard.suite.errors import RecordError
-from driftboard.suite.grades import Grade
+from driftboard.suite.grading.distance import Estimate, jackknife
+from driftboard.suite.grading.grades import Grade
 
 FEWEST_SEQUENCES = 3  # a line through two points fits always
 

@@ -44,7 +44,7 @@ def build_claim(
     from driftboard.leaderboard.collect import collect
     from driftboard.leaderboard.figures.claim import claim_figure
     from driftboard.leaderboard.figures.drawing import images
-    from driftboard.suite.grades import known_grades
+    from driftboard.suite.grading.grades import known_grades
     from driftboard.suite.records import write_atomically
 
     known = {name: published_records(name) for name in published}

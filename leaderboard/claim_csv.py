@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from driftboard.leaderboard.claim import Claim, Finding, Point
 from driftboard.leaderboard.csv_file import Value, csv_text
 from driftboard.leaderboard.statistics import Interval, PairedDifference
-from driftboard.suite.distance import Estimate
+from driftboard.suite.grading.distance import Estimate
 
 COLUMNS = (
     "contrast",

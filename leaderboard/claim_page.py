@@ -19,7 +19,7 @@ from driftboard.leaderboard.legend import caveats
 from driftboard.leaderboard.markdown import markdown_table
 from driftboard.leaderboard.statistics import Interval, PairedDifference
 from driftboard.leaderboard.text import markdown_cell
-from driftboard.suite.distance import Estimate
+from driftboard.suite.grading.distance import Estimate
 from driftboard.suite.wording import counted
 
 

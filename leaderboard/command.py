@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from driftboard.leaderboard.board import Board
     from driftboard.leaderboard.claim import Claim
     from driftboard.leaderboard.figures.drawing import Illustration
-    from driftboard.suite.grades import Grade
+    from driftboard.suite.grading.grades import Grade
 
 
 class Format(StrEnum):
@@ -76,7 +76,7 @@ def build_leaderboard(
     from driftboard.leaderboard.evidence import evidence
     from driftboard.leaderboard.markdown import overall_tables
     from driftboard.leaderboard.update import update_file
-    from driftboard.suite.grades import known_grades
+    from driftboard.suite.grading.grades import known_grades
     from driftboard.suite.records import write_atomically
 
     known = {name: list(published_records(name)) for name in published}

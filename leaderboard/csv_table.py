@@ -8,7 +8,7 @@ from driftboard.leaderboard.ranks import letters
 from driftboard.leaderboard.section import Row, Score, Section
 from driftboard.leaderboard.statistics import PairedDifference
 from driftboard.leaderboard.text import csv_cell
-from driftboard.suite.grades import Grade
+from driftboard.suite.grading.grades import Grade
 
 COLUMNS = (
     "sequence",

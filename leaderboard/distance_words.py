@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from driftboard.leaderboard.board import UNGRADED
 from driftboard.leaderboard.layout import distance_text
-from driftboard.suite.grades import Grade
+from driftboard.suite.grading.grades import Grade
 from driftboard.suite.wording import counted
 
 

@@ -14,7 +14,7 @@ from driftboard.leaderboard.section import (
     Section,
 )
 from driftboard.leaderboard.statistics import PairedDifference
-from driftboard.suite.distance import Estimate
+from driftboard.suite.grading.distance import Estimate
 
 NOTHING = "-"
 TIED_BEST = "★"  # marks a strategy that none is significantly better than

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from driftboard.leaderboard.statistics import Interval, holm, mean_interval, paired_difference
 from driftboard.suite import metrics
-from driftboard.suite.sweep_records import SweepRecord
+from driftboard.suite.sweeps.records import SweepRecord
 
 SIGNIFICANT = 0.05
 

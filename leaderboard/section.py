@@ -29,7 +29,7 @@ from driftboard.leaderboard.statistics import (
     seed_averages,
     sequence_averages,
 )
-from driftboard.suite.grades import Grade
+from driftboard.suite.grading.grades import Grade
 
 FEW_SEEDS = "few-seeds"
 AT_CEILING = "at-ceiling"

@@ -10,16 +10,16 @@ from driftboard.leaderboard.claim_command import claim
 from driftboard.leaderboard.command import leaderboard
 from driftboard.leaderboard.coverage_command import coverage
 from driftboard.leaderboard.verification.command import verify
-from driftboard.suite import command_data
-from driftboard.suite.command_check import check
-from driftboard.suite.command_grade import grade
-from driftboard.suite.command_linear import linear
-from driftboard.suite.command_list import sequences, strategies
-from driftboard.suite.command_new import new
-from driftboard.suite.command_run import run
-from driftboard.suite.command_submit import submit
-from driftboard.suite.command_sweep import sweep
-from driftboard.suite.command_tune import tune
+from driftboard.suite.commands.check import check
+from driftboard.suite.commands.data import app as data
+from driftboard.suite.commands.grade import grade
+from driftboard.suite.commands.linear import linear
+from driftboard.suite.commands.list import sequences, strategies
+from driftboard.suite.commands.new import new
+from driftboard.suite.commands.run import run
+from driftboard.suite.commands.submit import submit
+from driftboard.suite.commands.sweep import sweep
+from driftboard.suite.commands.tune import tune
 from driftboard.suite.errors import DriftboardError, one_line
 
 app = typer.Typer(
@@ -46,7 +46,7 @@ app.command()(submit)
 app.command()(verify)
 app.command()(sequences)
 app.command()(strategies)
-app.add_typer(command_data.app, name="data")
+app.add_typer(data, name="data")
 
 
 def main() -> None:

@@ -19,11 +19,11 @@ import msgspec
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError
-from driftboard.suite.networks import is_network_name
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import StrategyStamp
 from driftboard.suite.registry import registered
 from driftboard.suite.sequences import Sequence
+from driftboard.suite.training.networks import is_network_name
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 RESERVED = "overall"

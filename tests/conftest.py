@@ -18,7 +18,7 @@ settings.load_profile("driftboard")
 @pytest.fixture
 def one_thread(monkeypatch, tmp_path):
     """Let the crew of this machine be a thread of this process: the same code, but no start-up."""
-    from driftboard.suite import local_crew
+    from driftboard.suite.jobs import local_crew
 
     reports = queue.SimpleQueue()
 
@@ -143,7 +143,7 @@ def nine_steps():
     import torch
 
     from driftboard.suite.checking.tiny import NETWORKS, SHAPE, UNITS, tiny_cohort
-    from driftboard.suite.networks import initial_parameters
+    from driftboard.suite.training.networks import initial_parameters
 
     def make(network, seeds=(3, 4)):
         cohort = tiny_cohort(network if network in NETWORKS else "convolutions", seeds)
@@ -160,7 +160,7 @@ def nine_steps():
 @pytest.fixture(scope="session")
 def outcome_of():
     """Return a function that trains a cohort and returns what it came to, without the times."""
-    from driftboard.suite import engine
+    from driftboard.suite.training import engine
 
     def outcome(cohort, strategy, lane="stacked"):
         found = vars(engine.run(cohort, strategy, lane))
@@ -267,7 +267,7 @@ def make_loss_record(make_record):
 @pytest.fixture(scope="session")
 def make_grade_record():
     """Return a function that makes a grade record; a seed of cosine c measures 2 - 2 c."""
-    from driftboard.suite import grades
+    from driftboard.suite.grading import grades
     from driftboard.suite.protocol import GRADING
 
     def make(stamp, cosines, reliability=1.0):

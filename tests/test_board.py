@@ -33,10 +33,10 @@ from driftboard.leaderboard.markdown import markdown
 from driftboard.leaderboard.ranks import RankSet
 from driftboard.leaderboard.section import AT_CEILING, FEW_SEEDS
 from driftboard.leaderboard.terminal import terminal_table
-from driftboard.suite.distance import Estimate
 from driftboard.suite.errors import RecordError
-from driftboard.suite.grades import Grade, grade_path
-from driftboard.suite.grades import write_record as write_grade
+from driftboard.suite.grading.distance import Estimate
+from driftboard.suite.grading.grades import Grade, grade_path
+from driftboard.suite.grading.grades import write_record as write_grade
 from driftboard.suite.records import write_record
 
 METRICS = ("avg_acc", "forgetting", "task_acc")

@@ -22,10 +22,10 @@ from driftboard.leaderboard.collect import collect
 from driftboard.leaderboard.figures.claim import claim_figure
 from driftboard.leaderboard.figures.drawing import images
 from driftboard.suite.command_line import main
-from driftboard.suite.distance import Estimate
 from driftboard.suite.errors import RecordError
-from driftboard.suite.grades import Grade, grade_path
-from driftboard.suite.grades import write_record as write_grade
+from driftboard.suite.grading.distance import Estimate
+from driftboard.suite.grading.grades import Grade, grade_path
+from driftboard.suite.grading.grades import write_record as write_grade
 from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.records import write_record
 from driftboard.suite.registry import registered

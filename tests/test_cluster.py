@@ -130,7 +130,7 @@ def write(environment):
 @pytest.fixture
 def ask(environment, tmp_path):
     """Return a function that makes a request for strategies on sequences."""
-    from driftboard.suite.grid import Request
+    from driftboard.suite.jobs.grid import Request
     from driftboard.suite.loading import load_sequences, load_strategy
 
     files = (environment / "sequences.py",)
@@ -161,8 +161,8 @@ class Course:
         self.progress = []
 
     def run(self, request, workers=None):
-        from driftboard.suite.crew import run_jobs
-        from driftboard.suite.planning import plan
+        from driftboard.suite.jobs.crew import run_jobs
+        from driftboard.suite.jobs.planning import plan
 
         with self.cluster.workers(request, workers, self.tell) as crew:
             self.description = crew.description
@@ -186,8 +186,8 @@ def contents(results):
 
 def run_here(request):
     """Train everything in this process, as a worker process of this machine does."""
-    from driftboard.suite.planning import plan
-    from driftboard.suite.worker import prepare_process
+    from driftboard.suite.jobs.planning import plan
+    from driftboard.suite.jobs.worker import prepare_process
 
     threads = torch.get_num_threads()
     prepare_process("cpu")
@@ -203,7 +203,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(
     cluster, ask, write, environment, tmp_path, monkeypatch
 ):
     """The records are those of a local run, and what was there already is not touched."""
-    from driftboard.suite import worker as cell_worker
+    from driftboard.suite.jobs import worker as cell_worker
     from driftboard.suite.linear import job as linear_job
 
     mark = environment / "has-been-killed"
@@ -257,7 +257,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(
 
 def test_failures_leave_the_others_alone(cluster, ask, write, monkeypatch):
 
-    monkeypatch.setattr("driftboard.suite.crew.TRIES", 2)  # a new worker takes seconds
+    monkeypatch.setattr("driftboard.suite.jobs.crew.TRIES", 2)  # a new worker takes seconds
     raising = write("raising", 'raise RuntimeError("on purpose\\nsecond line")')
     deadly = write("deadly", KILL)
     request = ask(deadly, raising, "sgd", "noop")
@@ -534,7 +534,7 @@ def because(error, cause):
 def test_worker_says_whose_fault_it_was(worker, ask, monkeypatch, error, of_worker, words):
     from driftboard.suite.cluster import worker as cluster_worker
     from driftboard.suite.cluster.worker import Refusal
-    from driftboard.suite.planning import plan
+    from driftboard.suite.jobs.planning import plan
 
     def broken(job, files, folder):
         raise error
@@ -551,7 +551,7 @@ def test_worker_says_whose_fault_it_was(worker, ask, monkeypatch, error, of_work
 @pytest.mark.parametrize("settings", ["", ":Mine", ",turn=2", ":Mine,turn=2,rate=0.5"])
 def test_users_files_come_along(worker, ask, write, monkeypatch, settings):
     """A job finds its strategy and its sequence where neither lies under its own path."""
-    from driftboard.suite.planning import plan
+    from driftboard.suite.jobs.planning import plan
 
     own = Path(write("travelling", "pass"))
     monkeypatch.chdir(own.parent)
@@ -571,7 +571,7 @@ def test_users_files_come_along(worker, ask, write, monkeypatch, settings):
 
 def test_other_machines_are_told_of_the_data_folder_from_the_root(ask, monkeypatch, tmp_path):
     """They may work in another folder than the one that the command was given in."""
-    from driftboard.suite.workplace import Workplace
+    from driftboard.suite.jobs.workplace import Workplace
 
     monkeypatch.chdir(tmp_path)
     reached = SimpleNamespace(
@@ -581,7 +581,7 @@ def test_other_machines_are_told_of_the_data_folder_from_the_root(ask, monkeypat
         "driftboard.suite.cluster.connection.connected", lambda *asked: nullcontext(reached)
     )
     monkeypatch.setattr(
-        "driftboard.suite.progress.work_off",
+        "driftboard.suite.jobs.progress.work_off",
         lambda hire, make_plan, *rest: [hire.args[0], make_plan()],
     )
     request = replace(ask("sgd"), data=Path("data"))

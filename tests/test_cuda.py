@@ -10,11 +10,11 @@ from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.sgd import Sgd
-from driftboard.suite import engine, recorded_steps
 from driftboard.suite.checking.tiny import SHAPE
-from driftboard.suite.memory_plan import demand_of
-from driftboard.suite.recorded_steps import Recorder, recorder_on
-from driftboard.suite.worker import prepare_process
+from driftboard.suite.jobs.worker import prepare_process
+from driftboard.suite.training import engine, recorded_steps
+from driftboard.suite.training.memory_plan import demand_of
+from driftboard.suite.training.recorded_steps import Recorder, recorder_on
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 

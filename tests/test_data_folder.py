@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from driftboard.suite.command_data import app
+from driftboard.suite.commands.data import app
 from driftboard.suite.data import SOURCES, load_pool
 from driftboard.suite.data.folder import fetch, import_images, status
 from driftboard.suite.errors import DataError

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from driftboard.suite import device
+from driftboard.suite.training import device
 
 CPU = torch.device("cpu")
 INFO = """processor\t: 0

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from driftboard.suite.distance import (
+from driftboard.suite.grading.distance import (
     jackknife,
     pair_measures,
     parts_error,

@@ -17,12 +17,12 @@ from driftboard.strategies.constrained import Constrained
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.strategies.sgd import Sgd
-from driftboard.suite import engine
 from driftboard.suite.errors import StrategyError
-from driftboard.suite.hooks import Hooks
-from driftboard.suite.networks import initial_parameters
 from driftboard.suite.protocol import Training
-from driftboard.suite.task_data import Scaling, TaskData
+from driftboard.suite.training import engine
+from driftboard.suite.training.hooks import Hooks
+from driftboard.suite.training.networks import initial_parameters
+from driftboard.suite.training.task_data import Scaling, TaskData
 
 SHAPE = (1, 3, 4)
 UNITS = 6

@@ -26,8 +26,8 @@ from driftboard.leaderboard.figures.plane import MOST_NAMES, plane_figure
 from driftboard.leaderboard.figures.rows import REACH, forest_figure, ranks_figure
 from driftboard.leaderboard.layout import LONGEST_NAME, shortened
 from driftboard.leaderboard.metric import METRICS
-from driftboard.suite.distance import Estimate
-from driftboard.suite.grades import Grade
+from driftboard.suite.grading.distance import Estimate
+from driftboard.suite.grading.grades import Grade
 from driftboard.suite.records import ProtocolStamp, SequenceStamp
 
 LEVELS = ("near", "near", "medium", "far", "far", None)

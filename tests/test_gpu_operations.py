@@ -12,7 +12,6 @@ from driftboard.strategies.base import Examples, Strategy
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.sgd import Sgd
-from driftboard.suite import engine, recorded_steps
 from driftboard.suite.checking.pretended_gpu import (
     ELSEWHERE,
     REFUSED,
@@ -21,14 +20,15 @@ from driftboard.suite.checking.pretended_gpu import (
 )
 from driftboard.suite.checking.tiny import example_task
 from driftboard.suite.data import load_pool
-from driftboard.suite.grading import measure
-from driftboard.suite.preparation import Setting
+from driftboard.suite.grading.measurement import measure
+from driftboard.suite.jobs.worker import Job, train
 from driftboard.suite.protocol import PROTOCOL, AdamTraining
 from driftboard.suite.registry import registered
 from driftboard.suite.scenarios import Rotated
 from driftboard.suite.sequences import Sequence
-from driftboard.suite.sweep import SweepJob, SweepRequest
-from driftboard.suite.worker import Job, train
+from driftboard.suite.sweeps.sweep import SweepJob, SweepRequest
+from driftboard.suite.training import engine, recorded_steps
+from driftboard.suite.training.preparation import Setting
 
 
 def names(operations):

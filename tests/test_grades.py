@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from driftboard.suite.errors import RecordError
-from driftboard.suite.grades import (
+from driftboard.suite.grading.grades import (
     GradeRecord,
     SeedProducts,
     all_pairs,
@@ -238,8 +238,8 @@ def sequence(scenario, **changes):
 
 def measured(made, seeds=(0, 1, 2), parts=2, at_once=99):
     from driftboard.suite.data import load_pool
-    from driftboard.suite.grading import measure, measured_sequence
-    from driftboard.suite.preparation import Setting
+    from driftboard.suite.grading.measurement import measure, measured_sequence
+    from driftboard.suite.training.preparation import Setting
 
     run_seeds = PROTOCOL.seeds_of("own")
     setting = Setting(measured_sequence(made), seeds, run_seeds, "test", None, "cpu")
@@ -285,10 +285,10 @@ def test_inner_products_are_those_of_trainings_on_the_parts(monkeypatch):
     """Every solution again, found one by one from what the engine was given."""
     import torch
 
-    from driftboard.suite import grading
+    from driftboard.suite.grading import measurement
 
     calls = []
-    original = grading.train_task
+    original = measurement.train_task
 
     def noted(cohort, strategy, task, parameters, *rest):
         result = original(cohort, strategy, task, parameters, *rest)
@@ -297,7 +297,7 @@ def test_inner_products_are_those_of_trainings_on_the_parts(monkeypatch):
         calls.append((cohort.train[task].images, moved))
         return result
 
-    monkeypatch.setattr(grading, "train_task", noted)
+    monkeypatch.setattr(measurement, "train_task", noted)
     (record, *_), _ = measured(sequence(Rotated(2, 15)))
     rows = [moved for _, moved in calls for _ in range(2)]
     vectors = [
@@ -346,7 +346,7 @@ def test_too_few_images_are_recorded_as_such():
 
 
 def test_a_measurement_with_another_number_of_parts_is_not_gone_on_with(tmp_path):
-    from driftboard.suite.grading_plan import GradeRequest, plan_grading
+    from driftboard.suite.grading.plan import GradeRequest, plan_grading
 
     made = registered()["digits-rotated-15"]
     request = GradeRequest((made,), (), 1, 4, None, tmp_path, "cpu")
@@ -371,8 +371,8 @@ def test_a_measurement_with_another_number_of_parts_is_not_gone_on_with(tmp_path
 def test_a_grading_takes_no_more_learners_than_fit(
     room, seeds, note, tmp_path, monkeypatch, capsys
 ):
-    from driftboard.suite import grading_plan
-    from driftboard.suite.memory_plan import Stacking
+    from driftboard.suite.grading import plan as grading_plan
+    from driftboard.suite.training.memory_plan import Stacking
 
     monkeypatch.setattr(grading_plan, "stacking_of", lambda *_: Stacking("stacked", room))
     made = registered()["digits-rotated-15"]
@@ -386,8 +386,8 @@ def test_a_grading_takes_no_more_learners_than_fit(
 
 def test_a_grading_plans_for_what_a_learner_is_trained_on(tmp_path, monkeypatch):
     """One part of every task's images, for as many epochs more; nothing is tested."""
-    from driftboard.suite import grading_plan
-    from driftboard.suite.memory_plan import Stacking
+    from driftboard.suite.grading import plan as grading_plan
+    from driftboard.suite.training.memory_plan import Stacking
 
     asked = []
 
@@ -425,8 +425,8 @@ def test_measuring_again_finds_the_shipped_distance():
 
 def measured_shipped(name):
     from driftboard.suite.data import load_pool
-    from driftboard.suite.grading import measure
-    from driftboard.suite.preparation import Setting
+    from driftboard.suite.grading.measurement import measure
+    from driftboard.suite.training.preparation import Setting
 
     made = registered()[name]
     seeds = PROTOCOL.seeds_of(made.tier)

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from driftboard.suite import memory_plan
 from driftboard.suite.data import Pool
 from driftboard.suite.errors import DataError, DriftboardError, RecordError
-from driftboard.suite.grid import (
+from driftboard.suite.jobs.grid import (
     MARKER,
     Request,
     claim_folder,
@@ -21,14 +20,15 @@ from driftboard.suite.grid import (
     missing_cells,
     resolve_device,
 )
+from driftboard.suite.jobs.planning import plan
 from driftboard.suite.loading import load_strategy
-from driftboard.suite.memory_plan import demand_of
-from driftboard.suite.networks import build_network
-from driftboard.suite.planning import plan
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import cell_path, write_record
 from driftboard.suite.registry import registered
 from driftboard.suite.scenarios import Recipe
+from driftboard.suite.training import memory_plan
+from driftboard.suite.training.memory_plan import demand_of
+from driftboard.suite.training.networks import build_network
 
 QUICK = registered()["digits-overlap-50"]
 CORE = registered()["fashion-overlap-50"]

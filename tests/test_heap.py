@@ -13,7 +13,7 @@ MEGABYTES = 48
 
 PROGRAM = f"""
 import resource, sys
-from driftboard.suite.heap import keep_freed_memory
+from driftboard.suite.training.heap import keep_freed_memory
 
 if sys.argv[1] == "kept":
     keep_freed_memory()
@@ -44,14 +44,14 @@ def test_what_is_freed_is_kept_for_the_next_step():
 def test_a_c_library_without_the_setting_is_left_as_it_is(monkeypatch):
     import ctypes
 
-    from driftboard.suite import heap
+    from driftboard.suite.training import heap
 
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     heap.keep_freed_memory()
 
 
 def test_workers_on_a_cpu_keep_it(monkeypatch):
-    from driftboard.suite import worker
+    from driftboard.suite.jobs import worker
 
     done = []
     monkeypatch.setattr(worker, "keep_freed_memory", lambda: done.append("memory"))

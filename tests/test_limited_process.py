@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from driftboard.suite.landlock import landlock_version
-from driftboard.suite.limited_process import run_limited
+from driftboard.suite.limited.landlock import landlock_version
+from driftboard.suite.limited.process import run_limited
 
 needs_landlock = pytest.mark.skipif(landlock_version() == 0, reason="the kernel has no Landlock")
 GIGABYTE = 10**9

@@ -19,7 +19,6 @@ from driftboard.strategies.fisher import diagonal_fisher
 from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.strategies.template import MyMethod
 from driftboard.suite.errors import StrategyError
-from driftboard.suite.hooks import CohortTask, Hooks
 from driftboard.suite.linear.draws import draw
 from driftboard.suite.linear.exact import (
     STRATEGIES,
@@ -31,7 +30,8 @@ from driftboard.suite.linear.exact import (
 from driftboard.suite.linear.learner import linear_network, run
 from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.linear.solutions import least_squares, stationary_point
-from driftboard.suite.stacked_mlp import StackedMlp
+from driftboard.suite.training.hooks import CohortTask, Hooks
+from driftboard.suite.training.stacked_mlp import StackedMlp
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 CONVERGED = {"rtol": 1e-7, "atol": 1e-8}

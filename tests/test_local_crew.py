@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from driftboard.suite import local_crew
-from driftboard.suite.crew import TRIES, Errand, Planned, caused_by, run_jobs
 from driftboard.suite.errors import DriftboardError, StrategyError
-from driftboard.suite.local_crew import LocalCrew, LocalWorker
+from driftboard.suite.jobs import local_crew
+from driftboard.suite.jobs.crew import TRIES, Errand, Planned, caused_by, run_jobs
+from driftboard.suite.jobs.local_crew import LocalCrew, LocalWorker
 
 RULES = "of which fewer --workers need less"
 

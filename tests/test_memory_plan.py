@@ -13,8 +13,9 @@ from driftboard.strategies.bounds import Joint
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.hybrid import Hybrid
 from driftboard.strategies.sgd import Sgd
-from driftboard.suite import engine, memory_plan
-from driftboard.suite.memory_plan import (
+from driftboard.suite.protocol import Training
+from driftboard.suite.training import engine, memory_plan
+from driftboard.suite.training.memory_plan import (
     Demand,
     Stacking,
     cohort_bytes,
@@ -22,9 +23,8 @@ from driftboard.suite.memory_plan import (
     in_groups,
     stacking_of,
 )
-from driftboard.suite.networks import build_network, initial_parameters
-from driftboard.suite.protocol import Training
-from driftboard.suite.task_data import Scaling, TaskData
+from driftboard.suite.training.networks import build_network, initial_parameters
+from driftboard.suite.training.task_data import Scaling, TaskData
 
 CUDA = torch.device("cuda")
 CPU = torch.device("cpu")
@@ -77,8 +77,8 @@ def test_demand_of_convolutions_counts_every_layer_and_gradients_of_examples():
 def test_counting_does_not_wait_for_a_compiler():
     program = """
 import sys
-from driftboard.suite.memory_plan import demand_of
-from driftboard.suite.networks import build_network
+from driftboard.suite.training.memory_plan import demand_of
+from driftboard.suite.training.networks import build_network
 
 demand_of(build_network("mlp-4x1", (1, 4, 4), 3), (1, 4, 4), (8,), (8,), batch=4, epochs=1)
 print("torch._dynamo" in sys.modules)

@@ -10,7 +10,7 @@ from torch.func import vmap
 from torch.nn import functional as F
 
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.networks import (
+from driftboard.suite.training.networks import (
     build_network,
     initial_parameters,
     is_network_name,

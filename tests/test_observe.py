@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from driftboard.strategies.base import Memory, Parameters, Strategy, Task, UpdatePlan
-from driftboard.suite import engine
 from driftboard.suite.checking import check_strategy
 from driftboard.suite.checking.tiny import TASKS, TRAINING, tiny_cohort
 from driftboard.suite.checking.training import learn
 from driftboard.suite.errors import StrategyError
+from driftboard.suite.training import engine
 
 
 @dataclass(frozen=True)

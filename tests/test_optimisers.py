@@ -9,12 +9,12 @@ from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.constrained import Constrained
-from driftboard.suite import engine
 from driftboard.suite.checking.tiny import TRAINING, tiny_cohort
-from driftboard.suite.optimisers import optimiser_of
 from driftboard.suite.protocol import PROTOCOL, AdamTraining
 from driftboard.suite.registry import registered
 from driftboard.suite.sequences import describe
+from driftboard.suite.training import engine
+from driftboard.suite.training.optimisers import optimiser_of
 
 ADAM = AdamTraining(
     **{name: getattr(TRAINING, name) for name in ("epochs", "batch_size", "minimum_steps")},

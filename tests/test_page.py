@@ -14,8 +14,8 @@ from driftboard.leaderboard.layout import row_cells
 from driftboard.leaderboard.legend import legend
 from driftboard.leaderboard.page import html_page
 from driftboard.leaderboard.page.tables import row_numbers
-from driftboard.suite.distance import Estimate
-from driftboard.suite.grades import Grade
+from driftboard.suite.grading.distance import Estimate
+from driftboard.suite.grading.grades import Grade
 from driftboard.suite.records import write_record
 
 VOID = {"meta", "link", "img", "input", "br"}

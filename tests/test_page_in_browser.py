@@ -11,8 +11,8 @@ from driftboard.leaderboard.board import build_board
 from driftboard.leaderboard.collect import collect
 from driftboard.leaderboard.figures.drawing import Illustration
 from driftboard.leaderboard.page import html_page
-from driftboard.suite.distance import Estimate
-from driftboard.suite.grades import Grade
+from driftboard.suite.grading.distance import Estimate
+from driftboard.suite.grading.grades import Grade
 from driftboard.suite.records import write_record
 
 BROWSER = next(

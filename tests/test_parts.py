@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftboard.suite.errors import DataError
-from driftboard.suite.parts import deal
+from driftboard.suite.grading.parts import deal
 from driftboard.suite.scenarios import Recipe
 
 

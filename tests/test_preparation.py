@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from driftboard.suite import preparation, splits
+from driftboard.suite import splits
 from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.errors import DataError
-from driftboard.suite.networks import initial_parameters
-from driftboard.suite.preparation import Setting
 from driftboard.suite.protocol import PROTOCOL, Training
 from driftboard.suite.randomness import stream
 from driftboard.suite.scenarios import Corrupted, Overlap, Relabelled
 from driftboard.suite.sequences import Sequence
 from driftboard.suite.splits import make_splits
+from driftboard.suite.training import preparation
+from driftboard.suite.training.networks import initial_parameters
+from driftboard.suite.training.preparation import Setting
 
 TASKS = 3
 SEQUENCE = Sequence(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from driftboard.suite import local_crew, process_start
 from driftboard.suite.errors import DriftboardError
+from driftboard.suite.jobs import local_crew, process_start
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only there is a server")
 PATIENCE = 60.0
@@ -123,7 +123,7 @@ def test_so_have_workers_without_a_server(monkeypatch):
 
 PROGRAM = """
 import os
-from driftboard.suite.local_crew import start_worker
+from driftboard.suite.jobs.local_crew import start_worker
 
 if __name__ == "__main__":
     worker = start_worker("cpu")

@@ -18,10 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from driftboard.strategies.base import Strategy, UpdatePlan
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.ewc import Ewc
-from driftboard.suite import engine
 from driftboard.suite.checking.tiny import tiny_cohort
 from driftboard.suite.errors import StrategyError
-from driftboard.suite.recorded_steps import WARM_UP, Recorder, recorder_on, take_steps
+from driftboard.suite.training import engine
+from driftboard.suite.training.recorded_steps import WARM_UP, Recorder, recorder_on, take_steps
 
 TO_THE_HOST = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default}
 

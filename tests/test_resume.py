@@ -54,7 +54,7 @@ def test_complete_folder_needs_no_torch(options_of, tmp_path):
 
 
 def test_what_is_missing_is_planned_for_the_device_at_hand(options_of, call, monkeypatch):
-    from driftboard.suite.local_crew import local_workers
+    from driftboard.suite.jobs.local_crew import local_workers
 
     planned = []
 
@@ -62,7 +62,7 @@ def test_what_is_missing_is_planned_for_the_device_at_hand(options_of, call, mon
         planned.append((cells, hire.func, *hire.args))
         return []
 
-    monkeypatch.setattr("driftboard.suite.progress.work_off", work_off)
+    monkeypatch.setattr("driftboard.suite.jobs.progress.work_off", work_off)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     code, _, said = call(*options_of([0, 2]), "--workers", "3")
     assert (code, planned) == (0, [(3, local_workers, "cuda", 3)])

@@ -337,15 +337,15 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(bench, reference, tmp_p
 
 @pytest.mark.parametrize("moment", ["the device is looked for", "the folder is claimed"])
 def test_ctrl_c_before_there_are_workers_says_how_to_go_on(moment, monkeypatch, tmp_path, capsys):
-    from driftboard.suite.grid import Request
-    from driftboard.suite.workplace import Workplace
+    from driftboard.suite.jobs.grid import Request
+    from driftboard.suite.jobs.workplace import Workplace
 
     def stopped(*_):
         raise KeyboardInterrupt
 
     request = Request((), (), (), 1, "test", tmp_path, None, "cpu")
     if moment == "the device is looked for":
-        monkeypatch.setattr("driftboard.suite.grid.resolve_device", stopped)
+        monkeypatch.setattr("driftboard.suite.jobs.grid.resolve_device", stopped)
     with pytest.raises(typer.Exit) as left:
         Workplace().work_off(request, lambda _: [], "nothing", stopped)
     assert left.value.exit_code == 130
@@ -497,7 +497,7 @@ def test_failure_is_told_where_it_leaves_no_board(bench, run_here, tmp_path):
 
 
 def test_progress_counts_all_work_once(bench, run_here, tmp_path, monkeypatch):
-    from driftboard.suite import progress as progress_bar
+    from driftboard.suite.jobs import progress as progress_bar
 
     told = []
     run_jobs = progress_bar.run_jobs

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from driftboard.leaderboard.verification import run_again as module
 from driftboard.leaderboard.verification.material import Material
 from driftboard.leaderboard.verification.run_again import run_again
-from driftboard.suite.limited_process import Finished
+from driftboard.suite.limited.process import Finished
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import StrategyStamp, write_record
 from driftboard.suite.submissions import Submission, Versions
@@ -96,7 +96,7 @@ def test_equal_cells_earn_a_badge(monkeypatch, folder, material):
     assert badge == "spot re-run"
     assert outcome(folder, material, cells=6)[1] == "fully re-run"
     program = calls[1]
-    assert program[1:6] == ["-m", "driftboard.suite.run_alone", "still.py", "out", "3"]
+    assert program[1:6] == ["-m", "driftboard.suite.limited.run_alone", "still.py", "out", "3"]
     assert sorted(program[6:]) == ["alpha", "beta"]
 
 
@@ -138,9 +138,9 @@ def test_the_salt_decides_what_is_drawn(monkeypatch, folder, material):
 
 
 def test_a_real_run_is_repeated_in_a_limited_process(folder):
+    from driftboard.suite.limited.run_alone import run_alone
     from driftboard.suite.loading import load_strategy
     from driftboard.suite.records import read_record, record_paths
-    from driftboard.suite.run_alone import run_alone
 
     specification = f"{folder / 'still.py'},strength=2"
     run_alone(specification, folder / "made", 2, ["digits-repeat"], None)

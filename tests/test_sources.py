@@ -163,7 +163,7 @@ def test_missing_data_says_where_and_what_to_do(name, tmp_path):
 def test_importing_the_module_loads_neither_torch_nor_other_heavy_packages():
     code = (
         "import sys, driftboard.suite.data, driftboard.suite.data.folder, "
-        "driftboard.suite.command_data\n"
+        "driftboard.suite.commands.data\n"
         "heavy = ('torch', 'torchvision', 'sklearn', 'PIL', 'pandas')\n"
         "print([module for module in heavy if module in sys.modules])"
     )

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from driftboard.strategies.base import Examples, masked
-from driftboard.suite.networks import build_network
+from driftboard.suite.training.networks import build_network
 
 INPUTS = (1, 4, 3)
 UNITS = 5

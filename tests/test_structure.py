@@ -113,15 +113,24 @@ def test_strategies_know_no_other_room(name):
 
 @pytest.mark.parametrize("name", modules_of("suite"))
 def test_suite_reaches_the_leaderboard_only_from_the_command_line(name):
-    if not name.startswith("driftboard.suite.command_"):
+    if not name.startswith(("driftboard.suite.command_line", "driftboard.suite.commands")):
         assert ours(every_import(name), "leaderboard", "baselines") == []
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if n.startswith("driftboard.suite.training")])
+def test_training_knows_neither_jobs_nor_commands(name):
+    """Of the suite's folders it knows itself and the data; what is above them is common to all."""
+    folders = {path.parent.name for path in (ROOT / "suite").glob("*/__init__.py")}
+    assert {"training", "data", "jobs", "commands"} <= folders
+    others = tuple(f"driftboard.suite.{folder}" for folder in folders - {"training", "data"})
+    assert [n for n in ours(every_import(name), "suite") if n.startswith(others)] == []
 
 
 @pytest.mark.parametrize("name", modules_of("leaderboard"))
 def test_leaderboard_knows_of_the_suite_only_what_is_light(name):
-    known = ("records", "metrics", "errors", "grades", "distance", "sweep_records")
-    known += ("submissions", "tuning_records", "protocol", "registry")
-    known += ("limited_process", "command_options", "json_file", "wording")
+    known = ("records", "metrics", "errors", "grading.grades", "grading.distance")
+    known += ("sweeps.records", "submissions", "tuning.records", "protocol", "registry")
+    known += ("limited.process", "commands.options", "json_file", "wording")
     allowed = tuple(f"driftboard.suite.{module}" for module in known)
     found = ours(every_import(name), "suite", "strategies")
     assert [n for n in found if n != "driftboard.suite" and not n.startswith(allowed)] == []
@@ -133,8 +142,9 @@ def test_baselines_never_import_torch(name):
 
 
 LIGHT = ["records", "metrics", "protocol", "sequences", "registry", "scenarios", "errors"]
-LIGHT += ["grades", "distance", "submissions", "tuning_records", "grid", "known_stamps"]
-LIGHT += ["randomness", *(path.stem for path in sorted((ROOT / "suite").glob("command_*.py")))]
+LIGHT += ["grading.grades", "grading.distance", "sweeps.records", "tuning.records", "jobs.grid"]
+LIGHT += ["submissions", "known_stamps", "randomness", "command_line"]
+LIGHT += [name.removeprefix("driftboard.suite.") for name in FILES if ".suite.commands" in name]
 
 
 @pytest.mark.parametrize(
@@ -148,5 +158,5 @@ def test_importing_does_not_load_torch(name):
 
 def test_importing_the_engine_does_load_torch():
     """So the test above can tell."""
-    assert "torch" in loaded_with("driftboard.suite.planning")
+    assert "torch" in loaded_with("driftboard.suite.jobs.planning")
     assert "torch" in loaded_with("driftboard.strategies.catalogue")

@@ -26,7 +26,7 @@ from driftboard.suite.submissions import (
     kind_of,
     make_credits,
 )
-from driftboard.suite.tuning_records import Trial, TuningRecord
+from driftboard.suite.tuning.records import Trial, TuningRecord
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "strategies" / "template.py"
 GOOD = {
@@ -146,7 +146,7 @@ def no_training(monkeypatch):
     def refuse(*_):
         pytest.fail("training has begun")
 
-    monkeypatch.setattr("driftboard.suite.command_submit.train_all", refuse)
+    monkeypatch.setattr("driftboard.suite.commands.submit.train_all", refuse)
 
 
 def complaint(call, *arguments):
@@ -266,7 +266,7 @@ def test_the_tuning_record_goes_with_the_submission(
         record = make_record("digits-split", loaded.stamp.name)
         write_record(request.results, replace(record, strategy=loaded.stamp))
 
-    monkeypatch.setattr("driftboard.suite.command_submit.train_all", pretend)
+    monkeypatch.setattr("driftboard.suite.commands.submit.train_all", pretend)
     folder = tmp_path / "sub"
     code, out, _ = call(
         *("submit", f"{my_method},rate=0.5", *WORDS, "--suite", "quick", "--out", folder),
@@ -287,7 +287,7 @@ def test_a_source_that_changes_while_it_runs_is_noticed(
         write_record(request.results, make_record())
         Path(my_method).write_text("# changed\n")
 
-    monkeypatch.setattr("driftboard.suite.command_submit.train_all", pretend)
+    monkeypatch.setattr("driftboard.suite.commands.submit.train_all", pretend)
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert "changed while it ran" in line
     assert not (tmp_path / "sub" / SUBMISSION).exists()
@@ -295,7 +295,7 @@ def test_a_source_that_changes_while_it_runs_is_noticed(
 
 def test_failed_cells_leave_no_submission(call, monkeypatch, my_method, tmp_path):
     monkeypatch.setattr(
-        "driftboard.suite.progress.work_off", lambda *_: ["digits-split / my-method: too bad"]
+        "driftboard.suite.jobs.progress.work_off", lambda *_: ["digits-split / my-method: too bad"]
     )
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert line == "failed: digits-split / my-method: too bad"

@@ -22,7 +22,7 @@ from driftboard.leaderboard.magnitude_curve import (
 from driftboard.suite.errors import RecordError
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import SequenceStamp
-from driftboard.suite.sweep_records import SweepRecord, read_sweep, sweep_path, write_sweep
+from driftboard.suite.sweeps.records import SweepRecord, read_sweep, sweep_path, write_sweep
 
 SMALL = """
 from driftboard.suite.protocol import Training
@@ -40,7 +40,7 @@ MAGNITUDES = {"fraction": (0.0, 0.4, 1.0), "ball": (0.0, 0.3, 100.0)}
 
 def request_for(tmp_path, kind, magnitudes=None, seeds=(0, 1), rate=0.05):
     """Return the request for a sweep of a small sequence."""
-    from driftboard.suite.sweep import SweepRequest
+    from driftboard.suite.sweeps.sweep import SweepRequest
 
     tmp_path.mkdir(exist_ok=True)
     file = tmp_path / "small.py"
@@ -51,7 +51,7 @@ def request_for(tmp_path, kind, magnitudes=None, seeds=(0, 1), rate=0.05):
 
 def swept(kind, tmp_path, seeds=(0, 1), at_once=6, cohorts=1):
     """Return the records of a small sweep, made in this process."""
-    from driftboard.suite.sweep import SweepJob, sweep_records
+    from driftboard.suite.sweeps.sweep import SweepJob, sweep_records
 
     request = request_for(tmp_path, kind, seeds=seeds)
     steps = []
@@ -62,8 +62,8 @@ def swept(kind, tmp_path, seeds=(0, 1), at_once=6, cohorts=1):
 
 
 def run_of(strategy, tmp_path, seeds=(0, 1)):
-    from driftboard.suite.engine import run
-    from driftboard.suite.preparation import Setting, prepare
+    from driftboard.suite.training.engine import run
+    from driftboard.suite.training.preparation import Setting, prepare
 
     sequence = request_for(tmp_path, "fraction").sequence
     setting = Setting(sequence, seeds, PROTOCOL.seeds_of("own"), "test", None, "cpu")
@@ -110,7 +110,7 @@ def test_a_ball_bounds_every_later_update(tmp_path):
 def test_learners_in_several_cohorts_are_what_they_are_in_one(
     lane, at_once, cohorts, tmp_path, monkeypatch
 ):
-    from driftboard.suite import sweep
+    from driftboard.suite.sweeps import sweep
 
     together = swept("fraction", tmp_path / "one")
     monkeypatch.setattr(sweep, "choose_lane", lambda network, device: lane)
@@ -121,7 +121,7 @@ def test_learners_in_several_cohorts_are_what_they_are_in_one(
 
 
 def test_diverged_learners_count_as_chance(tmp_path, monkeypatch):
-    from driftboard.suite import sweep
+    from driftboard.suite.sweeps import sweep
 
     request = request_for(tmp_path, "fraction", (0.0, 1.0), (0,), rate=1e6)
     sweep.SweepJob(request, (0,), 2).execute(lambda: None)
@@ -144,8 +144,8 @@ def test_diverged_learners_count_as_chance(tmp_path, monkeypatch):
 def test_a_sweep_takes_no_more_learners_than_fit(
     room, seeds, at_once, note, tmp_path, monkeypatch, capsys
 ):
-    from driftboard.suite import sweep
-    from driftboard.suite.memory_plan import Stacking
+    from driftboard.suite.sweeps import sweep
+    from driftboard.suite.training.memory_plan import Stacking
 
     monkeypatch.setattr(sweep, "stacking_for", lambda *_: Stacking("stacked", room))
     grid = tuple(place / 12 for place in range(13))
@@ -157,7 +157,8 @@ def test_a_sweep_takes_no_more_learners_than_fit(
 
 
 def test_a_sweep_knows_what_memory_there_is(tmp_path, monkeypatch):
-    from driftboard.suite import memory_plan, sweep
+    from driftboard.suite.sweeps import sweep
+    from driftboard.suite.training import memory_plan
 
     request = request_for(tmp_path, "fraction", seeds=(0,))
     (whole,) = sweep.plan_sweep(request)
@@ -168,7 +169,7 @@ def test_a_sweep_knows_what_memory_there_is(tmp_path, monkeypatch):
 
 
 def test_a_complete_sweep_needs_no_data(tmp_path, monkeypatch):
-    from driftboard.suite import sweep
+    from driftboard.suite.sweeps import sweep
 
     request = request_for(tmp_path, "fraction")
     swept("fraction", tmp_path, seeds=(0,), at_once=3)

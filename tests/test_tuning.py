@@ -13,7 +13,7 @@ from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import cell_path, read_record, record_paths, write_record
 from driftboard.suite.registry import registered
-from driftboard.suite.tuning import (
+from driftboard.suite.tuning.trials import (
     read_tuning,
     trial_specifications,
     tuning_path,
@@ -94,7 +94,7 @@ def test_a_strategy_cannot_have_a_field_called_rate(tmp_path):
 
 
 def trained(tmp_path, rate, specification):
-    from driftboard.suite.worker import Job
+    from driftboard.suite.jobs.worker import Job
 
     tmp_path.mkdir()
     (tmp_path / "own.py").write_text(OWN.format(rate=rate))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from driftboard.leaderboard.command_options import PublishedSets
-from driftboard.suite.command_options import DataFolder
+from driftboard.suite.commands.options import DataFolder
 
 if TYPE_CHECKING:
     from driftboard.leaderboard.verification.findings import Finding

@@ -16,7 +16,7 @@ from driftboard.suite.checking.subject import Subject
 from driftboard.suite.checking.tiny import NETWORKS, TRAINING, tiny_cohort
 from driftboard.suite.checking.training import learn, told
 from driftboard.suite.errors import StrategyError
-from driftboard.suite.recorded_steps import WARM_UP, Recorder, Step
+from driftboard.suite.training.recorded_steps import WARM_UP, Recorder, Step
 
 SEEDS = (0, 1)
 

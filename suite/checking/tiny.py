@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from driftboard.strategies.base import Block, Examples, Parameters, Task
-from driftboard.suite.engine import Cohort
-from driftboard.suite.networks import ModuleNetwork, build_network
 from driftboard.suite.protocol import Training
 from driftboard.suite.randomness import stream
-from driftboard.suite.task_data import Scaling, TaskData
+from driftboard.suite.training.engine import Cohort
+from driftboard.suite.training.networks import ModuleNetwork, build_network
+from driftboard.suite.training.task_data import Scaling, TaskData
 
 SHAPE = (1, 5, 5)
 UNITS = 6

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Memory, Parameters, Strategy
-from driftboard.suite.engine import Cohort, train_task
 from driftboard.suite.errors import StrategyError, one_line
-from driftboard.suite.lanes import Lane
-from driftboard.suite.recorded_steps import Recorder
+from driftboard.suite.training.engine import Cohort, train_task
+from driftboard.suite.training.lanes import Lane
+from driftboard.suite.training.recorded_steps import Recorder
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 from driftboard.suite.cluster.crew import ClusterCrew
 from driftboard.suite.cluster.staff import room_for
-from driftboard.suite.crew import Tell
-from driftboard.suite.device import worker_count
 from driftboard.suite.errors import DriftboardError, one_line
-from driftboard.suite.grid import AnyRequest
+from driftboard.suite.jobs.crew import Tell
+from driftboard.suite.jobs.grid import AnyRequest
+from driftboard.suite.training.device import worker_count
 
 CONNECT_SECONDS = 10.0
 LOCAL = "local"

@@ -11,7 +11,8 @@ from typing import Any
 from driftboard.suite.cluster.mailbox import Mailbox
 from driftboard.suite.cluster.staff import RESOURCES, Seat, Staff, cause_of, room_for
 from driftboard.suite.cluster.worker import Conditions, Files, fingerprints, versions
-from driftboard.suite.crew import (
+from driftboard.suite.errors import DriftboardError
+from driftboard.suite.jobs.crew import (
     POLL_SECONDS,
     Errand,
     Failure,
@@ -22,8 +23,7 @@ from driftboard.suite.crew import (
     Tell,
     retried_or_failed,
 )
-from driftboard.suite.errors import DriftboardError
-from driftboard.suite.grid import AnyRequest
+from driftboard.suite.jobs.grid import AnyRequest
 from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.wording import counted
 

@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from driftboard.suite.cluster.worker import ClusterWorker, Conditions
-from driftboard.suite.crew import TRIES, Tell
 from driftboard.suite.errors import one_line
+from driftboard.suite.jobs.crew import TRIES, Tell
 
 NEEDS = {"cpu": {"num_cpus": 1}, "cuda": {"num_cpus": 0, "num_gpus": 1}}
 """What a worker takes of the cluster, by device."""

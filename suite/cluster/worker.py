@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from driftboard.suite.crew import PortableJob, Refusal, caused_by, failure
 from driftboard.suite.data import load_pool
 from driftboard.suite.errors import DataError
-from driftboard.suite.worker import prepare_process
+from driftboard.suite.jobs.crew import PortableJob, Refusal, caused_by, failure
+from driftboard.suite.jobs.worker import prepare_process
 
 Files = dict[Path, bytes]
 """The users' files that a job needs, by the path under which it names them."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from driftboard.suite.device import device_name
+from driftboard.suite.jobs.worker import keep, peak_memory
 from driftboard.suite.linear.draws import LinearData, draw
 from driftboard.suite.linear.learner import LinearOutcome, linear_network, run
 from driftboard.suite.linear.setting import LinearSetting
@@ -28,7 +28,7 @@ from driftboard.suite.records import (
 )
 from driftboard.suite.sequences import Sequence
 from driftboard.suite.splits import Purpose
-from driftboard.suite.worker import keep, peak_memory
+from driftboard.suite.training.device import device_name
 
 TITLE = "Linear regression"
 

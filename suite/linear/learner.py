@@ -12,11 +12,11 @@ from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Block, Memory, Parameters, Strategy, overrides
 from driftboard.suite.errors import StrategyError
-from driftboard.suite.hooks import CohortTask, Hooks
 from driftboard.suite.linear.draws import LinearData
 from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.linear.solutions import least_squares, stationary_point
-from driftboard.suite.networks import ModuleNetwork
+from driftboard.suite.training.hooks import CohortTask, Hooks
+from driftboard.suite.training.networks import ModuleNetwork
 
 SHARED, OWN = "shared.weight", "own.weight"
 

@@ -57,12 +57,12 @@ from torch.nn import functional as F
 from driftboard.strategies.base import Examples, Memory, Parameters, Strategy, Task, UpdatePlan
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.sgd import Sgd
-from driftboard.suite.engine import Cohort, run
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.lanes import Lane
-from driftboard.suite.preparation import Setting, prepare
 from driftboard.suite.protocol import Training
 from driftboard.suite.registry import registered
+from driftboard.suite.training.engine import Cohort, run
+from driftboard.suite.training.lanes import Lane
+from driftboard.suite.training.preparation import Setting, prepare
 
 SEQUENCES = ("fashion-split", "digits-split")
 AVALANCHE = "avalanche-lib==0.6.0"

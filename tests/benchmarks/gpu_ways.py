@@ -27,12 +27,12 @@ from torch.nn import functional as F
 from workloads import Workload, cohort_of
 
 from driftboard.strategies.base import Examples, Parameters, masked, mean_cross_entropy
-from driftboard.suite.engine import Cohort
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.grid import resolve_device
-from driftboard.suite.optimisers import Momentum
-from driftboard.suite.recorded_steps import WARM_UP, recorder_on
-from driftboard.suite.worker import prepare_process
+from driftboard.suite.jobs.grid import resolve_device
+from driftboard.suite.jobs.worker import prepare_process
+from driftboard.suite.training.engine import Cohort
+from driftboard.suite.training.optimisers import Momentum
+from driftboard.suite.training.recorded_steps import WARM_UP, recorder_on
 
 Gradient = Callable[[Parameters, Examples], Parameters]
 """The gradient of every learner's loss; all tensors have a leading dimension S."""

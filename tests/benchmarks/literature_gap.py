@@ -17,13 +17,13 @@ from plain_loop import initial_module, masked, solo_tasks
 from timing import show
 from torch.nn import functional as F
 
-from driftboard.suite.engine import Cohort
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.preparation import Setting, prepare
+from driftboard.suite.jobs.worker import prepare_process
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.registry import registered
-from driftboard.suite.task_data import Scaling
-from driftboard.suite.worker import prepare_process
+from driftboard.suite.training.engine import Cohort
+from driftboard.suite.training.preparation import Setting, prepare
+from driftboard.suite.training.task_data import Scaling
 
 SEQUENCE = "mnist-split-van-de-ven"
 WAYS = {

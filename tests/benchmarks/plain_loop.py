@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from driftboard.suite.engine import Cohort
+from driftboard.suite.training.engine import Cohort
 
 
 @dataclass(frozen=True)

@@ -61,12 +61,12 @@ def train_as(name: str, options: argparse.Namespace) -> None:
     """Train all cells in this process, as one of ``MACHINES``, whose environment it has."""
     import torch
 
-    from driftboard.suite import worker
-    from driftboard.suite.grid import Request
-    from driftboard.suite.lanes import choose_lane
+    from driftboard.suite.jobs import worker
+    from driftboard.suite.jobs.grid import Request
+    from driftboard.suite.jobs.planning import plan
     from driftboard.suite.loading import load_sequences, load_strategy
-    from driftboard.suite.planning import plan
     from driftboard.suite.sequences import choose_sequences
+    from driftboard.suite.training.lanes import choose_lane
 
     machine = MACHINES[name]
     chosen = choose_sequences(load_sequences(), options.suite, options.sequence, False)

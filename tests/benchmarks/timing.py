@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from driftboard.suite.worker import prepare_process
+from driftboard.suite.jobs.worker import prepare_process
 
 Key = TypeVar("Key", bound=Hashable)
 

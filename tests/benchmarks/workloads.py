@@ -18,12 +18,12 @@ from torch import Tensor
 
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.sgd import Sgd
-from driftboard.suite import engine
-from driftboard.suite.engine import Cohort
-from driftboard.suite.networks import initial_parameters
 from driftboard.suite.protocol import PROTOCOL, Training
-from driftboard.suite.recorded_steps import Recorder, Step, recorder_on
-from driftboard.suite.task_data import Scaling, TaskData
+from driftboard.suite.training import engine
+from driftboard.suite.training.engine import Cohort
+from driftboard.suite.training.networks import initial_parameters
+from driftboard.suite.training.recorded_steps import Recorder, Step, recorder_on
+from driftboard.suite.training.task_data import Scaling, TaskData
 
 Kind = Literal["plain loop", "solo", "stacked"]
 

@@ -1,0 +1,1 @@
+"""The parameter distance between tasks, measured, and the grade that follows."""

@@ -1,0 +1,1 @@
+"""One sequence at many update magnitudes."""

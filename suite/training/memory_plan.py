@@ -1,0 +1,238 @@
+"""The memory that a cohort needs, in closed form, and how many learners fit where they train.
+
+Bytes are counted per learner, since all that a cohort holds has a leading dimension S: the images
+of all tasks, the copies of the parameters that engine and strategy keep, and the most that is
+needed on top at one time. The estimate is an upper one that covers any of the project's
+strategies: what ``tests/test_memory_plan.py`` measures is at most all of it, and at least a third
+where a strategy passes over all of a task's images at once.
+"""
+
+import math
+import os
+from collections.abc import Sequence as Several
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from driftboard.strategies.base import EXAMPLES_AT_ONCE
+from driftboard.strategies.fisher import SAMPLES_AT_ONCE
+from driftboard.suite.protocol import Training
+from driftboard.suite.training.device import worker_count
+from driftboard.suite.training.engine import TESTED_AT_ONCE
+from driftboard.suite.training.lanes import Lane, choose_lane
+from driftboard.suite.training.networks import ModuleNetwork, build_network
+
+ItemT = TypeVar("ItemT")
+
+FLOAT, INDEX = 4, 8  # bytes
+
+ENGINE_COPIES = 6
+"""Initial weights, those after the first task, before and during this one, gradient, velocity.
+Adam's second average has room in what a strategy may keep."""
+
+STRATEGY_COPIES = 6
+"""What a strategy carries over and what it needs in between: EWC's solution and Fisher, and the
+Fisher's sum, its part of this pass and two squares. One that keeps more for every task, as EWC's
+separate penalties do, needs more than is planned for."""
+
+COHORT_BYTES = {"cpu": 3 * 2**30, "cuda": 24 * 2**30}
+"""How much a cohort may take where there is plenty."""
+
+CUDA_SHARE, CPU_SHARE = 0.9, 0.7
+"""How much of all memory of a GPU, or of a machine, the cohorts of all workers may take."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What the memory of one learner follows from."""
+
+    parameters: int
+    activations: int  # values that a forward pass makes of one image
+    widest: int  # the most of them that one layer makes
+    linear: bool  # Linear layers only, whose Fisher needs no gradient for every example
+    pixels: int  # values of an image, channels included
+    units: int  # of the head
+    trained: tuple[int, ...]  # training images of every task
+    tested: tuple[int, ...]  # test images of every task
+    batch: int
+    epochs: int
+
+    @property
+    def of_data(self) -> int:
+        """Bytes of the images, labels and allowed units of all tasks."""
+        return (sum(self.trained) + sum(self.tested)) * (self.pixels + INDEX + self.units)
+
+    @property
+    def of_a_task(self) -> int:
+        """Bytes of the largest training set in use, which is that of all tasks together.
+
+        Its images as bytes and as floats, labels, allowed units, noise, and the batches' order.
+        """
+        per_image = self.pixels * (1 + FLOAT) + INDEX + self.units + FLOAT
+        return sum(self.trained) * (per_image + 2 * self.epochs * INDEX)
+
+    @property
+    def of_parameters(self) -> int:
+        """Bytes of all copies of the parameters."""
+        return FLOAT * self.parameters * (ENGINE_COPIES + STRATEGY_COPIES)
+
+    @property
+    def at_work(self) -> int:
+        """Bytes of the greatest of a step, a test, and a full pass of the strategy.
+
+        Where there is a gradient every activation has a value and a slope; sums and what norms
+        keep, which are not counted, have room in that. A test keeps one layer's inputs and outputs.
+        """
+        images = sum(self.trained)
+        kept = self.pixels + 2 * self.activations
+        step = min(self.batch, images) * kept
+        test = min(TESTED_AT_ONCE, max(self.tested, default=0)) * (self.pixels + 2 * self.widest)
+        full = min(EXAMPLES_AT_ONCE, images) * kept
+        if not self.linear:
+            full = max(full, min(SAMPLES_AT_ONCE, images) * (2 * self.parameters + kept))
+        return FLOAT * max(step, test, full)
+
+    @property
+    def total(self) -> int:
+        """Bytes of one learner."""
+        return self.of_data + self.of_a_task + self.of_parameters + self.at_work
+
+
+def demand_of(
+    network: ModuleNetwork,
+    image_shape: Several[int],
+    trained: Several[int],
+    tested: Several[int],
+    *,
+    batch: int,
+    epochs: int,
+) -> Demand:
+    """Return what one learner needs.
+
+    Args:
+        network: its layers are sent two images.
+        image_shape: channels, height, width.
+        trained: training images of every task.
+        tested: test images of every task.
+        batch: images of a step.
+        epochs: passes over a task.
+    """
+    parameters = dict(network.module.named_parameters())
+    made, units = _sizes(network.module, image_shape)
+    owners = [layer for layer in network.module.modules() if _owns(layer)]
+    return Demand(
+        parameters=sum(value.numel() for value in parameters.values()),
+        activations=sum(made),
+        widest=max(made),
+        linear=all(isinstance(layer, nn.Linear) for layer in owners),
+        pixels=torch.Size(image_shape).numel(),
+        units=units,
+        trained=tuple(trained),
+        tested=tuple(tested),
+        batch=batch,
+        epochs=epochs,
+    )
+
+
+def _owns(layer: nn.Module) -> bool:
+    """Tell whether a layer has parameters of its own."""
+    return next(layer.parameters(recurse=False), None) is not None
+
+
+def _sizes(module: nn.Module, image_shape: Several[int]) -> tuple[list[int], int]:
+    """Return how many values each innermost layer makes of one image, and the head's units.
+
+    A layer that only looks at its input in another shape makes none.
+    """
+    images = 2  # a norm refuses a single value per channel
+    made: list[int] = []
+    handles = [
+        layer.register_forward_hook(lambda _, __, output: made.append(output.numel()))
+        for layer in module.modules()
+        if next(layer.children(), None) is None and not isinstance(layer, nn.Flatten)
+    ]
+    try:
+        # Tensors without values would do, but to trace them torch imports its compiler: seconds.
+        with torch.no_grad():
+            answer: Tensor = module(torch.zeros(images, *image_shape))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [count // images for count in made], answer.shape[-1]
+
+
+def cohort_bytes(device: str) -> int:
+    """Return how much memory a cohort may take on ``cpu`` or ``cuda``.
+
+    A fixed limit, so that seeds are grouped alike everywhere, or a share of all that this machine
+    has where that is less: not of what happens to be free, which differs from run to run.
+    """
+    return int(min(COHORT_BYTES[device], _share_of_machine(device)))
+
+
+def _share_of_machine(device: str) -> float:
+    if device == "cpu":
+        every = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return CPU_SHARE * every / worker_count("cpu", None)
+    if torch.cuda.is_available():
+        return CUDA_SHARE * torch.cuda.get_device_properties(0).total_memory
+    return math.inf  # the GPUs are those of a cluster
+
+
+@dataclass(frozen=True)
+class Stacking:
+    """How many learners are trained together on a device."""
+
+    lane: Lane
+    fit: int  # how many memory has room for; a single one is always tried
+
+    @property
+    def at_once(self) -> int:
+        """As many as fit, and one in the solo lane."""
+        return 1 if self.lane == "solo" else self.fit
+
+    def note(self, name: str, wanted: int, what: str) -> str | None:
+        """Return the line that says that learners who could be stacked do not fit all at once."""
+        if self.lane == "solo" or self.fit >= wanted:
+            return None
+        found = f"{name}: {wanted} {what} do not fit into memory at once"
+        return f"{found}, trained {self.fit} at a time"
+
+
+def stacking_of(
+    network: str,
+    image_shape: Several[int],
+    units: int,
+    trained: Several[int],
+    tested: Several[int],
+    training: Training,
+    device: str,
+) -> Stacking:
+    """Return how many learners of some tasks are trained together.
+
+    Args:
+        network: its name.
+        image_shape: channels, height, width.
+        units: of the head.
+        trained: training images of every task.
+        tested: test images of every task; nothing where nothing is tested.
+        training: batch size and epochs.
+        device: ``cpu`` or ``cuda``.
+    """
+    demand = demand_of(
+        build_network(network, image_shape, units),
+        image_shape,
+        trained,
+        tested,
+        batch=training.batch_size,
+        epochs=training.epochs,
+    )
+    lane = choose_lane(network, torch.device(device))
+    return Stacking(lane, max(1, cohort_bytes(device) // demand.total))
+
+
+def in_groups(items: Several[ItemT], at_once: int) -> list[tuple[ItemT, ...]]:
+    """Return the items in order, in as few groups of at most so many as there can be."""
+    return [tuple(items[start : start + at_once]) for start in range(0, len(items), at_once)]

@@ -1,0 +1,237 @@
+"""Networks: layers grouped into ordered blocks, and a pure forward function.
+
+Names: ``mlp-WIDTHxDEPTH`` (one block per hidden layer), ``resnet9-wWIDTH`` (the 9 convolution
+blocks of arXiv 2602.20796, whose widths are ours), ``resnet18-wWIDTH`` (the ResNet-18 of small
+images, for which WIDTH 20 is the field's reduced one), ``timm:MODEL`` (any timm classifier, one
+block per stage). The last block is always the head, one row per class.
+"""
+
+import math
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from collections.abc import Sequence as Several
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from driftboard.strategies.base import Block, Parameters
+from driftboard.suite.errors import DriftboardError
+from driftboard.suite.training.stacked_mlp import StackedMlp
+
+
+@dataclass(frozen=True)
+class ModuleNetwork:
+    """A network made of a torch module; implements ``driftboard.strategies.Network``."""
+
+    module: nn.Module
+    blocks: tuple[Block, ...]
+    stacked: StackedMlp | None = None
+    """Loss and gradient of S learners at once, where there is a form that is faster than mapping
+    and differentiating ``logits``."""
+
+    def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
+        """Return logits, shape (n, head units), for float images, shape (n, channels, h, w)."""
+        result: Tensor = functional_call(self.module, parameters, (images,))
+        return result
+
+    @property
+    def head(self) -> Block:
+        """The last block; the first dimension of its parameters runs over the head's units."""
+        return self.blocks[-1]
+
+
+def stacks_on_cpu(name: str) -> bool:
+    """Tell whether mapping over seeds pays on a CPU.
+
+    It does for matrix products, and costs a factor of about three for convolutions.
+    """
+    return name.startswith("mlp-")
+
+
+def is_network_name(name: str) -> bool:
+    """Tell whether a name has one of the forms that ``build_network`` knows."""
+    known = r"mlp-[1-9]\d*x[1-9]\d*|resnet(9|18)-w[1-9]\d*|timm:[\w.\-/]+"
+    return bool(re.fullmatch(known, name))
+
+
+def build_network(name: str, image_shape: Several[int], units: int) -> ModuleNetwork:
+    """Build a network by name for images of shape (channels, height, width) and a head's units.
+
+    Its initial weights come from torch's global generator; see ``initial_parameters``.
+
+    Raises:
+        DriftboardError: the name has none of the known forms, or timm has no such model.
+    """
+    if match := re.fullmatch(r"mlp-([1-9]\d*)x([1-9]\d*)", name):
+        return _mlp(math.prod(image_shape), int(match[1]), int(match[2]), units)
+    if match := re.fullmatch(r"resnet9-w([1-9]\d*)", name):
+        return _resnet9(image_shape[0], int(match[1]), units)
+    if match := re.fullmatch(r"resnet18-w([1-9]\d*)", name):
+        return _resnet18(image_shape[0], int(match[1]), units)
+    if name.startswith("timm:"):
+        return _timm_model(name.removeprefix("timm:"), image_shape, units)
+    raise DriftboardError(
+        f"there is no network '{name}'; use mlp-WIDTHxDEPTH, resnet9-wWIDTH, resnet18-wWIDTH or "
+        "timm:MODEL"
+    )
+
+
+def initial_parameters(
+    name: str, image_shape: Several[int], units: int, seed: int
+) -> tuple[ModuleNetwork, Parameters]:
+    """Build a network and the initial parameters of one seed, on the CPU, as float32.
+
+    Every layer is initialised by its own rule from torch's CPU generator, whose state outside
+    this call stays as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build_network(name, image_shape, units)
+    return network, {k: v.detach().clone() for k, v in network.module.named_parameters()}
+
+
+def _mlp(inputs: int, width: int, depth: int, units: int) -> ModuleNetwork:
+    layers: list[tuple[str, nn.Module]] = [("flatten", nn.Flatten())]
+    for index in range(depth):
+        layers.append((f"hidden{index + 1}", nn.Linear(inputs if index == 0 else width, width)))
+        layers.append((f"relu{index + 1}", nn.ReLU()))
+    layers.append(("head", nn.Linear(width, units)))
+    module = nn.Sequential(OrderedDict(layers))
+    names = [f"hidden{index + 1}" for index in range(depth)] + ["head"]
+    return ModuleNetwork(module.eval(), _blocks_by_prefix(module, names), StackedMlp(tuple(names)))
+
+
+def _resnet9(channels: int, width: int, units: int) -> ModuleNetwork:
+    """Build a convolution, eight residual blocks at widths w w w 2w 2w 2w 4w 4w, and a head."""
+
+    def shortcut(inputs: int, outputs: int) -> nn.Module:
+        return nn.Conv2d(inputs, outputs, 1, 2, bias=False)
+
+    return _resnet(channels, width, units, (1, 1, 1, 2, 2, 2, 4, 4), (2, 5, 8), shortcut)
+
+
+def _resnet18(channels: int, width: int, units: int) -> ModuleNetwork:
+    """Build a convolution, eight residual blocks at widths w w 2w 2w 4w 4w 8w 8w, and a head.
+
+    He et al. 2016 (CVPR) for small images as in Lopez-Paz and Ranzato 2017 (NeurIPS), with group
+    norms in place of batch norms.
+    """
+
+    def shortcut(inputs: int, outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(inputs, outputs, 1, 2, bias=False), _group_norm(outputs))
+
+    return _resnet(channels, width, units, (1, 1, 2, 2, 4, 4, 8, 8), (4, 6, 8), shortcut)
+
+
+def _resnet(
+    channels: int,
+    width: int,
+    units: int,
+    factors: Several[int],
+    halved: Collection[int],
+    shortcut: Callable[[int, int], nn.Module],
+) -> ModuleNetwork:
+    """Build a convolution, residual blocks of timm's, and a head.
+
+    Args:
+        channels: of the images.
+        width: of the first block.
+        units: of the head.
+        factors: the widths of the residual blocks, which are blocks 2, 3, ..., over the first's.
+        halved: the blocks that halve the image.
+        shortcut: makes the way around such a block, given the widths before and after it.
+    """
+    from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
+    from timm.layers.conv_bn_act import ConvNormAct
+    from timm.models.resnet import BasicBlock
+
+    block: Any = BasicBlock  # declared to take a class as norm layer, works with any maker of one
+    layers: list[tuple[str, nn.Module]] = [
+        ("block1", ConvNormAct(channels, width, 3, norm_layer=_group_norm))
+    ]
+    current = width
+    for index, factor in enumerate(factors, start=2):
+        stride = 2 if index in halved else 1
+        around = shortcut(current, factor * width) if stride == 2 else None
+        layers.append(
+            (
+                f"block{index}",
+                block(current, factor * width, stride, around, norm_layer=_group_norm),
+            )
+        )
+        current = factor * width
+    layers.append(("pool", SelectAdaptivePool2d(pool_type="avg", flatten=True)))
+    layers.append(("head", nn.Linear(current, units)))
+    module = nn.Sequential(OrderedDict(layers))
+    names = [name for name, _ in layers if name != "pool"]
+    return ModuleNetwork(module.eval(), _blocks_by_prefix(module, names))
+
+
+def _timm_model(name: str, image_shape: Several[int], units: int) -> ModuleNetwork:
+    import timm
+    from timm.models import group_parameters
+
+    channels, height, width = image_shape
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name[:6]}*")[:3]
+        raise DriftboardError(
+            f"timm has no model '{name}'" + (f"; did you mean {', '.join(near)}?" if near else "")
+        )
+    options: dict[str, Any] = {"num_classes": units, "in_chans": channels}
+    module: Any
+    try:
+        try:
+            module = timm.create_model(name, **options, img_size=(height, width))
+        except TypeError:  # convolutional models take images of any size and no img_size
+            module = timm.create_model(name, **options)
+        module.eval()
+        with torch.no_grad():
+            answer = module(torch.zeros(1, *image_shape))
+    except (AssertionError, RuntimeError, ValueError) as error:  # how models refuse a size
+        raise DriftboardError(
+            f"timm's '{name}' cannot be used for images of {channels}x{height}x{width}: {error}"
+        ) from error
+    classifier = module.get_classifier()
+    if not isinstance(classifier, nn.Module) or answer.shape != (1, units):
+        raise DriftboardError(f"timm's '{name}' does not have one head with a row per class")
+    _without_running_statistics(module)
+    head = {id(value) for value in classifier.parameters()}
+    stages = group_parameters(module, module.group_matcher(coarse=True))
+    named = dict(module.named_parameters())
+    blocks = [
+        Block(f"stage{index}", tuple(n for n in names if id(named[n]) not in head))
+        for index, names in enumerate(stages.values())
+    ]
+    last = Block("head", tuple(n for n, value in named.items() if id(value) in head))
+    kept = tuple(block for block in blocks if block.parameters)
+    return ModuleNetwork(module.eval(), (*kept, last))
+
+
+def _without_running_statistics(module: nn.Module) -> None:
+    """Replace batch norms by group norms, in place.
+
+    Running statistics would drift even in a frozen block, and are shared between learners.
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            # timm's own subclass carries the activation that follows it
+            activation = getattr(child, "act", nn.Identity())
+            setattr(module, name, nn.Sequential(_group_norm(child.num_features), activation))
+        else:
+            _without_running_statistics(child)
+
+
+def _group_norm(channels: int, **_: object) -> nn.GroupNorm:
+    """Return a group norm of at most 8 groups; further options of timm's norms do not apply."""
+    return nn.GroupNorm(math.gcd(8, channels), channels)
+
+
+def _blocks_by_prefix(module: nn.Module, names: Several[str]) -> tuple[Block, ...]:
+    parameters = [name for name, _ in module.named_parameters()]
+    return tuple(
+        Block(name, tuple(p for p in parameters if p.startswith(f"{name}."))) for name in names
+    )

@@ -1,0 +1,1 @@
+"""The same number of trials for every strategy."""

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -130,30 +131,7 @@ def measure(
     recipes = dict(zip(setting.run_seeds, every_seed, strict=True))
     units = len(next(iter(recipes.values()))[0].active)
     network = initial_network(setting, pool, units, setting.seeds[0])[0]
-
-    def record(seeds: tuple[SeedProducts, ...], images: int, refusal: str | None) -> GradeRecord:
-        return GradeRecord(
-            schema=1,
-            grading=grading_in(parts).stamp(),
-            protocol=PROTOCOL.stamp(),
-            sequence=SequenceStamp(
-                name=sequence.name,
-                hash=sequence.hash(),
-                tier=sequence.tier,
-                data=pool.title,
-                data_hash=pool.fingerprint,
-                blocks=tuple(block.name for block in network.blocks),
-            ),
-            tasks=sequence.scenario.tasks,
-            parts=parts,
-            images=images,
-            seeds=seeds,
-            refusal=None if refusal is None else refusal[:REFUSAL_LENGTH],
-            python=platform.python_version(),
-            torch=str(torch.__version__),
-            device=device_name(torch.device(setting.device)),
-        )
-
+    record = partial(_record, sequence, pool, network, parts, setting.device)
     if sequence.scenario.tasks < 2:
         return [record((), 0, "one task has no distance to another")]
     try:
@@ -175,6 +153,39 @@ def measure(
         record((SeedProducts(seed, _products(network, moved, parts, position)),), images, None)
         for position, seed in enumerate(setting.seeds)
     ]
+
+
+def _record(
+    sequence: Sequence,
+    pool: Pool,
+    network: ModuleNetwork,
+    parts: int,
+    device: str,
+    seeds: tuple[SeedProducts, ...],
+    images: int,
+    refusal: str | None,
+) -> GradeRecord:
+    return GradeRecord(
+        schema=1,
+        grading=grading_in(parts).stamp(),
+        protocol=PROTOCOL.stamp(),
+        sequence=SequenceStamp(
+            name=sequence.name,
+            hash=sequence.hash(),
+            tier=sequence.tier,
+            data=pool.title,
+            data_hash=pool.fingerprint,
+            blocks=tuple(block.name for block in network.blocks),
+        ),
+        tasks=sequence.scenario.tasks,
+        parts=parts,
+        images=images,
+        seeds=seeds,
+        refusal=None if refusal is None else refusal[:REFUSAL_LENGTH],
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        device=device_name(torch.device(device)),
+    )
 
 
 def _dealt(

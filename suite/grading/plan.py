@@ -66,26 +66,31 @@ def plan_grading(request: GradeRequest) -> list[Planned]:
                 f"{sequence.name}: the distance of a linear sequence's tasks is given and needs no "
                 "measuring; see 'driftboard linear'"
             )
+        done = {seed for seed in request.seeds(sequence) if _is_done(request, sequence, seed)}
+        if done.issuperset(request.seeds(sequence)):
+            continue  # neither its data nor its splits are needed
         if sequence.source not in pools:
             pools = {sequence.source: load_pool(sequence.source, request.data)}
-        tested = measured_sequence(sequence)
-        all_seeds = PROTOCOL.seeds_of(sequence.tier)
-        pool = pools[sequence.source]
-        recipes = cached_splits(tested, pool, PROTOCOL, all_seeds, "test")[0]
-        images = sum(len(recipe.train) for recipe in recipes)
-        done = {seed for seed in request.seeds(sequence) if _is_done(request, sequence, seed)}
-        wanted = request.seeds(sequence)
-        if done.issuperset(wanted):
-            continue
-        stacking = _stacking(request, tested, pool, recipes)
-        learners = min(SEEDS_AT_ONCE, len(wanted)) * request.parts
-        if note := stacking.note(sequence.name, learners, "learners"):
-            print(note, file=sys.stderr)
-        together = min(SEEDS_AT_ONCE, max(1, stacking.at_once // request.parts))
-        for group in in_groups(wanted, together):
-            if done.issuperset(group):
-                continue
-            job = GradeJob(
+        planned += _planned(request, sequence, pools[sequence.source], done)
+    return planned
+
+
+def _planned(
+    request: GradeRequest, sequence: Sequence, pool: Pool, done: set[int]
+) -> list[Planned]:
+    """Return the jobs that measure what is missing of one sequence."""
+    tested, wanted = measured_sequence(sequence), request.seeds(sequence)
+    all_seeds = PROTOCOL.seeds_of(sequence.tier)
+    recipes = cached_splits(tested, pool, PROTOCOL, all_seeds, "test")[0]
+    images = sum(len(recipe.train) for recipe in recipes)
+    stacking = _stacking(request, tested, pool, recipes)
+    learners = min(SEEDS_AT_ONCE, len(wanted)) * request.parts
+    if note := stacking.note(sequence.name, learners, "learners"):
+        print(note, file=sys.stderr)
+    together = min(SEEDS_AT_ONCE, max(1, stacking.at_once // request.parts))
+    return [
+        Planned(
+            GradeJob(
                 sequence=sequence.name,
                 sequence_files=request.sequence_files,
                 seeds=group,
@@ -95,10 +100,13 @@ def plan_grading(request: GradeRequest) -> list[Planned]:
                 device=request.device,
                 at_once=stacking.at_once,
                 steps=sequence.scenario.tasks * request.parts * len(group),
-            )
-            work = work_on(sequence.network, images * len(group) * request.parts)
-            planned.append(Planned(job, work, len(group)))
-    return planned
+            ),
+            work_on(sequence.network, images * len(group) * request.parts),
+            len(group),
+        )
+        for group in in_groups(wanted, together)
+        if not done.issuperset(group)
+    ]
 
 
 def _stacking(

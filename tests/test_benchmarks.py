@@ -201,6 +201,40 @@ def test_a_step_of_every_way_trains(work, monkeypatch, tmp_path, capsys):
     assert rows == ["mapped", "in turn", "as products, mapped"]
 
 
+def test_the_fisher_is_the_same_however_many_gradients_are_held_at_once(
+    tmp_path, monkeypatch, capsys
+):
+    import fisher_ways
+    from scale import CIFAR10, SMALL, workloads
+    from workloads import cohort_of
+
+    from driftboard.strategies import fisher
+
+    (work,) = workloads(SMALL, [CIFAR10])
+    cohort = cohort_of(replace(work, units=2, images=5), 2, "cpu")
+    sizes = []
+    original = fisher._general_squares
+
+    def noted(task, parameters, labels, examples, noise):
+        sizes.append(examples.labels.shape[0])
+        return original(task, parameters, labels, examples, noise)
+
+    monkeypatch.setattr(fisher, "_general_squares", noted)
+    one, other = fisher_ways.fishers(cohort, 2), fisher_ways.fishers(cohort, 5)
+    assert sizes == [2, 2, 1, 5]
+    torch.testing.assert_close(one, other)
+    assert all(bool((value >= 0).all()) for value in one.values())
+
+    page = tmp_path / "page.md"
+    words = "--small --device cpu --seeds 1 --at-once 4 8 --repeats 1 --out"
+    monkeypatch.setattr(sys, "argv", ["fisher_ways.py", *words.split(), str(page)])
+    threads = torch.get_num_threads()
+    fisher_ways.main()
+    torch.set_num_threads(threads)
+    assert capsys.readouterr().out == page.read_text() + "\n"
+    assert re.findall(r"^\| (\d+) \| [\d.]+ \| [\d.]+ \[", page.read_text(), re.M) == ["4", "8"]
+
+
 def batch_of(cohort):
     """Return the first images of a cohort, as many as a step takes."""
     data, size = cohort.train[0], cohort.training.batch_size
@@ -541,9 +575,8 @@ def test_every_part_names_a_command_that_is_there(tmp_path, data):
 
     found = {part.name: part.command for part in parts(tmp_path, data, False)}
     of_data = {"core-cifar10", "core-fashion", "van-de-ven"}
-    assert set(found) == {"tests", "ways", "ways-tf32", "speed", "quick"} | (
-        of_data if data else set()
-    )
+    of_none = {"tests", "ways", "ways-tf32", "speed", "fisher", "quick"}
+    assert set(found) == of_none | (of_data if data else set())
     for program, *words in found.values():
         if program == "python":
             assert Path(next(word for word in words if word.endswith(".py"))).is_file()

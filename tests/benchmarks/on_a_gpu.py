@@ -50,12 +50,14 @@ def parts(out: Path, data: Path | None, small: bool) -> list[Part]:
 
     tests = ("python", "-m", "pytest", "-q", str(TESTS / "test_cuda.py"))
     ways = ("python", str(benchmarks / "gpu_ways.py"), *device, *tiny)
+    exact = ("python", str(benchmarks / "fisher_ways.py"), *device, *tiny)
     speed = ("python", str(benchmarks / "throughput.py"), *device, *tiny)
     found = [
         Part("tests", "recorded steps, repetitions, memory, errors", tests, 5),
         Part("ways", "which way to take a step", ways, 5),
         Part("ways-tf32", "the same with TF32", (*ways, "--tf32"), 5),
         Part("speed", "speed and its aims", speed, 15),
+        Part("fisher", "how many per-sample gradients to hold at once", exact, 5),
         reproduced("quick"),
     ]
     if small or data is None:

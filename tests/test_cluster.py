@@ -281,6 +281,28 @@ def test_failures_leave_the_others_alone(cluster, ask, write, monkeypatch):
     assert course.progress[-1][0] == pytest.approx(course.progress[-1][1])
 
 
+def test_a_cohort_for_which_memory_is_short_is_trained_in_halves(cluster, ask, write, tmp_path):
+    mark = tmp_path / "was-short"
+    short = write(
+        "short",
+        f"with suppress(FileExistsError): Path({str(mark)!r}).touch(exist_ok=False); "
+        'import torch; raise torch.OutOfMemoryError("CUDA out of memory")',
+    )
+    request = ask("sgd", short)
+    course = Course(cluster).run(request)
+    assert course.failures == []
+    assert course.told == [
+        f"tiny-digits / {short}: not enough memory to train 2 learners at once; trying 1 at a time"
+    ]
+    found = [read_record(path) for path in record_paths(request.results)]
+    cohorts = {(one.strategy.name, one.seed): one.environment.cohort for one in found}
+    assert cohorts == {
+        **{("sgd", seed): tuple(range(SEEDS)) for seed in range(SEEDS)},
+        **{("short", seed): (seed,) for seed in range(SEEDS)},
+    }
+    assert course.progress[-1][0] == pytest.approx(course.progress[-1][1])
+
+
 def test_machine_without_the_data_is_told_and_not_used(cluster, ask, write, tmp_path):
     told = tmp_path / "told"
     waiting = write("waiting", f"while not Path({str(told)!r}).exists(): time.sleep(0.01)")
@@ -523,6 +545,7 @@ def because(error, cause):
 @pytest.mark.parametrize(
     ("error", "of_worker", "words"),
     [
+        (torch.OutOfMemoryError("CUDA out of memory"), False, "not enough memory"),
         (OSError(28, "No space left on device"), True, "No space left on device"),
         (torch.AcceleratorError("an illegal memory access"), True, "an illegal memory access"),
         (because(StrategyError("decide() raised"), torch.AcceleratorError("x")), True, "decide()"),
@@ -544,6 +567,7 @@ def test_worker_says_whose_fault_it_was(worker, ask, monkeypatch, error, of_work
     refusal = worker.measure(0, item.job, {})
     assert isinstance(refusal, Refusal)
     assert refusal.of_worker is of_worker
+    assert refusal.of_memory is ("not enough memory" in words)
     assert refusal.reason.startswith("tiny-digits / sgd: ")
     assert words in refusal.reason
 

@@ -386,6 +386,18 @@ def test_a_grading_takes_no_more_learners_than_fit(
     assert told.startswith(f"{made.name}: {note}") if note else told == ""
 
 
+def test_a_grading_can_be_done_with_half_as_many_learners_at_a_time(tmp_path):
+    from driftboard.suite.grading.plan import GradeRequest, plan_grading
+
+    request = GradeRequest((registered()["digits-rotated-15"],), (), 2, 3, None, tmp_path, "cpu")
+    (planned,) = plan_grading(request)
+    job = replace(planned.job, at_once=99)
+    assert job.together == 6
+    assert job.smaller() == [replace(job, at_once=3)]
+    assert job.smaller()[0].smaller() == [replace(job, at_once=2)]
+    assert replace(job, at_once=1).smaller() == []
+
+
 def test_a_grading_plans_for_what_a_learner_is_trained_on(tmp_path, monkeypatch):
     """One part of every task's images, for as many epochs more; nothing is tested."""
     from driftboard.suite.grading import plan as grading_plan

@@ -278,6 +278,16 @@ def test_job_names_all_that_a_process_needs(request_for, pool, recipes):
     assert (job.data, job.results) == (Path("data"), request.results)
 
 
+def test_a_job_can_be_done_in_halves(request_for, pool, recipes):
+    (job,) = jobs_for(request_for(strategies=(SGD,)), QUICK, pool, recipes)
+    assert job.together == 5
+    pieces = job.smaller()
+    assert [piece.seeds for piece in pieces] == [(0, 1, 2), (3, 4)]
+    assert all(changed(piece, seeds=job.seeds) == job for piece in pieces)
+    assert [piece.seeds for piece in pieces[1].smaller()] == [(3,), (4,)]
+    assert pieces[1].smaller()[0].smaller() == []
+
+
 def test_nothing_is_left_when_all_is_done(request_for, write_cell, pool, recipes):
     for seed in range(5):
         write_cell(seed)

@@ -62,6 +62,28 @@ class Scripted:
     steps: int = 2
     runs: int = 0
     threads: set = field(default_factory=set)
+    seeds: tuple = (0,)
+    pieces: list = field(default_factory=list)  # the smaller jobs it has become
+    fits: int = 99  # so many learners
+
+    @property
+    def together(self):
+        return len(self.seeds)
+
+    def smaller(self):
+        half = -(-len(self.seeds) // 2)
+        parts = [self.seeds[:half], self.seeds[half:]] if len(self.seeds) > 1 else []
+        self.pieces = [
+            Scripted(self.label, [], steps=self.steps, seeds=seeds, fits=self.fits)
+            for seeds in parts
+        ]
+        return self.pieces
+
+    def done(self):
+        """Return the groups of seeds that were trained, in order."""
+        if not self.pieces:
+            return [self.seeds] if len(self.seeds) <= self.fits else []
+        return [group for piece in self.pieces for group in piece.done()]
 
     def execute(self, on_step):
         self.threads.add(threading.get_ident())
@@ -70,6 +92,8 @@ class Scripted:
         on_step()
         if act:
             raise act
+        if len(self.seeds) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
         on_step()
 
 
@@ -125,6 +149,43 @@ def test_error_of_the_job_is_not_tried_again(office, error):
     (line,) = office.run(wrong, other)
     assert line.startswith("wrong: ")
     assert (wrong.runs, other.runs, office.hired, office.told) == (1, 1, 1, [])
+
+
+def test_a_cohort_that_memory_is_short_for_is_tried_in_halves(office):
+    tight, other = Scripted("tight", [], seeds=(0, 1, 2, 3, 4), fits=2), Scripted("other", [])
+    assert office.run(tight, other) == []
+    assert tight.done() == [(0, 1), (2,), (3, 4)]
+    assert office.told == [
+        "tight: not enough memory to train 5 learners at once; trying 3 at a time",
+        "tight: not enough memory to train 3 learners at once; trying 2 at a time",
+    ]
+    assert (office.hired, other.runs) == (1, 1)  # the worker is as good as before
+    done, totals, _ = zip(*office.progress, strict=True)
+    assert set(totals) == {20.0}
+    assert list(done) == sorted(done)
+    assert done[-1] == pytest.approx(20.0)
+
+
+def test_a_learner_that_does_not_fit_alone_fails_and_others_go_on(office):
+    huge, other = Scripted("huge", [], seeds=(0, 1, 2), fits=0), Scripted("other", [])
+    lines = office.run(huge, other)
+    assert lines == ["huge: not enough memory; use fewer --workers or a device with more"]
+    assert other.runs == 1
+    assert office.progress[-1][0] == pytest.approx(20.0)
+
+
+def test_what_a_process_keeps_is_forgotten_where_memory_is_short(office, monkeypatch):
+    from driftboard.suite.training.preparation import prepare
+
+    kept = []
+    monkeypatch.setattr(local_crew, "forget", lambda: kept.append("forgotten"))
+    office.run(Scripted("wrong", [ValueError("a")]), Scripted("hurt", [of_device()]))
+    assert kept == []
+    office.run(Scripted("huge", [], fits=0))
+    assert kept == ["forgotten"]
+    monkeypatch.undo()
+    local_crew.forget()
+    assert prepare.cache_info().currsize == 0
 
 
 def failed(error):

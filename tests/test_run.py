@@ -76,6 +76,14 @@ HOOKS = {
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return task.everything(), memory""",
+    "short-of-memory": """def begin(self, task, parameters, memory):
+        import torch
+
+        mark = Path(os.environ["PAUSED"])
+        if task.index and not mark.exists():
+            mark.touch()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return task.everything(), memory""",
     "deadly": """def begin(self, task, parameters, memory):
         os.kill(os.getpid(), signal.SIGKILL)""",
 }
@@ -456,6 +464,24 @@ def test_worker_that_is_killed_once_loses_and_doubles_nothing(bench, reference, 
                 plain["correct"],
                 plain["drift_norms"],
             )
+        else:
+            assert record == expected[place]
+    assert leftovers(results) == []
+
+
+def test_a_cohort_for_which_memory_is_short_is_trained_in_halves(bench, reference, tmp_path):
+    results = tmp_path / "results"
+    short = bench.file("short-of-memory")
+    code, _, errors = bench.run(results, "sgd", short, "noop", sequence="tiny-labels")
+    assert (code, complaints(errors)) == (0, [])
+    told = f"tiny-labels / {short}: not enough memory to train 2 learners at once; trying 1 at a"
+    assert errors.count(told) == 1
+    expected, found = contents(reference), contents(results)
+    assert len(found) == 3 * SEEDS
+    for place, record in found.items():
+        if record["strategy"].name == "short-of-memory":
+            assert record["environment"].cohort == (record["seed"],)
+            assert record["status"] == "finished"
         else:
             assert record == expected[place]
     assert leftovers(results) == []

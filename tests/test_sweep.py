@@ -168,6 +168,18 @@ def test_a_sweep_knows_what_memory_there_is(tmp_path, monkeypatch):
     assert least.job.at_once == 1
 
 
+@pytest.mark.parametrize(("at_once", "together", "half"), [(99, 6, 3), (4, 4, 2), (3, 3, 2)])
+def test_a_sweep_can_be_made_with_half_as_many_learners_at_a_time(
+    at_once, together, half, tmp_path
+):
+    from driftboard.suite.sweeps.sweep import SweepJob
+
+    job = SweepJob(request_for(tmp_path, "fraction"), (0, 1), at_once)
+    assert job.together == together
+    assert job.smaller() == [SweepJob(job.request, (0, 1), half)]
+    assert SweepJob(job.request, (0, 1), 1).smaller() == []
+
+
 def test_a_complete_sweep_needs_no_data(tmp_path, monkeypatch):
     from driftboard.suite.sweeps import sweep
 

@@ -21,6 +21,7 @@ from driftboard.suite.jobs.crew import (
     Refusal,
     Step,
     Tell,
+    in_smaller_cohorts,
     retried_or_failed,
 )
 from driftboard.suite.jobs.grid import AnyRequest
@@ -127,12 +128,21 @@ class ClusterCrew:
             if failed is None:
                 waiting.appendleft(errand)
                 return
+        elif isinstance(result, Refusal) and result.of_memory and (fewer := self._smaller(errand)):
+            self._staff.idle.append(seat)
+            waiting.extendleft(reversed(fewer))
+            return
         else:
             self._staff.idle.append(seat)
             failed = _kept_or_failed(errand.job, result)
         yield from errand.advance(errand.job.steps)
         if failed:
             yield failed
+
+    def _smaller(self, errand: Errand[PortableJob]) -> list[Errand[PortableJob]]:
+        fewer = in_smaller_cohorts(errand, self._numbers, self._tell)
+        self._files |= {each.number: self._files[errand.number] for each in fewer}
+        return fewer
 
     def _reports(self) -> Iterator[Step]:
         """Yield the steps that the workers have told the mailbox of."""

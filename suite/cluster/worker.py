@@ -16,8 +16,8 @@ import torch
 
 from driftboard.suite.data import load_pool
 from driftboard.suite.errors import DataError
-from driftboard.suite.jobs.crew import PortableJob, Refusal, caused_by, failure
-from driftboard.suite.jobs.worker import prepare_process
+from driftboard.suite.jobs.crew import PortableJob, Refusal, refused
+from driftboard.suite.jobs.worker import forget, prepare_process
 
 Files = dict[Path, bytes]
 """The users' files that a job needs, by the path under which it names them."""
@@ -73,8 +73,11 @@ class ClusterWorker:
                 return _unpacked(job, files, Path(folder)).measure(on_step)
         except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
             # A CUDA context does not survive an error, and a full disk stays full.
-            of_worker = caused_by(error, torch.AcceleratorError, OSError)
-            return Refusal(failure(job.label, error), of_worker)
+            refusal = refused(job.label, error, torch.AcceleratorError, OSError)
+        # Not within the except, whose traceback keeps what the job has made.
+        if refusal.of_memory:
+            forget()
+        return refusal
 
 
 def _fault(wanted: Conditions) -> str | None:

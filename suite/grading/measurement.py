@@ -37,7 +37,7 @@ from driftboard.suite.splits import cached_splits
 from driftboard.suite.training.device import device_name
 from driftboard.suite.training.engine import Cohort, train_task
 from driftboard.suite.training.lanes import choose_lane
-from driftboard.suite.training.memory_plan import in_groups
+from driftboard.suite.training.memory_plan import half_of, in_groups
 from driftboard.suite.training.networks import ModuleNetwork
 from driftboard.suite.training.preparation import Setting, initial_network, names_of, streams
 from driftboard.suite.training.recorded_steps import recorder_on
@@ -64,6 +64,17 @@ class GradeJob:
     def label(self) -> str:
         """What a progress bar and a failure call it."""
         return f"grading {self.sequence}"
+
+    @property
+    def together(self) -> int:
+        """How many learners it trains together, at the most."""
+        return min(self.at_once, len(self.seeds) * self.parts)
+
+    def smaller(self) -> list["GradeJob"]:
+        """Return the job that trains half as many together; none where one is alone."""
+        if self.together == 1:
+            return []
+        return [replace(self, at_once=half_of(self.together))]
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -20,6 +20,8 @@ POLL_SECONDS = 0.2
 TRIES = 3
 """How often a job is given to a worker, and a worker started anew, before we give up."""
 
+NO_MEMORY = (MemoryError, torch.OutOfMemoryError)
+
 Progress = Callable[[float, float, str], None]
 """Called with work done, work in all, and the cell group that has just moved on."""
 
@@ -37,6 +39,13 @@ class Executable(Protocol):
     @property
     def steps(self) -> int:
         """How often ``execute`` reports."""
+
+    @property
+    def together(self) -> int:
+        """How many learners it trains together, at the most."""
+
+    def smaller(self) -> list[Self]:
+        """Return jobs that do the same with about half as many together; none for a single one."""
 
     def execute(self, on_step: Callable[[], None]) -> None:
         """Do it, calling ``on_step`` at every step."""
@@ -95,11 +104,13 @@ class Failure:
 class Refusal:
     """Why a worker has not done a job.
 
-    ``of_worker`` says that the worker is to blame, not the job, so another one may try.
+    ``of_worker`` says that the worker is to blame, not the job, so another one may try;
+    ``of_memory`` that memory was short, so fewer learners at a time may fit.
     """
 
     reason: str
     of_worker: bool
+    of_memory: bool = False
 
 
 JobT = TypeVar("JobT", bound=Executable)
@@ -130,6 +141,22 @@ def retried_or_failed(errand: Errand[JobT], reason: str, tell: Tell) -> Failure 
     return Failure(f"{reason} ({TRIES} times)")
 
 
+def in_smaller_cohorts(
+    errand: Errand[JobT], numbers: Iterator[int], tell: Tell
+) -> list[Errand[JobT]]:
+    """Return errands for what memory was short for, with fewer learners at a time, and tell so.
+
+    There are none where a single learner did not fit. Memory is planned for, so this is for a
+    machine that has less than is thought, or shares it.
+    """
+    jobs = errand.job.smaller()
+    if jobs:
+        what = f"not enough memory to train {errand.job.together} learners at once"
+        tell(one_line(f"{errand.job.label}: {what}; trying {jobs[0].together} at a time"))
+    left = errand.work * (1 - errand.steps / errand.job.steps)
+    return [Errand(next(numbers), job, left / len(jobs)) for job in jobs]
+
+
 class Crew(Protocol):
     """The workers of a run, wherever they are."""
 
@@ -150,7 +177,9 @@ Hire = Callable[[Tell], AbstractContextManager[Crew]]
 
 
 def run_jobs(planned: list[Planned], crew: Crew, progress: Progress) -> list[str]:
-    """Run all jobs and return one line for each that failed; the others are not affected.
+    """Run all jobs and return a line for each that failed; the others are not affected.
+
+    What has been halved may fail more than once for one reason, which is told once.
 
     Raises:
         DriftboardError: there is no worker left.
@@ -160,18 +189,25 @@ def run_jobs(planned: list[Planned], crew: Crew, progress: Progress) -> list[str
     done = 0.0
     for news in crew.run(planned):
         if isinstance(news, Failure):
-            failures.append(news.line)
+            if news.line not in failures:
+                failures.append(news.line)
         else:
             done += news.work
             progress(done, total, news.label)
     return failures
 
 
-def failure(label: str, error: Exception) -> str:
+def refused(label: str, error: Exception, *of_worker: type[BaseException]) -> Refusal:
+    """Return why a worker has not done a job, whose errors of some kinds are the worker's own."""
+    of_memory = isinstance(error, NO_MEMORY)
+    return Refusal(_failure(label, error), caused_by(error, *of_worker), of_memory)
+
+
+def _failure(label: str, error: Exception) -> str:
     """Return the line that tells why a job failed."""
     if isinstance(error, DriftboardError):
         return f"{label}: {error}"
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, NO_MEMORY):
         return f"{label}: not enough memory; use fewer --workers or a device with more"
     place = traceback.extract_tb(error.__traceback__)[-1]
     what = "".join(traceback.format_exception_only(error)).strip()

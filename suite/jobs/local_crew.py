@@ -34,8 +34,8 @@ from driftboard.suite.jobs.crew import (
     Refusal,
     Step,
     Tell,
-    caused_by,
-    failure,
+    in_smaller_cohorts,
+    refused,
     retried_or_failed,
 )
 from driftboard.suite.jobs.process_start import (
@@ -43,7 +43,7 @@ from driftboard.suite.jobs.process_start import (
     take_environment,
     worker_context,
 )
-from driftboard.suite.jobs.worker import prepare_process
+from driftboard.suite.jobs.worker import forget, prepare_process
 from driftboard.suite.training.device import worker_count
 from driftboard.suite.wording import counted
 
@@ -73,6 +73,7 @@ class LocalCrew:
         self.description = description
         self._start = start
         self._tell = tell
+        self._numbers = itertools.count()
         self._workers: list[LocalWorker] = []
         self._busy: dict[Future[Refusal | None], tuple[LocalWorker, Errand[Executable]]] = {}
 
@@ -92,8 +93,7 @@ class LocalCrew:
         Raises:
             DriftboardError: a worker process does not start.
         """
-        numbers = itertools.count()
-        waiting = deque(Errand(next(numbers), item.job, item.work) for item in planned)
+        waiting = deque(Errand(next(self._numbers), item.job, item.work) for item in planned)
         while waiting or self._busy:
             at_work = {worker for worker, _ in self._busy.values()}
             for worker in [worker for worker in self._workers if worker not in at_work]:
@@ -133,11 +133,17 @@ class LocalCrew:
             if failed is None:
                 waiting.appendleft(errand)
                 return
+        elif refusal and refusal.of_memory and (fewer := self._smaller(errand)):
+            waiting.extendleft(reversed(fewer))
+            return
         else:
             failed = Failure(refusal.reason) if refusal else None
         yield from errand.advance(errand.job.steps)
         if failed:
             yield failed
+
+    def _smaller(self, errand: Errand[Executable]) -> list[Errand[Executable]]:
+        return in_smaller_cohorts(errand, self._numbers, self._tell)
 
     def _replace(self, worker: LocalWorker) -> None:
         if worker.started.exception() is not None:
@@ -239,5 +245,10 @@ def _execute(number: int, job: Executable) -> Refusal | None:
         job.execute(lambda: _parent[0].put((number, next(done))))
     except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
         # After an error of its GPU a process can do nothing more with it.
-        return Refusal(failure(job.label, error), caused_by(error, torch.AcceleratorError))
-    return None
+        refusal = refused(job.label, error, torch.AcceleratorError)
+    else:
+        return None
+    # Not within the except, whose traceback keeps what the job has made.
+    if refusal.of_memory:
+        forget()
+    return refusal

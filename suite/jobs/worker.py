@@ -3,6 +3,7 @@
 A job names everything and carries nothing, so it is small and any process can run it.
 """
 
+import gc
 import os
 import platform
 import resource
@@ -37,6 +38,7 @@ from driftboard.suite.training.device import device_name
 from driftboard.suite.training.engine import Outcome, run
 from driftboard.suite.training.heap import keep_freed_memory
 from driftboard.suite.training.lanes import choose_lane
+from driftboard.suite.training.memory_plan import halves
 from driftboard.suite.training.preparation import Prepared, Setting, prepare
 
 
@@ -59,6 +61,15 @@ class Job:
     def label(self) -> str:
         """What a progress bar and a failure call it."""
         return f"{self.sequence} / {self.strategy}"
+
+    @property
+    def together(self) -> int:
+        """How many learners it trains together."""
+        return len(self.seeds)
+
+    def smaller(self) -> list["Job"]:
+        """Return two jobs of half the seeds each; none for a single seed."""
+        return [replace(self, seeds=seeds) for seeds in halves(self.seeds)]
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -201,6 +212,14 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if platform.system() == "Darwin" else 1024 * peak
+
+
+def forget() -> None:
+    """Give back what this process keeps from job to job, as far as it can."""
+    prepare.cache_clear()
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def prepare_process(device: str) -> None:

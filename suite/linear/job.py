@@ -29,6 +29,7 @@ from driftboard.suite.records import (
 from driftboard.suite.sequences import Sequence
 from driftboard.suite.splits import Purpose
 from driftboard.suite.training.device import device_name
+from driftboard.suite.training.memory_plan import halves
 
 TITLE = "Linear regression"
 
@@ -49,6 +50,15 @@ class LinearJob:
     def label(self) -> str:
         """What a progress bar and a failure call it."""
         return f"{self.sequence.name} / {self.strategy}"
+
+    @property
+    def together(self) -> int:
+        """How many learners it trains together, each on its draws."""
+        return len(self.seeds)
+
+    def smaller(self) -> list["LinearJob"]:
+        """Return two jobs of half the seeds each; none for a single seed."""
+        return [replace(self, seeds=seeds) for seeds in halves(self.seeds)]
 
     @property
     def files(self) -> tuple[Path, ...]:

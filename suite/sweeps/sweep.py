@@ -35,7 +35,7 @@ from driftboard.suite.sweeps.records import (
 )
 from driftboard.suite.training.engine import Cohort, Outcome, run
 from driftboard.suite.training.lanes import choose_lane
-from driftboard.suite.training.memory_plan import in_groups
+from driftboard.suite.training.memory_plan import half_of, in_groups
 from driftboard.suite.training.preparation import Prepared, Setting, prepare
 from driftboard.suite.training.task_data import TaskData
 
@@ -91,6 +91,17 @@ class SweepJob:
     def label(self) -> str:
         """What a progress bar and a failure call it."""
         return f"{self.request.name} by {self.request.kind}"
+
+    @property
+    def together(self) -> int:
+        """How many learners it trains together, at the most."""
+        return min(self.at_once, len(self.seeds) * len(self.request.magnitudes))
+
+    def smaller(self) -> list["SweepJob"]:
+        """Return the job that trains half as many together; none where one is alone."""
+        if self.together == 1:
+            return []
+        return [replace(self, at_once=half_of(self.together))]
 
     @property
     def steps(self) -> int:

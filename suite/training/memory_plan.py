@@ -236,3 +236,13 @@ def stacking_of(
 def in_groups(items: Several[ItemT], at_once: int) -> list[tuple[ItemT, ...]]:
     """Return the items in order, in as few groups of at most so many as there can be."""
     return [tuple(items[start : start + at_once]) for start in range(0, len(items), at_once)]
+
+
+def half_of(learners: int) -> int:
+    """Return how many are trained together where so many, at least two, do not fit after all."""
+    return -(-learners // 2)
+
+
+def halves(seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return both halves of the seeds, nothing of a single one."""
+    return in_groups(seeds, half_of(len(seeds))) if len(seeds) > 1 else []

@@ -3,11 +3,15 @@
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import PROTOCOL, Protocol, Training, digest
+from driftboard.suite.records import SequenceStamp
 from driftboard.suite.scenarios import Scenario
+
+if TYPE_CHECKING:
+    from driftboard.strategies.base import Block
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,17 @@ class Sequence:
         plain = _plain(dataclasses.replace(self, training=self.training_under(protocol)))
         del plain["description"]
         return digest(plain)
+
+    def stamp(self, data: str, data_hash: str, blocks: "Iterable[Block]") -> SequenceStamp:
+        """Return what records say of the sequence.
+
+        Args:
+            data: the title of the data that was read.
+            data_hash: SHA-256 of the same, in hexadecimal.
+            blocks: those of the network, from the input to the head.
+        """
+        names = tuple(block.name for block in blocks)
+        return SequenceStamp(self.name, self.hash(), self.tier, data, data_hash, names)
 
 
 def _plain(value: Any) -> Any:

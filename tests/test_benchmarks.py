@@ -2,11 +2,13 @@
 
 import re
 import sys
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+import psutil
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -541,6 +543,28 @@ def test_a_part_that_fails_or_takes_too_long_holds_up_no_other(tmp_path, capsys)
     page = (tmp_path / "summary.md").read_text()
     assert [line.split(" | ")[2] for line in page.splitlines()[2:]] == expected
     assert "good: something" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_nothing_that_a_part_has_started_stays(tmp_path, ends, monkeypatch):
+    import on_a_gpu
+
+    monkeypatch.setattr(on_a_gpu, "GRACE_SECONDS", 1.0)
+    mark = tmp_path / "child"
+    child = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+    program = (
+        f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {child!r}]); "
+        f"open({str(mark)!r}, 'w').write(str(child.pid))"
+    )
+    waiting = "" if ends else "; child.wait()"
+    ended = on_a_gpu.work_off([gpu_part("parent", program + waiting, 0.05)], tmp_path, 5)
+    assert ended == {"parent": "done" if ends else "stopped: out of time"}
+    pid = int(mark.read_text())
+    for _ in range(500):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.01)
+    pytest.fail("the child lives on")
 
 
 def test_what_has_ended_well_is_left_out_when_all_is_done_again(tmp_path):

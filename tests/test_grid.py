@@ -14,11 +14,11 @@ from driftboard.suite.jobs.grid import (
     MARKER,
     Request,
     claim_folder,
-    cohorts,
     is_complete,
     jobs_for,
     missing_cells,
     resolve_device,
+    stacking_for,
 )
 from driftboard.suite.jobs.planning import plan
 from driftboard.suite.loading import load_strategy
@@ -208,6 +208,18 @@ def test_broken_record_is_refused_and_named(request_for, write_cell):
 # Cohorts and jobs.
 
 
+def jobs_of(request, sequence, pool, recipes):
+    """Return the jobs of a sequence as ``plan`` has them made."""
+    stacking = stacking_for(sequence, pool, recipes, request.device)
+    return jobs_for(request, sequence, stacking.at_once)
+
+
+def cohorts(request, sequence, pool, recipes):
+    """Return the seeds of every job of one strategy that has nothing done."""
+    fresh = changed(request, strategies=(NOOP,), results=request.results / "fresh")
+    return [job.seeds for job in jobs_of(fresh, sequence, pool, recipes)]
+
+
 def test_small_cohort_holds_all_seeds(request_for, pool, recipes):
     assert cohorts(request_for(), QUICK, pool, recipes) == [(0, 1, 2, 3, 4)]
     assert cohorts(request_for(seed_count=2), QUICK, pool, recipes) == [(0, 1)]
@@ -250,7 +262,7 @@ def test_convolutions_are_trained_one_by_one_on_a_cpu(request_for, pool, recipes
 def test_cohorts_do_not_depend_on_what_is_done(request_for, write_cell, pool, recipes, monkeypatch):
     monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", 2 * BYTES_PER_SEED)
     request = request_for()
-    before = jobs_for(request, QUICK, pool, recipes)
+    before = jobs_of(request, QUICK, pool, recipes)
     groups = [(0, 1), (2, 3), (4,)]
     assert [(job.strategy, job.seeds) for job in before] == [
         (name, group) for group in groups for name in ("sgd", "noop")
@@ -258,7 +270,7 @@ def test_cohorts_do_not_depend_on_what_is_done(request_for, write_cell, pool, re
     for seed in (0, 1, 3):
         write_cell(seed)
     assert cohorts(request, QUICK, pool, recipes) == groups
-    after = jobs_for(request, QUICK, pool, recipes)
+    after = jobs_of(request, QUICK, pool, recipes)
     # Where a part of a cohort is done it is trained whole again.
     assert after == [job for job in before if (job.strategy, job.seeds) != ("sgd", (0, 1))]
 
@@ -270,7 +282,7 @@ def test_job_names_all_that_a_process_needs(request_for, pool, recipes):
         seed_count=2,
         data=Path("data"),
     )
-    (job,) = jobs_for(request, QUICK, pool, recipes)
+    (job,) = jobs_of(request, QUICK, pool, recipes)
     assert (job.sequence, job.sequence_files) == (QUICK.name, (Path("own.py"),))
     assert job.strategy == "ewc,strength=2"
     assert (job.seeds, job.run_seeds) == ((0, 1), (0, 1))
@@ -279,7 +291,7 @@ def test_job_names_all_that_a_process_needs(request_for, pool, recipes):
 
 
 def test_a_job_can_be_done_in_halves(request_for, pool, recipes):
-    (job,) = jobs_for(request_for(strategies=(SGD,)), QUICK, pool, recipes)
+    (job,) = jobs_of(request_for(strategies=(SGD,)), QUICK, pool, recipes)
     assert job.together == 5
     pieces = job.smaller()
     assert [piece.seeds for piece in pieces] == [(0, 1, 2), (3, 4)]
@@ -291,7 +303,7 @@ def test_a_job_can_be_done_in_halves(request_for, pool, recipes):
 def test_nothing_is_left_when_all_is_done(request_for, write_cell, pool, recipes):
     for seed in range(5):
         write_cell(seed)
-    assert jobs_for(request_for(strategies=(SGD,)), QUICK, pool, recipes) == []
+    assert jobs_of(request_for(strategies=(SGD,)), QUICK, pool, recipes) == []
 
 
 # The mark of a results folder.

@@ -13,7 +13,8 @@ from driftboard.strategies.bounds import Joint
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.hybrid import Hybrid
 from driftboard.strategies.sgd import Sgd
-from driftboard.suite.protocol import Training
+from driftboard.suite.protocol import PROTOCOL, Training
+from driftboard.suite.registry import registered
 from driftboard.suite.training import engine, memory_plan
 from driftboard.suite.training.memory_plan import (
     Demand,
@@ -230,6 +231,28 @@ def test_the_solo_lane_has_one_learner_however_many_fit():
     assert (found.lane, found.at_once) == ("solo", 1)
     assert found.fit > 1
     assert found.note("name", 10**6, "seeds") is None
+
+
+def core():
+    return [one for one in registered().values() if one.tier == "core"]
+
+
+@pytest.mark.parametrize("sequence", core(), ids=lambda one: one.name)
+def test_ten_seeds_of_the_core_suite_need_less_than_half_of_what_a_gpu_is_planned_for(sequence):
+    """As the cluster's README says; ten classes, and every task's images anew at the most."""
+    shape, classes = ((3, 32, 32) if sequence.source == "cifar10" else (1, 28, 28)), 10
+    tasks = sequence.scenario.tasks
+    trained = sequence.train_per_class * sequence.scenario.fresh_sets * classes // tasks
+    training = sequence.training_under(PROTOCOL)
+    demand = demand_of(
+        build_network(sequence.network, shape, classes),
+        shape,
+        [trained] * tasks,
+        [10_000] * tasks,
+        batch=training.batch_size,
+        epochs=training.epochs,
+    )
+    assert 2 * 10 * demand.total < memory_plan.COHORT_BYTES["cuda"]
 
 
 def test_a_line_says_what_does_not_fit():

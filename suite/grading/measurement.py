@@ -30,7 +30,6 @@ from driftboard.suite.grading.parts import deal
 from driftboard.suite.loading import load_sequences
 from driftboard.suite.protocol import PROTOCOL, Training
 from driftboard.suite.randomness import stream
-from driftboard.suite.records import SequenceStamp
 from driftboard.suite.scenarios import FewShot, Indices, Recipe
 from driftboard.suite.sequences import Sequence
 from driftboard.suite.splits import cached_splits
@@ -180,14 +179,7 @@ def _record(
         schema=1,
         grading=grading_in(parts).stamp(),
         protocol=PROTOCOL.stamp(),
-        sequence=SequenceStamp(
-            name=sequence.name,
-            hash=sequence.hash(),
-            tier=sequence.tier,
-            data=pool.title,
-            data_hash=pool.fingerprint,
-            blocks=tuple(block.name for block in network.blocks),
-        ),
+        sequence=sequence.stamp(pool.title, pool.fingerprint, network.blocks),
         tasks=sequence.scenario.tasks,
         parts=parts,
         images=images,

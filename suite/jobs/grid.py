@@ -160,16 +160,6 @@ def missing_cells(
         yield strategy, tuple(missing)
 
 
-def cohorts(
-    request: Request, sequence: Sequence, pool: "Pool", recipes: "Several[Recipe]"
-) -> list[tuple[int, ...]]:
-    """Return the groups of seeds that are trained together, whatever is already done."""
-    from driftboard.suite.training.memory_plan import in_groups
-
-    at_once = stacking_for(sequence, pool, recipes, request.device).at_once
-    return in_groups(request.seeds(sequence), at_once)
-
-
 def stacking_for(
     sequence: Sequence, pool: "Pool", recipes: "Several[Recipe]", device: str
 ) -> "Stacking":
@@ -190,14 +180,14 @@ def stacking_for(
     )
 
 
-def jobs_for(
-    request: Request, sequence: Sequence, pool: "Pool", recipes: "Several[Recipe]"
-) -> "list[Job]":
+def jobs_for(request: Request, sequence: Sequence, at_once: int) -> "list[Job]":
     """Return the jobs of one sequence that make the cells it lacks.
 
+    Which seeds are trained together, ``at_once`` at the most, does not depend on what is done.
     All strategies of a group of seeds come in turn, so that a process prepares its data once.
     """
     from driftboard.suite.jobs.worker import Job
+    from driftboard.suite.training.memory_plan import in_groups
 
     rows = list(missing_cells(request, sequence))
     return [
@@ -211,9 +201,9 @@ def jobs_for(
             data=request.data,
             results=request.results,
             device=request.device,
-            steps=len(recipes),
+            steps=sequence.scenario.tasks,
         )
-        for group in cohorts(request, sequence, pool, recipes)
+        for group in in_groups(request.seeds(sequence), at_once)
         for strategy, missing in rows
         if set(missing).intersection(group)
     ]

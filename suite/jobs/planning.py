@@ -42,7 +42,7 @@ def plan(request: Request) -> list[Planned]:
         stacking = stacking_for(sequence, pool, recipes, request.device)
         if note := stacking.note(sequence.name, len(seeds), "seeds"):
             print(note, file=sys.stderr)
-        for job in jobs_for(request, sequence, pool, recipes):
+        for job in jobs_for(request, sequence, stacking.at_once):
             images = sum(len(recipe.train) for recipe in recipes) * len(job.seeds)
             planned.append(Planned(job, work_on(sequence.network, images), len(job.seeds)))
     return planned

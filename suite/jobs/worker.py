@@ -28,7 +28,6 @@ from driftboard.suite.records import (
     Environment,
     PlanStamp,
     Record,
-    SequenceStamp,
     cell_path,
     write_record,
 )
@@ -156,14 +155,7 @@ def _record(
     return Record(
         schema=2,
         protocol=PROTOCOL.stamp(),
-        sequence=SequenceStamp(
-            name=sequence.name,
-            hash=sequence.hash(),
-            tier=sequence.tier,
-            data=prepared.data_title,
-            data_hash=prepared.data_hash,
-            blocks=tuple(block.name for block in cohort.network.blocks),
-        ),
+        sequence=sequence.stamp(prepared.data_title, prepared.data_hash, cohort.network.blocks),
         strategy=loaded.stamp,
         seed=job.seeds[position],
         split=job.purpose,

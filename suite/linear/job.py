@@ -84,14 +84,8 @@ class LinearJob:
         began = time.perf_counter()
         outcome = measure(self.sequence.name, self.setting, loaded, self.seeds)
         seconds = time.perf_counter() - began
-        sequence = SequenceStamp(
-            name=self.sequence.name,
-            hash=self.sequence.hash(),
-            tier=self.sequence.tier,
-            data=TITLE,
-            data_hash=digest([PROTOCOL.name, PROTOCOL.version, self.sequence.name]),
-            blocks=tuple(block.name for block in linear_network(self.setting).blocks),
-        )
+        data_hash = digest([PROTOCOL.name, PROTOCOL.version, self.sequence.name])
+        sequence = self.sequence.stamp(TITLE, data_hash, linear_network(self.setting).blocks)
         environment = Environment(
             driftboard=version("driftboard"),
             python=platform.python_version(),

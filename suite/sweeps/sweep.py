@@ -23,7 +23,6 @@ from driftboard.suite.jobs.grid import stacking_for
 from driftboard.suite.jobs.planning import work_on
 from driftboard.suite.loading import load_sequences
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.records import SequenceStamp
 from driftboard.suite.sequences import Sequence
 from driftboard.suite.splits import cached_splits
 from driftboard.suite.sweeps.records import (
@@ -264,13 +263,8 @@ def _record(
     return SweepRecord(
         schema=1,
         protocol=PROTOCOL.stamp(),
-        sequence=SequenceStamp(
-            name=request.sequence.name,
-            hash=request.sequence.hash(),
-            tier=request.sequence.tier,
-            data=prepared.data_title,
-            data_hash=prepared.data_hash,
-            blocks=tuple(block.name for block in cohort.network.blocks),
+        sequence=request.sequence.stamp(
+            prepared.data_title, prepared.data_hash, cohort.network.blocks
         ),
         kind=request.kind,
         seed=seed,

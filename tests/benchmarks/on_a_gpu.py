@@ -10,10 +10,13 @@ parts that have ended well, and a training part continues where it was stopped.
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +26,7 @@ PROGRAMS = {
     "driftboard": (sys.executable, "-c", "from driftboard.suite.command_line import main; main()"),
 }
 GRACE_SECONDS = 20.0
-"""How long a part that is told to stop may take to write down what it has done."""
+"""How long a part that is told to stop may take to end by itself."""
 
 
 @dataclass(frozen=True)
@@ -75,20 +78,26 @@ def parts(out: Path, data: Path | None, small: bool) -> list[Part]:
 
 
 def do(part: Part, out: Path, seconds: float) -> str:
-    """Run a part for at most so many seconds and return in words how it ended."""
+    """Run a part for at most so many seconds and return in words how it ended.
+
+    Nothing that it has started stays, which would hold memory of the GPU while others measure.
+    """
     first, *rest = part.command
     with (out / f"{part.name}.txt").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen([*PROGRAMS[first], *rest], stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [*PROGRAMS[first], *rest], stdout=log, stderr=log, start_new_session=True
+        )
         try:
             code = process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
-            process.terminate()
-            try:
+            os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
             return "stopped: out of time"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     return "done" if code == 0 else f"failed with {code}"
 
 

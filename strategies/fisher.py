@@ -15,6 +15,13 @@ arXiv 2502.11756) compares them. ``labels`` says over which labels y the expecta
 In regression ``p`` is a normal distribution of variance 1 around the prediction. The expectation
 over y then leaves the mean of the prediction's squared gradient (Pascanu and Bengio 2014,
 arXiv 1301.3584); only ``exact`` is defined.
+
+The expectation costs one backward pass less than there are classes. With J the Jacobian of the
+logits z, ``grad log p(y) = J^T (e_y - p)``, and over y the outer product of ``e_y - p`` has the
+mean ``diag(p) - p p^T``, which is singular: it is ``sum_k v_k v_k^T`` with C - 1 vectors, its
+Cholesky factor's columns (Tanabe and Sagae 1992, J. R. Stat. Soc. B 54(1)). So
+``F_i = 1/n sum_n sum_k (J^T v_k)_i^2``: for two classes one pass, v being
+``sqrt(p_1 p_2) (1, -1)``.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,15 +32,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import grad, vjp, vmap
-from torch.nn import functional as F
 
 from driftboard.strategies.base import EXAMPLES_AT_ONCE, Examples, Parameters, Task
 
 LABELS = ("exact", "sampled", "empirical", "batch")
 """The ways to choose the labels, see the head of this file."""
 
-SAMPLES_AT_ONCE = 32
-"""How many per-sample gradients of the whole network the general form holds at once."""
+SAMPLES_AT_ONCE = 64
+"""How many per-sample gradients of the whole network the general form holds at once.
+
+``tests/benchmarks/fisher_ways.py`` compares it with other numbers and forms."""
 
 LEGACY_BATCH = 32
 """The mini-batch of the form ``batch``."""
@@ -108,16 +116,12 @@ def _linear_squares(
             return output + taps[name]
 
         with _hooks(layers, tap):
-            return _scores(task, parameters, examples), inputs
+            return task.logits(parameters, examples), inputs
 
     tracked: Any = vjp(forward, taps, has_aux=True)
-    scores, pull, inputs = tracked
-    squares = _zeros(taps)
-    for chosen, weight in _draws(labels, task, scores, examples.labels, noise):
-        (deltas,) = pull(chosen)
-        squares = _plus(
-            squares, {name: weight[:, None] * delta.square() for name, delta in deltas.items()}
-        )
+    logits, pull, inputs = tracked
+    directions = _directions(labels, task, logits, examples.labels, noise)
+    squares = _sum_of_squares(pull, directions)
     result: Parameters = {}
     for name, layer in layers.items():
         result[_join(name, "weight")] = squares[name].T @ inputs[name].square()
@@ -134,49 +138,69 @@ def _general_squares(
     def squares(image: Tensor, label: Tensor, allowed: Tensor, number: Tensor) -> Parameters:
         example = Examples(image[None], label[None], allowed[None])
 
-        def scores_at(parameters: Parameters) -> Tensor:
-            return _scores(task, parameters, example)
+        def logits_at(parameters: Parameters) -> Tensor:
+            return task.logits(parameters, example)
 
-        tracked: Any = vjp(scores_at, parameters)
-        scores, pull = tracked
-        total = _zeros(parameters)
-        for chosen, weight in _draws(labels, task, scores, example.labels, number[None]):
-            (gradient,) = pull(chosen)
-            for name in total:  # one after the other, so that few of this size are there at a time
-                total[name] = total[name] + weight[0] * gradient.pop(name).square()
-        return total
+        tracked: Any = vjp(logits_at, parameters)
+        logits, pull = tracked
+        directions = _directions(labels, task, logits, example.labels, number[None])
+        return _sum_of_squares(pull, directions)
 
     each = vmap(squares)(examples.images, examples.labels, examples.allowed, noise)
     return {name: value.sum(0) for name, value in each.items()}
 
 
-def _scores(task: Task, parameters: Parameters, examples: Examples) -> Tensor:
-    """Return what is differentiated: log-probabilities, (n, units), or predictions, (n, 1)."""
-    logits = task.logits(parameters, examples)
-    return logits if task.regression else F.log_softmax(logits, dim=-1)
+def _sum_of_squares(pull: Callable[..., Any], directions: Iterator[Tensor]) -> Parameters:
+    """Return the sum over directions of the square of what is pulled back, entry by entry."""
+    total: Parameters = {}
+    for direction in directions:
+        (pulled,) = pull(direction)
+        for name in list(pulled):  # one by one, so that few of this size are there at a time
+            square = pulled.pop(name).square()
+            total[name] = total[name] + square if name in total else square
+    return total
 
 
-def _draws(
-    labels: str, task: Task, scores: Tensor, true_labels: Tensor, noise: Tensor
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield pairs of one-hot labels, shape (n, units), and their weights, shape (n,).
+def _directions(
+    labels: str, task: Task, logits: Tensor, true_labels: Tensor, noise: Tensor
+) -> Iterator[Tensor]:
+    """Yield vectors of every example, shape (n, units), along which logits are differentiated.
 
-    The weights of one example sum to 1. Exactly, only the units of the task need a turn: all
-    others have probability 0. In regression the one unit has the weight 1, because the squared
-    error of the drawn y, by which its squared gradient is multiplied, has the mean 1.
+    Over the labels, the mean of the outer product of ``log p``'s gradient is the sum of theirs.
+    There is at least one. In regression it is 1, because the squared error of the drawn y, by
+    which the prediction's squared gradient is multiplied, has the mean 1.
     """
     if task.regression:
-        yield torch.ones_like(scores), torch.ones_like(noise)
+        yield torch.ones_like(logits)
         return
-    units = torch.arange(scores.shape[-1], device=scores.device)
+    probabilities = logits.softmax(-1)
     if labels == "exact":
-        probabilities = scores.exp()
-        for unit in task.units:
-            chosen = (units == unit).to(scores.dtype)
-            yield chosen.expand_as(scores), probabilities @ chosen
+        yield from _factors(probabilities, task)
         return
-    drawn = true_labels if labels == "empirical" else _sample(scores.exp(), noise)
-    yield (drawn[:, None] == units).to(scores.dtype), torch.ones_like(noise)
+    drawn = true_labels if labels == "empirical" else _sample(probabilities, noise)
+    units = torch.arange(logits.shape[-1], device=logits.device)
+    yield (drawn[:, None] == units).to(logits.dtype) - probabilities
+
+
+def _factors(probabilities: Tensor, task: Task) -> Iterator[Tensor]:
+    """Yield vectors v, shape (n, units), of which ``sum v v^T`` is ``diag(p) - p p^T``.
+
+    Label by label, with r the probability of those whose turn comes later and q = p + r:
+    ``v = sqrt(p r / q) (e - p_later / r)``, and 0 where they have vanished. Only the task's units
+    have a turn, since all others have probability 0, and the last of them has none coming later;
+    where there is only one it has a turn, with v = 0.
+    """
+    least = torch.finfo(probabilities.dtype).tiny
+    units = torch.arange(probabilities.shape[-1], device=probabilities.device)
+    later = probabilities
+    q = later.sum(-1)
+    for unit in task.units[: max(1, len(task.units) - 1)]:
+        own = (units == unit).to(probabilities.dtype)
+        later = later * (1 - own)
+        r = later.sum(-1)
+        size = (probabilities @ own * (r / q.clamp_min(least))).sqrt()
+        yield size[:, None] * (own - later / r.clamp_min(least)[:, None])
+        q = r
 
 
 def _sample(probabilities: Tensor, noise: Tensor) -> Tensor:

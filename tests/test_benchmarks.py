@@ -203,7 +203,7 @@ def test_a_step_of_every_way_trains(work, monkeypatch, tmp_path, capsys):
     assert rows == ["mapped", "in turn", "as products, mapped"]
 
 
-def test_the_fisher_is_the_same_however_many_gradients_are_held_at_once(
+def test_the_fisher_is_the_same_in_every_form_and_however_many_gradients_are_held_at_once(
     tmp_path, monkeypatch, capsys
 ):
     import fisher_ways
@@ -222,10 +222,12 @@ def test_the_fisher_is_the_same_however_many_gradients_are_held_at_once(
         return original(task, parameters, labels, examples, noise)
 
     monkeypatch.setattr(fisher, "_general_squares", noted)
-    one, other = fisher_ways.fishers(cohort, 2), fisher_ways.fishers(cohort, 5)
-    assert sizes == [2, 2, 1, 5]
-    torch.testing.assert_close(one, other)
+    one = fisher_ways.fishers(cohort, fisher_ways.CHOSEN, 2)
+    assert sizes == [2, 2, 1]
     assert all(bool((value >= 0).all()) for value in one.values())
+    for form in fisher_ways.FORMS:
+        torch.testing.assert_close(one, fisher_ways.fishers(cohort, form, 5))
+    assert sizes[3:] == [5, 5, 5]
 
     page = tmp_path / "page.md"
     words = "--small --device cpu --seeds 1 --at-once 4 8 --repeats 1 --out"
@@ -234,7 +236,9 @@ def test_the_fisher_is_the_same_however_many_gradients_are_held_at_once(
     fisher_ways.main()
     torch.set_num_threads(threads)
     assert capsys.readouterr().out == page.read_text() + "\n"
-    assert re.findall(r"^\| (\d+) \| [\d.]+ \| [\d.]+ \[", page.read_text(), re.M) == ["4", "8"]
+    rows = re.findall(r"^\| ([a-z ]+) \| (\d+) \| [\d.]+ \| [\d.]+ \[", page.read_text(), re.M)
+    first, second, third = fisher_ways.FORMS
+    assert rows == [(first, "4"), (first, "8"), (second, "4"), (third, "4")]
 
 
 def batch_of(cohort):

@@ -1,9 +1,12 @@
 """The diagonal Fisher by value: closed formulas, naive loops, and every way to run it."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
@@ -123,6 +126,72 @@ def test_exact_labels_equal_a_naive_double_loop(make_task, network, classes):
     found = diagonal_fisher(task, task.initial, labels="exact")
 
     torch.testing.assert_close(found, naive_fisher(task, exact), **EXACT)
+
+
+def covariance(p):
+    """Of the one-hot label of distribution p, one matrix for every row.
+
+    On the diagonal p (1 - p), with 1 - p as the sum of the others, which doesn't cancel.
+    """
+    outside = 1 - torch.eye(p.shape[-1], dtype=p.dtype)
+    return torch.diag_embed(p * (p @ outside)) - p[:, :, None] * p[:, None, :] * outside
+
+
+def assert_covariance_of(p, product, tolerance):
+    """Entries are compared as correlations are: each in units of its two labels' deviations."""
+    expected = covariance(p)
+    deviations = expected.diagonal(dim1=1, dim2=2).sqrt()
+    allowed = tolerance * deviations[:, :, None] * deviations[:, None, :]
+    assert ((product - expected).abs() <= allowed + torch.finfo(p.dtype).tiny).all()
+
+
+def factors(p, units):
+    """The product of the directions of probabilities p, and how many there are of them."""
+    classes = torch.isin(torch.arange(p.shape[-1]), torch.tensor(units))
+    task = SimpleNamespace(units=torch.tensor(units), classes=classes)
+    found = list(fisher._factors(p, task))
+    return sum(v[:, :, None] * v[:, None, :] for v in found), len(found)
+
+
+@given(
+    weights=st.lists(st.sampled_from([0.0, 1e-300, 1e-9, 0.1, 1.0, 3.0]), min_size=1, max_size=6),
+    order=st.randoms(use_true_random=False),
+)
+def test_directions_multiply_to_the_covariance_of_the_label(weights, order):
+    p = torch.tensor([[*weights, 1.0], [1.0, *weights]], dtype=torch.float64)
+    p = p / p.sum(-1, keepdim=True)
+    units = list(range(p.shape[-1]))
+    order.shuffle(units)
+
+    product, count = factors(p, units)
+
+    assert_covariance_of(p, product, 1e-15)
+    assert count == len(weights)  # one less than labels
+
+
+def test_directions_leave_out_units_of_other_tasks():
+    p = torch.tensor([[0.0, 0.2, 0.0, 0.5, 0.3]], dtype=torch.float64)
+
+    product, count = factors(p, [3, 1, 4])
+
+    assert_covariance_of(p, product, 1e-15)
+    assert count == 2
+
+
+@pytest.mark.parametrize("one", [1.0, 1 - 2**-24])
+def test_directions_are_right_in_single_precision_where_a_label_is_all_but_sure(one):
+    p = torch.tensor([[1e-45, one, 1 - one, 1e-30], [1 - one, 1e-38, 1e-45, one]])
+    for units in ([0, 1, 2, 3], [1, 0, 3, 2], [3, 2, 1, 0]):
+        product, _ = factors(p, units)
+        assert_covariance_of(p, product, 2e-7)
+
+
+def test_a_task_of_one_class_has_a_fisher_of_zero(make_task, network):
+    module, shape = network
+    task = make_task(module(), shape=shape, units=4, classes=[2])
+
+    for value in diagonal_fisher(task, task.initial).values():
+        assert not value.any()
 
 
 def test_empirical_labels_equal_a_naive_loop(make_task, network):

@@ -11,6 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from driftboard.strategies.bounds import Joint
 from driftboard.strategies.ewc import Ewc
+from driftboard.strategies.fisher import SAMPLES_AT_ONCE
 from driftboard.strategies.hybrid import Hybrid
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite.protocol import PROTOCOL, Training
@@ -149,17 +150,17 @@ def test_the_measure_sees_the_peak_and_not_the_sum():
     assert peak_of(work) == pytest.approx(8e6, rel=0.01)
 
 
-def share_measured(name, shape, seeds, lane, strategy):
+def share_measured(name, shape, seeds, lane, strategy, count=COUNT):
     """Return the peak of a run as a share of the estimate."""
     training = Training(epochs=1, batch_size=50, learning_rate=0.01, minimum_steps=1)
     made = []
 
     def work():
-        made.append(cohort(name, shape, seeds, COUNT, training))
+        made.append(cohort(name, shape, seeds, count, training))
         engine.run(made[0], strategy, lane)
 
     peak = peak_of(work)
-    counts = (COUNT,) * TASKS, (300,) * TASKS
+    counts = (count,) * TASKS, (300,) * TASKS
     demand = demand_of(made[0].network, shape, *counts, batch=50, epochs=1)
     # NumPy's images are not torch's, so what is measured lacks them
     kept = sum(data.images.nbytes for data in (*made[0].train, *made[0].test))
@@ -174,6 +175,12 @@ def test_an_mlp_needs_between_a_third_and_all_of_the_estimate(name, strategy):
 
 def test_convolutions_need_between_a_third_and_all_where_all_images_pass_at_once():
     assert 1 / 3 <= share_measured("resnet9-w4", (3, 8, 8), 1, "solo", Hybrid()) <= 1
+
+
+def test_gradients_of_single_examples_need_between_a_third_and_all_of_the_estimate():
+    count = 2 * SAMPLES_AT_ONCE
+    share = share_measured("resnet9-w16", (3, 8, 8), 1, "solo", Ewc(), count)
+    assert 1 / 3 <= share <= 1
 
 
 # What there is, and how many fit.

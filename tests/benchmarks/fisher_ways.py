@@ -1,27 +1,33 @@
-"""How many per-sample gradients to hold at once, for the exact Fisher of convolutions to be fast.
+"""Which exact Fisher of convolutions is the fastest, and of how many gradients at once.
 
     python tests/benchmarks/fisher_ways.py
 
-On a GPU few at a time leave it waiting for the host; many at a time need memory, which
-``memory_plan.py`` counts. The task has two classes, as those of the core suite. Every number is
-tried once to warm up and then in turn.
+Forms of the same sum are compared: one backward pass less than there are labels, as the project
+computes it; a pass for every label; and convolutions as matrix products of unfolded images. Few
+gradients at a time leave a GPU waiting for the host; many need memory, which ``memory_plan.py``
+counts. The task has two classes, as those of the core suite. Everything is done once to warm up
+and then in turn.
 """
 
 import argparse
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
 import torch
 from ceilings import timed
+from gpu_ways import with_products
 from machine import circumstances
 from scale import CIFAR10, SMALL, Scale, workloads
 from timing import in_turn, ratios, spread
+from torch import Tensor
 from workloads import Workload, cohort_of
 
 from driftboard.strategies import fisher
-from driftboard.strategies.base import Parameters
+from driftboard.strategies.base import Parameters, Task
 from driftboard.strategies.ewc import Ewc
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.jobs.grid import resolve_device
@@ -30,13 +36,18 @@ from driftboard.suite.training.engine import Cohort
 from driftboard.suite.training.hooks import CohortTask, Hooks
 from driftboard.suite.wording import counted
 
+CHOSEN, EVERY_LABEL, PRODUCTS = "a pass less than labels", "a pass for every label", "as products"
+FORMS = (CHOSEN, EVERY_LABEL, PRODUCTS)
 
-def fishers(cohort: Cohort, at_once: int) -> Parameters:
+
+def fishers(cohort: Cohort, form: str, at_once: int) -> Parameters:
     """Return the Fisher of every learner at its initial weights, (S, ...), as EWC has it made."""
-    data = cohort.train[0]
+    data, network = cohort.train[0], cohort.network
+    if form == PRODUCTS:
+        network = replace(network, module=with_products(network.module))
     task = CohortTask(
         index=0,
-        network=cohort.network,
+        network=network,
         images=cohort.scaling(data.images, cohort.dtype),
         labels=data.labels,
         allowed=data.active,
@@ -45,32 +56,45 @@ def fishers(cohort: Cohort, at_once: int) -> Parameters:
         initial=cohort.initial,
         noise=torch.zeros_like(data.labels, dtype=cohort.dtype),
     )
-    with torch.no_grad(), mock.patch.object(fisher, "SAMPLES_AT_ONCE", at_once):
+    factors = every_label if form == EVERY_LABEL else fisher._factors
+    with (
+        torch.no_grad(),
+        mock.patch.object(fisher, "SAMPLES_AT_ONCE", at_once),
+        mock.patch.object(fisher, "_factors", factors),
+    ):
         _, memory = Hooks(Ewc(), task, "stacked").finish(cohort.initial, {})
     found: Parameters = memory["all-tasks"]["fisher"]
     return found
 
 
+def every_label(probabilities: Tensor, task: Task) -> Iterator[Tensor]:
+    """Yield ``sqrt(p_y) (e_y - p)`` of every label y: what the Fisher's definition says."""
+    units = torch.arange(probabilities.shape[-1], device=probabilities.device)
+    for unit in task.units:
+        own = (units == unit).to(probabilities.dtype)
+        yield (probabilities @ own).sqrt()[:, None] * (own - probabilities)
+
+
 def table(work: Workload, seeds: int, device: str, numbers: list[int], repeats: int) -> list[str]:
     """Return the times of one number of seeds as lines of Markdown."""
     cohort = cohort_of(replace(work, units=2), seeds, device)
-    found = in_turn(
-        {
-            number: lambda number=number: timed(lambda: fishers(cohort, number), device, 1)
-            for number in numbers
-        },
-        repeats,
-    )
-    first, images = numbers[0], work.images * seeds
+    cases = [(CHOSEN, number) for number in numbers]
+    cases += [(form, numbers[0]) for form in FORMS[1:]]
+
+    def once(form: str, at_once: int) -> float:
+        return timed(lambda: fishers(cohort, form, at_once), device, 1)
+
+    found = in_turn({case: partial(once, *case) for case in cases}, repeats)
+    first, images = found[cases[0]], work.images * seeds
     return [
         f"### `{work.network}`, {counted(seeds, 'seed')}, {work.images} images each",
         "",
-        f"| gradients of a learner at once | ms an image | times as fast as {first} |",
-        "| ---: | ---: | ---: |",
+        "| form | gradients of a learner at once | ms an image | times as fast as the first |",
+        "| --- | ---: | ---: | ---: |",
         *(
-            f"| {number} | {1e3 * spread(seconds).median / images:.3f} "
-            f"| {ratios(found[first], seconds)} |"
-            for number, seconds in found.items()
+            f"| {form} | {number} | {1e3 * spread(seconds).median / images:.3f} "
+            f"| {ratios(first, seconds)} |"
+            for (form, number), seconds in found.items()
         ),
         "",
     ]
@@ -81,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 10])
-    parser.add_argument("--at-once", type=int, nargs="+", default=[32, 128, 512])
+    parser.add_argument("--at-once", type=int, nargs="+", default=[64, 32, 128, 512])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--small", action="store_true", help="tiny, to see that it runs")
     parser.add_argument("--out", type=Path, help="write the page to this file too")

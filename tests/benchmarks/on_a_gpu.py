@@ -60,7 +60,7 @@ def parts(out: Path, data: Path | None, small: bool) -> list[Part]:
         Part("ways", "which way to take a step", ways, 5),
         Part("ways-tf32", "the same with TF32", (*ways, "--tf32"), 5),
         Part("speed", "speed and its aims", speed, 15),
-        Part("fisher", "how many per-sample gradients to hold at once", exact, 5),
+        Part("fisher", "the form of the exact Fisher of convolutions", exact, 5),
         reproduced("quick"),
     ]
     if small or data is None:

@@ -20,7 +20,7 @@ class Cell:
     [-1, 1]. Of excess losses: ``avg_loss`` and ``task_loss``, at least 0, and ``forgetting``,
     any number, positive where a task was forgotten. ``step`` and ``drift`` are what the functions
     of these names say, ``memory_bytes`` is the most that the strategy carried over between
-    tasks, ``seconds`` the training time of all tasks together.
+    tasks, ``seconds`` the training time of all tasks together on ``device``.
     """
 
     sequence: str
@@ -34,6 +34,7 @@ class Cell:
     drift: float
     memory_bytes: int
     seconds: float
+    device: str
 
 
 def cell_of(record: AnyRecord, matrix: metrics.Matrix) -> Cell:
@@ -50,6 +51,7 @@ def cell_of(record: AnyRecord, matrix: metrics.Matrix) -> Cell:
         drift=drift(record.drift_norms, record.solution_norms),
         memory_bytes=max(record.memory_bytes),
         seconds=math.fsum(record.cost.seconds),
+        device=record.environment.device,
     )
 
 

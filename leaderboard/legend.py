@@ -104,7 +104,8 @@ def _columns(board: Board) -> list[Point]:
         Point(
             "Memory",
             "the most that the strategy carries over between tasks. Time: training time "
-            f"relative to `{board.reference}`.",
+            f"relative to `{board.reference}` on the cells that both have from the same kind of "
+            "device.",
         ),
         Point(
             "Evidence",

@@ -68,10 +68,11 @@ class Row:
 
     ``diverged`` counts seeds with at least one diverged cell; ``divergence`` is their share of
     the strategy's seeds. ``memory_bytes`` is the largest of its cells, None without any.
-    ``relative_time`` is its training time over that of the reference on the cells both have,
-    NaN where there is none. ``step`` and ``drift`` are means over its cells (see ``collect.py``),
-    NaN where there is none or one is not defined. ``rank``, by the mean, and ``rank_set`` are
-    None for bounds and incomplete strategies. ``evidence`` says how far its numbers were checked.
+    ``relative_time`` is its training time over that of the reference on the cells that both have
+    from the same kind of device, NaN where there is none. ``step`` and ``drift`` are means over
+    its cells (see ``collect.py``), NaN where there is none or one is not defined. ``rank``, by the
+    mean, and ``rank_set`` are None for bounds and incomplete strategies. ``evidence`` says how far
+    its numbers were checked.
     """
 
     strategy: str
@@ -308,6 +309,10 @@ def _mean(values: Sequence[float]) -> float:
 def _relative_time(
     cells: Mapping[tuple[str, int], Cell], reference: Mapping[tuple[str, int], Cell]
 ) -> float:
-    common = sorted(cells.keys() & reference.keys())
+    common = [
+        place
+        for place in sorted(cells.keys() & reference.keys())
+        if cells[place].device == reference[place].device
+    ]
     seconds = math.fsum(reference[place].seconds for place in common)
     return math.fsum(cells[place].seconds for place in common) / seconds if seconds else math.nan

@@ -55,8 +55,8 @@ def diagonal_fisher(task: Task, parameters: Parameters, *, labels: str = "exact"
 
     A pure function of one learner: it runs alone and under ``vmap`` over learners. Head units
     that no example allows get exactly 0. Networks that consist of Linear layers only are treated
-    in closed form, tens of times faster than per-sample gradients one by one; all others in
-    the general form. Both give the same values up to rounding.
+    in closed form, without a weight matrix's gradient for every example; all others in the
+    general form. Both give the same values up to rounding.
 
     Raises:
         ValueError: ``labels`` is none of LABELS, or other than ``exact`` in regression.

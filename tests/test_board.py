@@ -332,6 +332,22 @@ def test_time_is_compared_on_common_cells_only(make_record, board_of):
     assert same_strategy(board_of(records), "ewc").relative_time == 1.0
 
 
+def test_time_is_compared_on_the_same_device_only(make_record, board_of):
+    def trained(strategy, sequence, device, seconds):
+        record = make_record(sequence, strategy)
+        environment = replace(record.environment, device=device)
+        cost = replace(record.cost, seconds=(seconds, seconds))
+        return replace(record, environment=environment, cost=cost)
+
+    slow = [trained("sgd", sequence, "slow", 8.0) for sequence in "ab"]
+    mixed = [trained("ewc", "a", "slow", 12.0), trained("ewc", "b", "fast", 1.0)]
+    fast = [trained("hybrid", sequence, "fast", 1.0) for sequence in "ab"]
+    board = board_of(slow + mixed + fast)
+    assert same_strategy(board, "ewc").relative_time == 1.5
+    assert math.isnan(same_strategy(board, "hybrid").relative_time)
+    assert row_cells(same_strategy(board, "hybrid"))["Time"] == "-"
+
+
 @pytest.mark.parametrize(
     ("count", "text"),
     [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_345_678, "2.3 MB"), (4 * 10**13, "40.0 TB")],

@@ -63,6 +63,7 @@ def make_cells(roles, measure, seeds, step):
             drift=0.2,
             memory_bytes=0,
             seconds=1.0,
+            device="cpu",
         )
         for place in range(len(LEVELS))
         for skill, (strategy, role) in enumerate(roles.items())

@@ -21,6 +21,7 @@ from driftboard.suite.record_archive import write_archive
 from driftboard.suite.records import (
     AnyRecord,
     StrategyStamp,
+    Text,
     read_record,
     record_paths,
     write_atomically,
@@ -72,6 +73,10 @@ def publish(
     reason: Annotated[str, typer.Option(help="Why; goes into the log.")],
 ) -> None:
     """Write archive, manifest and log."""
+    try:
+        msgspec.convert(hardware, Text)
+    except msgspec.ValidationError as error:
+        raise typer.BadParameter(str(error), param_hint="--hardware") from error
     collect(results)  # refuses what must not stand together
     cells: dict[tuple[str, str, int], AnyRecord] = {}
     for path in (path for folder in results for path in record_paths(folder)):

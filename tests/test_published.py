@@ -8,14 +8,24 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import pytest
+import typer
 
 from driftboard.baselines import published
-from driftboard.baselines.published import published_records, published_set, published_sets
+from driftboard.baselines.publish import publish
+from driftboard.baselines.published import (
+    PublishedSet,
+    published_records,
+    published_set,
+    published_sets,
+)
 from driftboard.leaderboard.claim_command import build_claim
 from driftboard.leaderboard.command import build_leaderboard
 from driftboard.suite.errors import DriftboardError, RecordError
 from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.record_archive import read_archive
+from driftboard.suite.records import write_record
 from driftboard.suite.registry import registered
 
 BASELINES = Path(__file__).resolve().parents[1] / "baselines"
@@ -135,3 +145,44 @@ def test_every_published_claim_follows_from_the_records(name, tmp_path):
     for file in ("claim.md", "claim.csv"):
         made, kept = (tmp_path / file).read_text(), (BASELINES / name / file).read_text()
         assert comparable(file, made) == comparable(file, kept)
+
+
+@pytest.fixture
+def publish_one(tmp_path, make_record):
+    """Return a function that publishes one made-up record, and the folder it goes into."""
+    write_record(tmp_path / "results", make_record(strategy="sgd"))
+    into = tmp_path / "baselines"
+    (into / "records").mkdir(parents=True)
+    (into / "published.json").write_text("[]")
+
+    def run(hardware, reason="a test"):
+        publish("made-up", [tmp_path / "results"], into, "driftboard run", hardware, reason)
+
+    return run, into
+
+
+def test_publishing_writes_archive_manifest_and_log(publish_one, make_record):
+    run, into = publish_one
+
+    run("a made-up CPU")
+    run("another CPU", "once more")
+
+    file = into / "records" / "made-up.jsonl.xz"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert list(read_archive(file)) == [make_record(strategy="sgd")]
+    (entry,) = msgspec.json.decode((into / "published.json").read_bytes(), type=list[PublishedSet])
+    assert (entry.name, entry.sha256, entry.records) == ("made-up", digest, 1)
+    assert (entry.hardware, entry.specifications) == ("another CPU", {"sgd": "sgd"})
+    first, second = (into / "CHANGES.md").read_text("utf-8").splitlines()[-2:]
+    assert first.endswith(f"| made-up | `{digest}` | 1 | a test |")
+    assert second.endswith(f"| made-up | `{digest}` | 1 | once more |")
+
+
+def test_a_hardware_that_a_reader_would_refuse_is_not_published(publish_one):
+    run, into = publish_one
+
+    with pytest.raises(typer.BadParameter, match="length <= 200"):
+        run("x" * 201)
+
+    assert [path.name for path in into.rglob("*") if path.is_file()] == ["published.json"]
+    assert (into / "published.json").read_text() == "[]"

@@ -20,6 +20,7 @@ from driftboard.leaderboard.collect import collect
 from driftboard.suite.record_archive import write_archive
 from driftboard.suite.records import (
     AnyRecord,
+    Name,
     StrategyStamp,
     Text,
     read_record,
@@ -73,10 +74,11 @@ def publish(
     reason: Annotated[str, typer.Option(help="Why; goes into the log.")],
 ) -> None:
     """Write archive, manifest and log."""
-    try:
-        msgspec.convert(hardware, Text)
-    except msgspec.ValidationError as error:
-        raise typer.BadParameter(str(error), param_hint="--hardware") from error
+    for value, kind, hint in ((name, Name, "NAME"), (hardware, Text, "--hardware")):
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            raise typer.BadParameter(str(error), param_hint=hint) from error
     collect(results)  # refuses what must not stand together
     cells: dict[tuple[str, str, int], AnyRecord] = {}
     for path in (path for folder in results for path in record_paths(folder)):

@@ -214,20 +214,27 @@ def test_the_fisher_is_the_same_in_every_form_and_however_many_gradients_are_hel
 
     (work,) = workloads(SMALL, [CIFAR10])
     cohort = cohort_of(replace(work, units=2, images=5), 2, "cpu")
-    sizes = []
+    sizes, changed = [], []
     original = fisher._general_squares
 
     def noted(task, parameters, labels, examples, noise):
         sizes.append(examples.labels.shape[0])
         return original(task, parameters, labels, examples, noise)
 
+    def seen(name, function):
+        monkeypatch.setattr(
+            fisher_ways, name, lambda *given: changed.append(name) or function(*given)
+        )
+
     monkeypatch.setattr(fisher, "_general_squares", noted)
+    seen("every_label", fisher_ways.every_label)
+    seen("with_products", fisher_ways.with_products)
     one = fisher_ways.fishers(cohort, fisher_ways.CHOSEN, 2)
-    assert sizes == [2, 2, 1]
+    assert (sizes, changed) == ([2, 2, 1], [])
     assert all(bool((value >= 0).all()) for value in one.values())
     for form in fisher_ways.FORMS:
         torch.testing.assert_close(one, fisher_ways.fishers(cohort, form, 5))
-    assert sizes[3:] == [5, 5, 5]
+    assert (sizes[3:], changed) == ([5, 5, 5], ["every_label", "with_products"])
 
     page = tmp_path / "page.md"
     words = "--small --device cpu --seeds 1 --at-once 4 8 --repeats 1 --out"

@@ -147,9 +147,7 @@ def assert_covariance_of(p, product, tolerance):
 
 def factors(p, units):
     """The product of the directions of probabilities p, and how many there are of them."""
-    classes = torch.isin(torch.arange(p.shape[-1]), torch.tensor(units))
-    task = SimpleNamespace(units=torch.tensor(units), classes=classes)
-    found = list(fisher._factors(p, task))
+    found = list(fisher._factors(p, SimpleNamespace(units=torch.tensor(units))))
     return sum(v[:, :, None] * v[:, None, :] for v in found), len(found)
 
 

@@ -155,8 +155,8 @@ def publish_one(tmp_path, make_record):
     (into / "records").mkdir(parents=True)
     (into / "published.json").write_text("[]")
 
-    def run(hardware, reason="a test"):
-        publish("made-up", [tmp_path / "results"], into, "driftboard run", hardware, reason)
+    def run(hardware, reason="a test", name="made-up"):
+        publish(name, [tmp_path / "results"], into, "driftboard run", hardware, reason)
 
     return run, into
 
@@ -178,11 +178,18 @@ def test_publishing_writes_archive_manifest_and_log(publish_one, make_record):
     assert second.endswith(f"| made-up | `{digest}` | 1 | once more |")
 
 
-def test_a_hardware_that_a_reader_would_refuse_is_not_published(publish_one):
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"hardware": "x" * 201}, "length <= 200"),
+        ({"hardware": "a CPU", "name": "Made up"}, "matching regex"),
+    ],
+)
+def test_what_a_reader_would_refuse_is_not_published(publish_one, changes, complaint):
     run, into = publish_one
 
-    with pytest.raises(typer.BadParameter, match="length <= 200"):
-        run("x" * 201)
+    with pytest.raises(typer.BadParameter, match=complaint):
+        run(**changes)
 
     assert [path.name for path in into.rglob("*") if path.is_file()] == ["published.json"]
     assert (into / "published.json").read_text() == "[]"

@@ -14,7 +14,7 @@ from typing import Literal
 
 from scipy.special import stdtr, stdtrit
 
-from driftboard.leaderboard.statistics import ROUNDING, holm
+from driftboard.leaderboard.analysis.statistics import ROUNDING, holm
 
 Verdict = Literal["REPRODUCED", "CONTRADICTED", "INCONCLUSIVE"]
 

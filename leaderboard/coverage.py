@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from driftboard.leaderboard.ranks import SIGNIFICANT, Comparison, RankSet, rank_sets
-from driftboard.leaderboard.statistics import (
+from driftboard.leaderboard.analysis.ranks import SIGNIFICANT, Comparison, RankSet, rank_sets
+from driftboard.leaderboard.analysis.statistics import (
     Interval,
     PairedDifference,
     clopper_pearson,

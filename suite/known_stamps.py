@@ -7,7 +7,7 @@ for, and the bytes of every file that says what a strategy is. So a stale one is
 
 import contextlib
 import hashlib
-from collections.abc import Sequence as Several
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -28,7 +28,7 @@ class Stamped:
     stamp: StrategyStamp
 
 
-def stamped(specifications: Several[str] | None, cache: Path | None = None) -> tuple[Stamped, ...]:
+def stamped(specifications: Sequence[str] | None, cache: Path | None = None) -> tuple[Stamped, ...]:
     """Return the strategies of some specifications, those of the board if None.
 
     Strategies of a user's file are always loaded: their settings may come from other files.
@@ -51,7 +51,7 @@ def stamped(specifications: Several[str] | None, cache: Path | None = None) -> t
     return found
 
 
-def _loaded(specifications: Several[str] | None) -> tuple[Stamped, ...]:
+def _loaded(specifications: Sequence[str] | None) -> tuple[Stamped, ...]:
     from driftboard.strategies.catalogue import BUILTIN
     from driftboard.suite.loading import load_strategy
 
@@ -59,7 +59,7 @@ def _loaded(specifications: Several[str] | None) -> tuple[Stamped, ...]:
     return tuple(Stamped(each.specification, each.stamp) for each in loaded)
 
 
-def _key(specifications: Several[str] | None) -> str:
+def _key(specifications: Sequence[str] | None) -> str:
     digest = hashlib.sha256(repr((version("driftboard"), specifications)).encode())
     for source in [
         *sorted(_folder_of_strategies().glob("*.py")),

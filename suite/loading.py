@@ -21,8 +21,8 @@ from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import StrategyStamp
-from driftboard.suite.registry import registered
-from driftboard.suite.sequences import Sequence
+from driftboard.suite.sequences.registry import registered
+from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.networks import is_network_name
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -96,7 +96,7 @@ def _fits_a_record(stamp: StrategyStamp) -> bool:
         return False
 
 
-def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, Sequence]:
+def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, TaskSequence]:
     """Return the registry, and the sequences that the given Python files define.
 
     Raises:
@@ -106,11 +106,10 @@ def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, Sequence]:
     for path in files:
         module = _import_file(path, DriftboardError)
         values = {id(value): value for value in vars(module).values()}  # each one once
-        found = [value for value in values.values() if isinstance(value, Sequence)]
+        found = [value for value in values.values() if isinstance(value, TaskSequence)]
         if not found:
             raise DriftboardError(
-                f"{path} defines no sequence; assign a driftboard.suite.sequences.Sequence "
-                "to a name of the module"
+                f"{path} defines no sequence; assign a driftboard.TaskSequence to a name in it"
             )
         for sequence in found:
             _check_sequence(sequence, sequences, path)
@@ -118,7 +117,7 @@ def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, Sequence]:
     return sequences
 
 
-def _check_sequence(sequence: Sequence, known: dict[str, Sequence], path: Path) -> None:
+def _check_sequence(sequence: TaskSequence, known: dict[str, TaskSequence], path: Path) -> None:
     try:
         problem = _problem(sequence, known)
     except (AttributeError, TypeError, ValueError) as error:
@@ -127,7 +126,7 @@ def _check_sequence(sequence: Sequence, known: dict[str, Sequence], path: Path) 
         raise DriftboardError(f"sequence '{sequence.name}' of {path}: {problem}")
 
 
-def _problem(sequence: Sequence, known: dict[str, Sequence]) -> str | None:
+def _problem(sequence: TaskSequence, known: dict[str, TaskSequence]) -> str | None:
     """Return what is wrong with a user's sequence."""
     training = sequence.training_under(PROTOCOL)
     sequence.hash()  # refuses what is not plain data

@@ -18,7 +18,7 @@ settings.load_profile("driftboard")
 @pytest.fixture
 def one_thread(monkeypatch, tmp_path):
     """Let the crew of this machine be a thread of this process: the same code, but no start-up."""
-    from driftboard.suite.jobs import local_crew
+    from driftboard.suite.runs import local_crew
 
     reports = queue.SimpleQueue()
 
@@ -142,7 +142,7 @@ def nine_steps():
     """
     import torch
 
-    from driftboard.suite.checking.tiny import NETWORKS, SHAPE, UNITS, tiny_cohort
+    from driftboard.suite.checks.tiny import NETWORKS, SHAPE, UNITS, tiny_cohort
     from driftboard.suite.training.networks import initial_parameters
 
     def make(network, seeds=(3, 4)):
@@ -267,7 +267,7 @@ def make_loss_record(make_record):
 @pytest.fixture(scope="session")
 def make_grade_record():
     """Return a function that makes a grade record; a seed of cosine c measures 2 - 2 c."""
-    from driftboard.suite.grading import grades
+    from driftboard.suite.distance import grades
     from driftboard.suite.protocol import GRADING
 
     def make(stamp, cosines, reliability=1.0):
@@ -303,7 +303,7 @@ def call(monkeypatch, capsys):
     """Return a function that runs one command here: exit code, stdout, stderr."""
     import sys
 
-    from driftboard.suite.command_line import main
+    from driftboard.suite.cli.main import main
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["driftboard", *map(str, arguments)])

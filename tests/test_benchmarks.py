@@ -15,10 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from driftboard.strategies.base import Examples, Task
 from driftboard.strategies.sgd import Sgd
-from driftboard.suite.jobs.grid import Request, missing_cells
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL, AdamTraining, Training
-from driftboard.suite.registry import registered
+from driftboard.suite.runs.grid import Request, missing_cells
+from driftboard.suite.sequences.registry import registered
 from driftboard.suite.training import engine
 from driftboard.suite.training.networks import initial_parameters
 from driftboard.suite.training.recorded_steps import Recorder

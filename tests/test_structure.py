@@ -13,6 +13,9 @@ ROOMS = ("strategies", "suite", "leaderboard", "baselines")
 def module_name(path):
     """Return the name under which a file below the root is imported."""
     parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = (
+        parts[2:] if parts[:2] == ("suite", "api") else parts
+    )  # what ``import driftboard`` gives
     return ".".join(("driftboard", *parts[: -1 if parts[-1] == "__init__" else None]))
 
 
@@ -70,11 +73,13 @@ def loaded_with(name):
 
 
 def room(name):
-    return name.split(".")[1]
+    """Return the top folder of a module; the public names and ``__main__`` belong to ``api``."""
+    found = name.split(".")[1:2]
+    return found[0] if found and found[0] in ROOMS else "api"
 
 
 def modules_of(*rooms):
-    return [name for name in FILES if name.split(".")[1:2] and room(name) in rooms]
+    return [name for name in FILES if room(name) in rooms]
 
 
 def ours(names, *rooms):
@@ -82,7 +87,7 @@ def ours(names, *rooms):
 
 
 def test_the_files_are_found():
-    for name in ("suite.records", "strategies.base", "leaderboard.collect", "baselines"):
+    for name in ("suite.records", "strategies.base", "leaderboard.analysis.collect", "baselines"):
         assert f"driftboard.{name}" in FILES
 
 
@@ -113,7 +118,7 @@ def test_strategies_know_no_other_room(name):
 
 @pytest.mark.parametrize("name", modules_of("suite"))
 def test_suite_reaches_the_leaderboard_only_from_the_command_line(name):
-    if not name.startswith(("driftboard.suite.command_line", "driftboard.suite.commands")):
+    if not name.startswith("driftboard.suite.cli"):
         assert ours(every_import(name), "leaderboard", "baselines") == []
 
 
@@ -121,16 +126,18 @@ def test_suite_reaches_the_leaderboard_only_from_the_command_line(name):
 def test_training_knows_neither_jobs_nor_commands(name):
     """Of the suite's folders it knows itself and the data; what is above them is common to all."""
     folders = {path.parent.name for path in (ROOT / "suite").glob("*/__init__.py")}
-    assert {"training", "data", "jobs", "commands"} <= folders
-    others = tuple(f"driftboard.suite.{folder}" for folder in folders - {"training", "data"})
+    assert {"training", "data", "runs", "cli"} <= folders
+    others = tuple(
+        f"driftboard.suite.{folder}" for folder in folders - {"training", "data", "sequences"}
+    )
     assert [n for n in ours(every_import(name), "suite") if n.startswith(others)] == []
 
 
 @pytest.mark.parametrize("name", modules_of("leaderboard"))
 def test_leaderboard_knows_of_the_suite_only_what_is_light(name):
-    known = ("records", "metrics", "errors", "grading.grades", "grading.distance")
-    known += ("sweeps.records", "submissions", "tuning.records", "protocol", "registry")
-    known += ("limited.process", "commands.options", "json_file", "wording")
+    known = ("records", "metrics", "errors", "distance.grades", "distance.distance")
+    known += ("sweeps.records", "submissions", "tuning.records", "protocol", "sequences.registry")
+    known += ("sandbox.process", "json_file", "wording", "sequences.task_sequence")
     allowed = tuple(f"driftboard.suite.{module}" for module in known)
     found = ours(every_import(name), "suite", "strategies")
     assert [n for n in found if n != "driftboard.suite" and not n.startswith(allowed)] == []
@@ -141,14 +148,15 @@ def test_baselines_never_import_torch(name):
     assert not any(n.split(".")[0].startswith("torch") for n in every_import(name))
 
 
-LIGHT = ["records", "metrics", "protocol", "sequences", "registry", "scenarios", "errors"]
-LIGHT += ["grading.grades", "grading.distance", "sweeps.records", "tuning.records", "jobs.grid"]
-LIGHT += ["submissions", "known_stamps", "randomness", "command_line"]
-LIGHT += [name.removeprefix("driftboard.suite.") for name in FILES if ".suite.commands" in name]
+LIGHT = ["records", "metrics", "protocol", "sequences.task_sequence", "sequences.registry"]
+LIGHT += ["sequences.scenarios", "errors", "distance.grades", "distance.distance"]
+LIGHT += ["sweeps.records", "tuning.records", "runs.grid", "submissions", "known_stamps", "rng"]
+LIGHT += [name.removeprefix("driftboard.suite.") for name in FILES if ".suite.cli" in name]
 
 
 @pytest.mark.parametrize(
-    "name", [*modules_of("leaderboard", "baselines"), *(f"driftboard.suite.{n}" for n in LIGHT)]
+    "name",
+    [*modules_of("leaderboard", "baselines", "api"), *(f"driftboard.suite.{n}" for n in LIGHT)],
 )
 def test_importing_does_not_load_torch(name):
     """Neither at the top of the module nor by way of another module of ours."""
@@ -158,5 +166,5 @@ def test_importing_does_not_load_torch(name):
 
 def test_importing_the_engine_does_load_torch():
     """So the test above can tell."""
-    assert "torch" in loaded_with("driftboard.suite.jobs.planning")
+    assert "torch" in loaded_with("driftboard.suite.runs.planning")
     assert "torch" in loaded_with("driftboard.strategies.catalogue")

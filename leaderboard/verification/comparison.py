@@ -3,8 +3,8 @@
 import statistics
 from collections.abc import Mapping
 
-from driftboard.leaderboard.cells import matrix_of
-from driftboard.leaderboard.statistics import paired_difference
+from driftboard.leaderboard.analysis.cells import matrix_of
+from driftboard.leaderboard.analysis.statistics import paired_difference
 from driftboard.leaderboard.verification.findings import Finding, some
 from driftboard.leaderboard.verification.machine import same_machine
 from driftboard.leaderboard.verification.material import Material, cell_name

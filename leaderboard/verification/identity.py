@@ -6,7 +6,7 @@ from driftboard.leaderboard.verification.findings import Finding, some
 from driftboard.leaderboard.verification.material import AGAIN, Material, cell_name
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import AnyRecord
-from driftboard.suite.registry import registered
+from driftboard.suite.sequences.registry import registered
 from driftboard.suite.wording import counted
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from driftboard.leaderboard.cells import matrix_of
+from driftboard.leaderboard.analysis.cells import matrix_of
 from driftboard.leaderboard.verification.findings import Finding, some
 from driftboard.leaderboard.verification.machine import same_machine
 from driftboard.leaderboard.verification.material import cell_name

@@ -22,8 +22,8 @@ from driftboard.leaderboard.verification.rerun import (
     rerun_badge,
 )
 from driftboard.suite.errors import RecordError
-from driftboard.suite.limited.process import Finished, run_limited
 from driftboard.suite.records import AnyRecord, cell_path, read_record
+from driftboard.suite.sandbox.process import Finished, run_limited
 from driftboard.suite.wording import counted
 
 CHECK = "re-run"
@@ -62,7 +62,7 @@ def run_again(
 def _program(material: Material, drawn: Sequence[Cell]) -> list[str]:
     names = list(dict.fromkeys(name for name, _ in drawn))
     seeds = max(len(material.by_sequence[name]) for name in names)
-    program = [sys.executable, "-m", "driftboard.suite.limited.run_alone"]
+    program = [sys.executable, "-m", "driftboard.suite.sandbox.run_alone"]
     return [*program, material.submission.specification, "out", str(seeds), *names]
 
 

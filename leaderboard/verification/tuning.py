@@ -7,7 +7,7 @@ from driftboard.leaderboard.verification.findings import Finding
 from driftboard.leaderboard.verification.material import Material
 from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import StrategyStamp
-from driftboard.suite.registry import registered
+from driftboard.suite.sequences.registry import registered
 from driftboard.suite.tuning.records import TuningRecord
 
 RATE = "rate"

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from driftboard.suite import metrics
 from driftboard.suite.linear.exact import STRATEGIES, expected_excess
 from driftboard.suite.linear.job import measure
-from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.loading import load_strategy
+from driftboard.suite.sequences.linear import LinearSetting
 
 MEASURES: dict[str, Callable[[metrics.Matrix], float]] = {
     "forgetting": metrics.loss_forgetting,

@@ -1,6 +1,6 @@
 """The data of linear sequences, drawn for many learners at once."""
 
-from collections.abc import Sequence as Several
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from driftboard.suite.linear.setting import LinearSetting
+from driftboard.suite.sequences.linear import LinearSetting
 
 Array = NDArray[np.float64]
 
@@ -22,7 +22,7 @@ class LinearData:
     targets: tuple[Tensor, ...]  # per task (L, samples)
 
 
-def draw(setting: LinearSetting, generators: Several[np.random.Generator]) -> LinearData:
+def draw(setting: LinearSetting, generators: Sequence[np.random.Generator]) -> LinearData:
     """Draw the data of ``setting.draws`` learners from every seed's generator.
 
     The learners of one seed follow one another. Every learner has truths of its own in random

@@ -21,8 +21,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from driftboard.suite.linear.setting import ROUNDING, LinearSetting
 from driftboard.suite.metrics import Matrix, loss_forgetting
+from driftboard.suite.sequences.linear import ROUNDING, LinearSetting
 
 
 def expected_untrained(setting: LinearSetting) -> Matrix:

@@ -12,13 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from driftboard.suite.jobs.worker import keep, peak_memory
 from driftboard.suite.linear.draws import LinearData, draw
 from driftboard.suite.linear.learner import LinearOutcome, linear_network, run
-from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.loading import LoadedStrategy, files_of, load_strategy, moved
 from driftboard.suite.protocol import PROTOCOL, digest
-from driftboard.suite.randomness import stream
 from driftboard.suite.records import (
     Cost,
     Environment,
@@ -26,8 +23,11 @@ from driftboard.suite.records import (
     PlanStamp,
     SequenceStamp,
 )
-from driftboard.suite.sequences import Sequence
-from driftboard.suite.splits import Purpose
+from driftboard.suite.rng import stream
+from driftboard.suite.runs.worker import keep, peak_memory
+from driftboard.suite.sequences.linear import LinearSetting
+from driftboard.suite.sequences.splits import Purpose
+from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.device import device_name
 from driftboard.suite.training.memory_plan import halves
 
@@ -38,7 +38,7 @@ TITLE = "Linear regression"
 class LinearJob:
     """One strategy on one linear sequence for all seeds."""
 
-    sequence: Sequence
+    sequence: TaskSequence
     setting: LinearSetting
     strategy: str  # a specification for load_strategy
     seeds: tuple[int, ...]

@@ -1,7 +1,6 @@
 """Learners of a linear sequence under any strategy: its hooks as they are, training solved."""
 
-from collections.abc import Callable
-from collections.abc import Sequence as Several
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +12,8 @@ from torch.utils import _pytree as pytree
 from driftboard.strategies.base import Block, Memory, Parameters, Strategy, overrides
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.linear.draws import LinearData
-from driftboard.suite.linear.setting import LinearSetting
 from driftboard.suite.linear.solutions import least_squares, stationary_point
+from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.training.hooks import CohortTask, Hooks
 from driftboard.suite.training.networks import ModuleNetwork
 
@@ -23,7 +22,7 @@ SHARED, OWN = "shared.weight", "own.weight"
 POINTS_AT_ONCE = 32
 """At how many points of every learner gradients are corrected at once; bounds the memory."""
 
-Noise = Callable[[int], Several[np.random.Generator]]
+Noise = Callable[[int], Sequence[np.random.Generator]]
 """(task) -> one generator per seed, the strategy's own."""
 
 

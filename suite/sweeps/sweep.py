@@ -18,13 +18,13 @@ from torch import Tensor
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.suite.data import load_pool
-from driftboard.suite.jobs.crew import Planned
-from driftboard.suite.jobs.grid import stacking_for
-from driftboard.suite.jobs.planning import work_on
 from driftboard.suite.loading import load_sequences
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.sequences import Sequence
-from driftboard.suite.splits import cached_splits
+from driftboard.suite.runs.crew import Planned
+from driftboard.suite.runs.grid import stacking_for
+from driftboard.suite.runs.planning import work_on
+from driftboard.suite.sequences.splits import cached_splits
+from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.sweeps.records import (
     SweepRecord,
     check_sweep,
@@ -59,12 +59,12 @@ class SweepRequest:
     device: str
 
     @property
-    def sequence(self) -> Sequence:
+    def sequence(self) -> TaskSequence:
         """The sequence of that name."""
         return _load(self.name, self.sequence_files)
 
     @property
-    def sequences(self) -> tuple[Sequence, ...]:
+    def sequences(self) -> tuple[TaskSequence, ...]:
         """That sequence alone."""
         return (self.sequence,)
 
@@ -74,7 +74,7 @@ class SweepRequest:
 
 
 @functools.lru_cache(maxsize=1)
-def _load(name: str, files: tuple[Path, ...]) -> Sequence:
+def _load(name: str, files: tuple[Path, ...]) -> TaskSequence:
     return load_sequences(files)[name]
 
 

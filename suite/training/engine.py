@@ -5,8 +5,7 @@ S is 1. The only thing the engine knows of a strategy is its hooks.
 """
 
 import time
-from collections.abc import Callable
-from collections.abc import Sequence as Several
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -33,15 +32,15 @@ class Cohort:
 
     network: ModuleNetwork
     initial: Parameters  # (S, ...)
-    train: Several[TaskData]
-    test: Several[TaskData]
-    classes: Several[Tensor]  # per task bool, (S, head units): the units that belong to it
+    train: Sequence[TaskData]
+    test: Sequence[TaskData]
+    classes: Sequence[Tensor]  # per task bool, (S, head units): the units that belong to it
     scaling: Scaling
     training: Training
-    batch_orders: Callable[[int, int], Several[np.random.Generator]]
+    batch_orders: Callable[[int, int], Sequence[np.random.Generator]]
     """(task, number of images) -> one generator per seed."""
 
-    strategy_noise: Callable[[int], Several[np.random.Generator]]
+    strategy_noise: Callable[[int], Sequence[np.random.Generator]]
     """(task) -> one generator per seed, the strategy's own."""
 
     @property
@@ -275,11 +274,11 @@ def _count(cohort: Cohort, parameters: Parameters, data: TaskData, lane: Lane) -
     return total.cpu()
 
 
-def _distances(one: Parameters, other: Parameters, blocks: Several[Block]) -> Tensor:
+def _distances(one: Parameters, other: Parameters, blocks: Sequence[Block]) -> Tensor:
     return _block_norms({name: one[name] - other[name] for name in one}, blocks).cpu()
 
 
-def _block_norms(values: Parameters, blocks: Several[Block]) -> Tensor:
+def _block_norms(values: Parameters, blocks: Sequence[Block]) -> Tensor:
     """Return the Euclidean norm of every block of every seed, shape (S, blocks)."""
     norms = []
     for block in blocks:

@@ -3,13 +3,13 @@
 Bytes are counted per learner, since all that a cohort holds has a leading dimension S: the images
 of all tasks, the copies of the parameters that engine and strategy keep, and the most that is
 needed on top at one time. The estimate is an upper one that covers any of the project's
-strategies: what ``tests/test_memory_plan.py`` measures is at most all of it, and at least a third
-where a strategy passes over all of a task's images at once.
+strategies: what ``tests/suite/training/test_memory_plan.py`` measures is at most all of it, and at
+least a third where a strategy passes over all of a task's images at once.
 """
 
 import math
 import os
-from collections.abc import Sequence as Several
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -102,9 +102,9 @@ class Demand:
 
 def demand_of(
     network: ModuleNetwork,
-    image_shape: Several[int],
-    trained: Several[int],
-    tested: Several[int],
+    image_shape: Sequence[int],
+    trained: Sequence[int],
+    tested: Sequence[int],
     *,
     batch: int,
     epochs: int,
@@ -141,7 +141,7 @@ def _owns(layer: nn.Module) -> bool:
     return next(layer.parameters(recurse=False), None) is not None
 
 
-def _sizes(module: nn.Module, image_shape: Several[int]) -> tuple[list[int], int]:
+def _sizes(module: nn.Module, image_shape: Sequence[int]) -> tuple[list[int], int]:
     """Return how many values each innermost layer makes of one image, and the head's units.
 
     A layer that only looks at its input in another shape makes none.
@@ -203,10 +203,10 @@ class Stacking:
 
 def stacking_of(
     network: str,
-    image_shape: Several[int],
+    image_shape: Sequence[int],
     units: int,
-    trained: Several[int],
-    tested: Several[int],
+    trained: Sequence[int],
+    tested: Sequence[int],
     training: Training,
     device: str,
 ) -> Stacking:
@@ -233,7 +233,7 @@ def stacking_of(
     return Stacking(lane, max(1, cohort_bytes(device) // demand.total))
 
 
-def in_groups(items: Several[ItemT], at_once: int) -> list[tuple[ItemT, ...]]:
+def in_groups(items: Sequence[ItemT], at_once: int) -> list[tuple[ItemT, ...]]:
     """Return the items in order, in as few groups of at most so many as there can be."""
     return [tuple(items[start : start + at_once]) for start in range(0, len(items), at_once)]
 

@@ -9,8 +9,7 @@ block per stage). The last block is always the head, one row per class.
 import math
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection
-from collections.abc import Sequence as Several
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +57,7 @@ def is_network_name(name: str) -> bool:
     return bool(re.fullmatch(known, name))
 
 
-def build_network(name: str, image_shape: Several[int], units: int) -> ModuleNetwork:
+def build_network(name: str, image_shape: Sequence[int], units: int) -> ModuleNetwork:
     """Build a network by name for images of shape (channels, height, width) and a head's units.
 
     Its initial weights come from torch's global generator; see ``initial_parameters``.
@@ -81,7 +80,7 @@ def build_network(name: str, image_shape: Several[int], units: int) -> ModuleNet
 
 
 def initial_parameters(
-    name: str, image_shape: Several[int], units: int, seed: int
+    name: str, image_shape: Sequence[int], units: int, seed: int
 ) -> tuple[ModuleNetwork, Parameters]:
     """Build a network and the initial parameters of one seed, on the CPU, as float32.
 
@@ -131,7 +130,7 @@ def _resnet(
     channels: int,
     width: int,
     units: int,
-    factors: Several[int],
+    factors: Sequence[int],
     halved: Collection[int],
     shortcut: Callable[[int, int], nn.Module],
 ) -> ModuleNetwork:
@@ -171,7 +170,7 @@ def _resnet(
     return ModuleNetwork(module.eval(), _blocks_by_prefix(module, names))
 
 
-def _timm_model(name: str, image_shape: Several[int], units: int) -> ModuleNetwork:
+def _timm_model(name: str, image_shape: Sequence[int], units: int) -> ModuleNetwork:
     import timm
     from timm.models import group_parameters
 
@@ -230,7 +229,7 @@ def _group_norm(channels: int, **_: object) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 
-def _blocks_by_prefix(module: nn.Module, names: Several[str]) -> tuple[Block, ...]:
+def _blocks_by_prefix(module: nn.Module, names: Sequence[str]) -> tuple[Block, ...]:
     parameters = [name for name, _ in module.named_parameters()]
     return tuple(
         Block(name, tuple(p for p in parameters if p.startswith(f"{name}."))) for name in names

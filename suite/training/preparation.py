@@ -10,10 +10,10 @@ import torch
 from driftboard.strategies.base import Parameters
 from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.randomness import stream
-from driftboard.suite.scenarios import Recipe
-from driftboard.suite.sequences import Sequence
-from driftboard.suite.splits import Purpose, cached_splits
+from driftboard.suite.rng import stream
+from driftboard.suite.sequences.scenarios import Recipe
+from driftboard.suite.sequences.splits import Purpose, cached_splits
+from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.engine import Cohort
 from driftboard.suite.training.networks import ModuleNetwork, initial_parameters
 from driftboard.suite.training.task_data import TaskData, build_task, scaling_of
@@ -23,7 +23,7 @@ from driftboard.suite.training.task_data import TaskData, build_task, scaling_of
 class Setting:
     """What decides a cohort's data: hashable, so that a process prepares each only once."""
 
-    sequence: Sequence
+    sequence: TaskSequence
     seeds: tuple[int, ...]
     run_seeds: tuple[int, ...]  # all seeds of the run: their splits lie in one file
     purpose: Purpose

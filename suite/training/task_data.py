@@ -1,6 +1,6 @@
 """Task data: the images of one task for a cohort of seeds, as stacked tensors on a device."""
 
-from collections.abc import Sequence as Several
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from driftboard.suite.data import Pool
-from driftboard.suite.randomness import stream
-from driftboard.suite.scenarios import Indices, Recipe
+from driftboard.suite.rng import stream
+from driftboard.suite.sequences.scenarios import Indices, Recipe
 
 ROTATED_AT_ONCE = 2000
 
@@ -72,9 +72,9 @@ def scaling_of(pool: Pool, device: torch.device) -> Scaling:
 def build_task(
     images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
     labels: Indices,
-    recipes: Several[Recipe],
-    positions: Several[Indices],
-    noise_names: Several[tuple[str | int, ...]],
+    recipes: Sequence[Recipe],
+    positions: Sequence[Indices],
+    noise_names: Sequence[tuple[str | int, ...]],
     device: torch.device,
 ) -> TaskData:
     """Stack one task of several seeds.
@@ -104,7 +104,7 @@ def build_task(
     )
 
 
-def joined(tasks: Several[TaskData]) -> TaskData:
+def joined(tasks: Sequence[TaskData]) -> TaskData:
     """Return the images of several tasks as one; each keeps the active units of its task."""
     return TaskData(
         torch.cat([task.images for task in tasks], dim=1),

@@ -7,7 +7,7 @@ with the highest mean Avg.Acc over sequences and seeds is chosen.
 """
 
 import math
-from collections.abc import Sequence as Several
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,7 +19,7 @@ from driftboard.suite.json_file import read_json
 from driftboard.suite.loading import RATE, LoadedStrategy, load_strategy
 from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import Record, cell_path, read_record, write_atomically
-from driftboard.suite.sequences import Sequence
+from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.tuning.records import Trial, TuningRecord
 
 
@@ -48,7 +48,7 @@ def _short(value: float) -> str:
 
 
 def tuning_record(
-    specifications: Several[str], sequences: Several[Sequence], results: Path
+    specifications: Sequence[str], sequences: Sequence[TaskSequence], results: Path
 ) -> TuningRecord:
     """Return the record of a strategy's trials, all of whose cells have been run.
 
@@ -70,7 +70,7 @@ def tuning_record(
 
 
 def _trial(
-    specification: str, sequences: Several[Sequence], seeds: Several[int], results: Path
+    specification: str, sequences: Sequence[TaskSequence], seeds: Sequence[int], results: Path
 ) -> Trial:
     stamp = load_strategy(specification).stamp
     records = [

@@ -40,10 +40,10 @@ from torch import Tensor
 
 from driftboard.strategies.base import Examples, Parameters, Strategy, Task, UpdatePlan
 from driftboard.strategies.sgd import Sgd
-from driftboard.suite.grading.grades import grade_of, shipped_records
+from driftboard.suite.distance.grades import grade_of, shipped_records
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.registry import registered
-from driftboard.suite.sequences import find_sequences
+from driftboard.suite.sequences.registry import registered
+from driftboard.suite.sequences.task_sequence import find_sequences
 from driftboard.suite.training.engine import Cohort, train_task
 from driftboard.suite.training.lanes import Lane
 from driftboard.suite.training.preparation import Setting, prepare

@@ -59,7 +59,7 @@ from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import Training
-from driftboard.suite.registry import registered
+from driftboard.suite.sequences.registry import registered
 from driftboard.suite.training.engine import Cohort, run
 from driftboard.suite.training.lanes import Lane
 from driftboard.suite.training.preparation import Setting, prepare

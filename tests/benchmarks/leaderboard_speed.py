@@ -93,7 +93,7 @@ def made_up_record(sequence: int, strategy: int, seed: int) -> records.Record:
 
 def timed(arguments: list[str]) -> tuple[float, float]:
     """Return wall time in seconds and peak memory in MB of a new process."""
-    program = "from driftboard.suite.command_line import main; main()"
+    program = "from driftboard.suite.cli.main import main; main()"
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", program, *arguments], stdout=subprocess.DEVNULL

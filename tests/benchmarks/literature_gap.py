@@ -18,9 +18,9 @@ from timing import show
 from torch.nn import functional as F
 
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.jobs.worker import prepare_process
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.registry import registered
+from driftboard.suite.runs.worker import prepare_process
+from driftboard.suite.sequences.registry import registered
 from driftboard.suite.training.engine import Cohort
 from driftboard.suite.training.preparation import Setting, prepare
 from driftboard.suite.training.task_data import Scaling

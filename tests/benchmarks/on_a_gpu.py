@@ -23,7 +23,7 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 PROGRAMS = {
     "python": (sys.executable,),
-    "driftboard": (sys.executable, "-c", "from driftboard.suite.command_line import main; main()"),
+    "driftboard": (sys.executable, "-c", "from driftboard.suite.cli.main import main; main()"),
 }
 GRACE_SECONDS = 20.0
 """How long a part that is told to stop may take to end by itself."""
@@ -51,7 +51,7 @@ def parts(out: Path, data: Path | None, small: bool) -> list[Part]:
         words = ("driftboard", "reproduce", published, *where, "--out", str(out / published), *few)
         return Part(published, "whether a GPU tells what a CPU's records tell", words, 20)
 
-    tests = ("python", "-m", "pytest", "-q", str(TESTS / "test_cuda.py"))
+    tests = ("python", "-m", "pytest", "-q", str(TESTS / "suite" / "training" / "test_cuda.py"))
     ways = ("python", str(benchmarks / "gpu_ways.py"), *device, *tiny)
     exact = ("python", str(benchmarks / "fisher_ways.py"), *device, *tiny)
     speed = ("python", str(benchmarks / "throughput.py"), *device, *tiny)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from driftboard.leaderboard.statistics import clopper_pearson
+from driftboard.leaderboard.analysis.statistics import clopper_pearson
 from driftboard.leaderboard.verification.rerun import Noise, compare, noise_over_seeds, score
 from driftboard.suite import records
 
@@ -61,11 +61,11 @@ def train_as(name: str, options: argparse.Namespace) -> None:
     """Train all cells in this process, as one of ``MACHINES``, whose environment it has."""
     import torch
 
-    from driftboard.suite.jobs import worker
-    from driftboard.suite.jobs.grid import Request
-    from driftboard.suite.jobs.planning import plan
     from driftboard.suite.loading import load_sequences, load_strategy
-    from driftboard.suite.sequences import choose_sequences
+    from driftboard.suite.runs import worker
+    from driftboard.suite.runs.grid import Request
+    from driftboard.suite.runs.planning import plan
+    from driftboard.suite.sequences.task_sequence import choose_sequences
     from driftboard.suite.training.lanes import choose_lane
 
     machine = MACHINES[name]

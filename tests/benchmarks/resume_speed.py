@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import cell_path
-from driftboard.suite.registry import registered
+from driftboard.suite.sequences.registry import registered
 
 SUITE = "core"
 SAID = "all there already"
@@ -61,7 +61,7 @@ def seconds_until_known(options: list[str]) -> float:
     Raises:
         SystemExit: it ends without having said so.
     """
-    program = "from driftboard.suite.command_line import main; main()"
+    program = "from driftboard.suite.cli.main import main; main()"
     began = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-c", program, "run", *options],

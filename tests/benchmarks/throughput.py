@@ -23,8 +23,8 @@ from scaling import classes_table, records_table, tasks_table
 from timing import Spread, cores, places
 
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.jobs.grid import resolve_device
-from driftboard.suite.jobs.worker import prepare_process
+from driftboard.suite.runs.grid import resolve_device
+from driftboard.suite.runs.worker import prepare_process
 
 HEAD = """\
 # Speed

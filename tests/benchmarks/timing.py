@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from driftboard.suite.jobs.worker import prepare_process
+from driftboard.suite.runs.worker import prepare_process
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -80,7 +80,7 @@ def show(line: str) -> None:
 
 
 class Processes:
-    """Several processes that do the same at the same time, one thread each on a CPU."""
+    """Sequence processes that do the same at the same time, one thread each on a CPU."""
 
     def __init__(self, executor: ProcessPoolExecutor, count: int) -> None:
         self._executor = executor

@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from driftboard.leaderboard.statistics import clopper_pearson
+from driftboard.leaderboard.analysis.statistics import clopper_pearson
 from driftboard.leaderboard.verification.checks import FORENSIC, examine
 from driftboard.leaderboard.verification.findings import Finding
 from driftboard.leaderboard.verification.material import Material
 from driftboard.leaderboard.verification.variance import LEAST, spread
 from driftboard.suite import records
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.registry import registered
-from driftboard.suite.sequences import Sequence
+from driftboard.suite.sequences.registry import registered
+from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.submissions import Submission, Versions
 
 BLOCKS = ("first", "second", "head")
@@ -34,7 +34,9 @@ VERSIONS = Versions(driftboard="0.1.0", python="3.12.0", torch="2.11.0", device=
 WIDTH = 8  # parameters of a made-up block
 
 
-def honest_record(sequence: Sequence, stamp: records.StrategyStamp, seed: int) -> records.Record:
+def honest_record(
+    sequence: TaskSequence, stamp: records.StrategyStamp, seed: int
+) -> records.Record:
     """Return a made-up record of a sequence of the suite `quick`.
 
     Test image i of a task is answered rightly with a probability p_i that is the same for all

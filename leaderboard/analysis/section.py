@@ -1,0 +1,318 @@
+"""One table of the board as data: every strategy on one sequence, or on several on average.
+
+The rules behind the numbers stand in this room's README.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from driftboard.leaderboard.analysis.cells import Cell
+from driftboard.leaderboard.analysis.evidence import Badge
+from driftboard.leaderboard.analysis.metric import Metric
+from driftboard.leaderboard.analysis.ranks import (
+    SIGNIFICANT,
+    Comparison,
+    RankSet,
+    all_comparisons,
+    rank_sets,
+)
+from driftboard.leaderboard.analysis.statistics import (
+    ROUNDING,
+    Interval,
+    PairedDifference,
+    clopper_pearson,
+    holm,
+    mean_interval,
+    paired_difference,
+    seed_averages,
+    sequence_averages,
+)
+from driftboard.suite.distance.grades import Grade
+
+FEW_SEEDS = "few-seeds"
+AT_CEILING = "at-ceiling"
+ENOUGH_SEEDS = 5
+CEILING = 0.995  # a mean accuracy from which on the interval is too narrow to be trusted
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One strategy on one metric.
+
+    ``interval`` and ``difference`` are over new seeds on these sequences; ``difference`` is
+    strategy minus reference, None for the reference itself. ``p_holm`` is NaN where the strategy
+    is not in the family of the correction: bounds, incomplete strategies. ``over_sequences`` and
+    ``difference_over_sequences`` are the same means with intervals over new sequences: t with one
+    value per sequence, NaN bounds with one sequence only.
+    """
+
+    metric: Metric
+    interval: Interval
+    difference: PairedDifference | None
+    p_holm: float
+    over_sequences: Interval
+    difference_over_sequences: PairedDifference | None
+    flags: tuple[str, ...]
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the corrected p-value of the difference is below .05."""
+        return self.p_holm < SIGNIFICANT
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One strategy in one section.
+
+    ``diverged`` counts seeds with at least one diverged cell; ``divergence`` is their share of
+    the strategy's seeds. ``memory_bytes`` is the largest of its cells, None without any.
+    ``relative_time`` is its training time over that of the reference on the cells that both have
+    from the same kind of device, NaN where there is none. ``step`` and ``drift`` are means over
+    its cells (see ``collect.py``), NaN where there is none or one is not defined. ``rank``, by the
+    mean, and ``rank_set`` are None for bounds and incomplete strategies. ``evidence`` says how far
+    its numbers were checked.
+    """
+
+    strategy: str
+    role: Literal["ranked", "bound"]
+    scores: Mapping[str, Score]  # by name of the metric, first the one that ranks
+    diverged: int
+    divergence: Interval
+    step: float
+    drift: float
+    memory_bytes: int | None
+    relative_time: float
+    missing: int
+    expected: int
+    rank: int | None
+    rank_set: RankSet | None
+    evidence: Badge | None
+
+    @property
+    def first(self) -> Score:
+        """The score of the metric that ranks."""
+        return next(iter(self.scores.values()))
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags of all metrics, each once, in order of the metrics."""
+        return tuple(dict.fromkeys(flag for score in self.scores.values() for flag in score.flags))
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table: a sequence, or several on average: a suite's, a grade's, or all (``overall``).
+
+    A strategy is incomplete if it misses a cell that any other one has; whatever its role, it
+    then stands there and nowhere else. ``comparisons`` are those of all pairs of ranked
+    strategies on the metric that ranks. ``grade`` is that of a single sequence, None where it has
+    not been graded.
+    """
+
+    name: str
+    tier: str
+    sequences: tuple[str, ...]
+    grade: Grade | None
+    ranked: tuple[Row, ...]  # best first
+    bounds: tuple[Row, ...]
+    incomplete: tuple[Row, ...]
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows in the order of the tables."""
+        return self.ranked + self.bounds + self.incomplete
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The cells of one section, by strategy and by (sequence, seed).
+
+    Every strategy of the board has an entry, even if it has no cell here.
+    """
+
+    sequences: tuple[str, ...]
+    cells: Mapping[str, Mapping[tuple[str, int], Cell]]
+    roles: Mapping[str, Literal["ranked", "bound"]]
+    evidence: Mapping[str, Badge]
+    reference: str
+    metrics: tuple[Metric, ...]
+
+    @property
+    def expected(self) -> frozenset[tuple[str, int]]:
+        """The (sequence, seed) that any strategy has."""
+        return frozenset(place for cells in self.cells.values() for place in cells)
+
+    @property
+    def complete(self) -> tuple[str, ...]:
+        """The strategies that miss no expected cell."""
+        count = len(self.expected)
+        return tuple(strategy for strategy, cells in self.cells.items() if len(cells) == count)
+
+    @property
+    def family(self) -> tuple[str, ...]:
+        """The strategies that are ranked: complete ones that are no bounds."""
+        return tuple(strategy for strategy in self.complete if self.roles[strategy] == "ranked")
+
+    def by_sequence(self, strategy: str, metric: Metric) -> list[dict[int, float]]:
+        """Return the values of a strategy, a mapping from seed to value for each sequence."""
+        per_sequence: dict[str, dict[int, float]] = {name: {} for name in self.sequences}
+        for (sequence, seed), cell in self.cells[strategy].items():
+            per_sequence[sequence][seed] = cell.metrics[metric.name]
+        return list(per_sequence.values())
+
+
+def scope_of(
+    sequences: tuple[str, ...],
+    cells_of: Mapping[str, Iterable[Cell]],
+    roles: Mapping[str, Literal["ranked", "bound"]],
+    evidence: Mapping[str, Badge],
+    reference: str,
+    metrics: tuple[Metric, ...],
+) -> Scope:
+    """Return the scope of some sequences; ``cells_of`` holds the cells of each sequence."""
+    cells: dict[str, dict[tuple[str, int], Cell]] = {strategy: {} for strategy in roles}
+    for sequence in sequences:
+        for cell in cells_of[sequence]:
+            cells[cell.strategy][sequence, cell.seed] = cell
+    return Scope(sequences, cells, roles, evidence, reference, metrics)
+
+
+def build_section(name: str, tier: str, scope: Scope, grade: Grade | None = None) -> Section:
+    """Compute one table from its cells."""
+    family, complete, expected = scope.family, scope.complete, len(scope.expected)
+    scores, comparisons = _scores(scope, family)
+    first = scope.metrics[0]
+    ranks = _ranks({name: scores[name][first.name].interval.mean for name in family}, first)
+    sets = rank_sets(family, comparisons, first.lower_is_better)
+    rows = {
+        strategy: _row(scope, strategy, scores[strategy], expected, ranks, sets)
+        for strategy in scope.cells
+    }
+    return Section(
+        name=name,
+        tier=tier,
+        sequences=scope.sequences,
+        grade=grade,
+        ranked=tuple(rows[strategy] for strategy in ranks),
+        bounds=tuple(rows[strategy] for strategy in complete if strategy not in ranks),
+        incomplete=tuple(row for row in rows.values() if row.missing),
+        comparisons=comparisons,
+    )
+
+
+def _scores(
+    scope: Scope, family: Sequence[str]
+) -> tuple[dict[str, dict[str, Score]], tuple[Comparison, ...]]:
+    """Return every strategy's scores by metric, and all comparisons on the first metric.
+
+    ``family`` are the strategies over which differences are corrected.
+    """
+    scores: dict[str, dict[str, Score]] = {strategy: {} for strategy in scope.cells}
+    comparisons: tuple[Comparison, ...] = ()
+    for metric in scope.metrics:
+        by_sequence = {name: scope.by_sequence(name, metric) for name in scope.cells}
+        values = {name: seed_averages(by_sequence[name]) for name in scope.cells}
+        means = {name: sequence_averages(by_sequence[name]) for name in scope.cells}
+        if metric == scope.metrics[0]:
+            comparisons = all_comparisons({name: values[name] for name in family})
+        differences = _differences(values, scope.reference)
+        tested = [name for name in family if name != scope.reference]
+        adjusted = holm([differences[name].p for name in tested])
+        corrected = dict(zip(tested, adjusted, strict=True))
+        between_sequences = _differences(means, scope.reference)
+        for strategy in scope.cells:
+            by_seed = list(values[strategy].values())
+            interval = mean_interval(by_seed, metric.low, metric.high)
+            scores[strategy][metric.name] = Score(
+                metric=metric,
+                interval=interval,
+                difference=differences.get(strategy),
+                p_holm=corrected.get(strategy, math.nan),
+                over_sequences=mean_interval(
+                    list(means[strategy].values()), metric.low, metric.high
+                ),
+                difference_over_sequences=between_sequences.get(strategy),
+                flags=_flags(metric, by_seed, interval),
+            )
+    return scores, comparisons
+
+
+def _differences(
+    values: Mapping[str, Mapping[int, float]], reference: str
+) -> dict[str, PairedDifference]:
+    return {
+        strategy: paired_difference(own, values[reference])
+        for strategy, own in values.items()
+        if strategy != reference
+    }
+
+
+def _flags(metric: Metric, by_seed: Sequence[float], interval: Interval) -> tuple[str, ...]:
+    flags = []
+    if interval.n < ENOUGH_SEEDS:
+        flags.append(FEW_SEEDS)
+    if metric.has_ceiling and by_seed and _is_at_ceiling(metric, by_seed, interval):
+        flags.append(AT_CEILING)
+    return tuple(flags)
+
+
+def _is_at_ceiling(metric: Metric, by_seed: Sequence[float], interval: Interval) -> bool:
+    return interval.mean >= CEILING - ROUNDING or max(by_seed) >= metric.high - ROUNDING
+
+
+def _ranks(means: Mapping[str, float], metric: Metric) -> dict[str, int]:
+    """Return ranks, best first: 1 + the number of strategies with a better mean."""
+    ranks = {
+        strategy: 1 + sum(metric.is_better(other, mean) for other in means.values())
+        for strategy, mean in means.items()
+    }
+    return dict(sorted(ranks.items(), key=lambda item: (item[1], item[0])))
+
+
+def _row(
+    scope: Scope,
+    strategy: str,
+    scores: Mapping[str, Score],
+    expected: int,
+    ranks: Mapping[str, int],
+    sets: Mapping[str, RankSet],
+) -> Row:
+    cells = scope.cells[strategy]
+    seeds = {cell.seed for cell in cells.values()}
+    # The seed is the unit here as well: the sequences share it, so their cells may fail together.
+    diverged = {cell.seed for cell in cells.values() if cell.status == "diverged"}
+    return Row(
+        strategy=strategy,
+        role=scope.roles[strategy],
+        scores=scores,
+        diverged=len(diverged),
+        divergence=clopper_pearson(len(diverged), len(seeds)),
+        step=_mean([cell.step for cell in cells.values()]),
+        drift=_mean([cell.drift for cell in cells.values()]),
+        memory_bytes=max((cell.memory_bytes for cell in cells.values()), default=None),
+        relative_time=_relative_time(cells, scope.cells[scope.reference]),
+        missing=expected - len(cells),
+        expected=expected,
+        rank=ranks.get(strategy),
+        rank_set=sets.get(strategy),
+        evidence=scope.evidence.get(strategy),
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else math.nan
+
+
+def _relative_time(
+    cells: Mapping[tuple[str, int], Cell], reference: Mapping[tuple[str, int], Cell]
+) -> float:
+    common = [
+        place
+        for place in sorted(cells.keys() & reference.keys())
+        if cells[place].device == reference[place].device
+    ]
+    seconds = math.fsum(reference[place].seconds for place in common)
+    return math.fsum(cells[place].seconds for place in common) / seconds if seconds else math.nan

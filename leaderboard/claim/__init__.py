@@ -1,0 +1,1 @@
+"""The paper's question, put to the records."""

@@ -1,0 +1,1 @@
+"""From numbers to Markdown, CSV, LaTeX, the page, figures and the terminal."""

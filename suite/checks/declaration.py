@@ -1,0 +1,105 @@
+"""What a strategy says of itself: its hyper-parameters, their ranges, its description."""
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Iterator
+
+from driftboard.strategies.base import Range, Strategy
+from driftboard.suite.checks.result import Result
+from driftboard.suite.checks.subject import Subject
+
+
+def declaration_results(subject: Subject) -> list[Result]:
+    """Check what can be seen without running a hook."""
+    strategy, stamp = subject.strategy, subject.loaded.stamp
+    settings = ", ".join(f"{name}={value}" for name, value in stamp.parameters.items())
+    said = f"'{stamp.name}', {stamp.role}, {settings or 'no hyper-parameters'}"
+    return [
+        Result("declaration", "ok", said),
+        _fields(strategy),
+        _search(strategy),
+        _description(strategy),
+    ]
+
+
+def _fields(strategy: Strategy) -> Result:
+    """Find annotated class variables that ``dataclass`` was never told of."""
+    chosen = type(strategy)
+    known = {field.name for field in dataclasses.fields(strategy)}
+    lost = [
+        name
+        for name, kind in inspect.get_annotations(chosen).items()
+        if name not in known and "ClassVar" not in str(kind)
+    ]
+    if lost:
+        return Result(
+            "fields",
+            "FAILED",
+            f"{', '.join(lost)} of {chosen.__name__} cannot be set; "
+            "write @dataclass(frozen=True) above the class",
+        )
+    return Result("fields", "ok", f"{len(known)} can be set, as --strategy FILE.py,name=value")
+
+
+def _search(strategy: Strategy) -> Result:
+    problem = next(_search_problems(strategy), None)
+    if problem:
+        return Result("search", "FAILED", problem)
+    ranges = [
+        f"{name} in [{limits.low:g}, {limits.high:g}]" for name, limits in strategy.search.items()
+    ]
+    return Result("search", "ok", ", ".join(ranges) or "no ranges; tune tries learning rates only")
+
+
+def _search_problems(strategy: Strategy) -> Iterator[str]:
+    for name, limits in strategy.search.items():
+        value = getattr(strategy, name, None)
+        if not isinstance(value, float):
+            yield f"search names '{name}', which is no field of type float; rename or remove it"
+        elif not isinstance(limits, Range):
+            yield f"search gives no Range for '{name}'; write Range(low, high)"
+        elif not -math.inf < limits.low < limits.high < math.inf:
+            yield f"search of '{name}': low must be below high, and both finite"
+        elif limits.logarithmic and limits.low <= 0:
+            yield f"search of '{name}': a logarithmic range begins above 0"
+        elif not limits.low <= value <= limits.high:
+            yield (
+                f"the default {name}={value:g} is outside of its search range "
+                f"[{limits.low:g}, {limits.high:g}]; change one of them"
+            )
+        else:
+            yield from _refused_ends(strategy, name, limits)
+
+
+def _refused_ends(strategy: Strategy, name: str, limits: Range) -> Iterator[str]:
+    for value in (limits.low, limits.high):
+        try:
+            dataclasses.replace(strategy, **{name: float(value)})
+        except Exception as error:  # anything may come out of somebody else's code
+            yield (
+                f"search goes to {name}={value:g}, which {type(strategy).__name__} refuses: {error}"
+            )
+
+
+def _description(strategy: Strategy) -> Result:
+    chosen = type(strategy)
+    text = vars(chosen).get("__doc__") or ""
+    missing = [
+        what
+        for what, there in (
+            # dataclass itself writes a docstring that is the signature
+            ("a docstring", text and not text.startswith(f"{chosen.__name__}(")),
+            ("a summary", strategy.summary),
+            ("literature", strategy.literature),
+        )
+        if not there
+    ]
+    if missing:
+        return Result(
+            "description",
+            "warning",
+            f"{chosen.__name__} lacks {' and '.join(missing)}: say what it does, "
+            "and what is taken from where",
+        )
+    return Result("description", "ok", strategy.summary)

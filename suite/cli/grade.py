@@ -1,0 +1,79 @@
+"""``driftboard grade``: measure how far apart the tasks of sequences are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from driftboard.suite.cli.options import (
+    Cluster,
+    DataFolder,
+    Device,
+    RayAddress,
+    ResultsFolder,
+    SeedCount,
+    SequenceFiles,
+    Workers,
+)
+from driftboard.suite.runs.workplace import Workplace, leave_if_failed
+from driftboard.suite.wording import counted
+
+if TYPE_CHECKING:
+    from driftboard.suite.distance.grades import GradeRecord
+
+
+def grade(
+    sequence: Annotated[
+        list[str] | None,
+        typer.Argument(help="Sequences or patterns such as 'fashion-*'.", show_default="all"),
+    ] = None,
+    suite: Annotated[
+        Literal["quick", "core", "full"] | None,
+        typer.Option(help="The tier of sequences to grade.", show_default="quick"),
+    ] = None,
+    sequence_file: SequenceFiles = None,
+    seeds: SeedCount = None,
+    parts: Annotated[
+        int,
+        typer.Option(
+            min=2,
+            help="Separate parts of each task that are trained on; more make each seed more exact "
+            "and leave each training fewer images.",
+        ),
+    ] = 2,
+    out: ResultsFolder = Path("driftboard-results"),
+    data: DataFolder = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    cluster: Cluster = None,
+    ray_address: RayAddress = None,
+) -> None:
+    """Measure the parameter distance between the tasks of sequences.
+
+    Trains on separate parts of every task from one initialisation, writes a grade record per
+    sequence and a table of all pairs of tasks. Stopped at any moment, the same command goes on.
+    """
+    from rich.console import Console
+
+    from driftboard.suite.distance.plan import GradeRequest, grade_records, plan_grading
+    from driftboard.suite.distance.tables import GRADE_LEGEND, pair_table, terminal_table
+    from driftboard.suite.loading import load_sequences
+    from driftboard.suite.protocol import PROTOCOL
+    from driftboard.suite.records import write_atomically
+    from driftboard.suite.sequences.task_sequence import choose_sequences
+
+    workplace = Workplace(workers, cluster, ray_address)
+    files = tuple(sequence_file or ())
+    chosen = choose_sequences(load_sequences(files), suite, sequence, bool(files))
+    PROTOCOL.check_seed_count(seeds, (one.tier for one in chosen))
+    request = GradeRequest(chosen, files, seeds, parts, data, out, device)
+    what = f"{counted(len(chosen), 'sequence')} to be graded"
+    failures = workplace.work_off(request, plan_grading, what)
+    records: list[GradeRecord] = grade_records(request)
+    if records:
+        Console().print(terminal_table(records))
+        typer.echo(GRADE_LEGEND)
+        pairs = out / "grades" / "pairs.csv"
+        write_atomically(pairs, pair_table(records).encode())
+        typer.echo(f"grade records and every pair of tasks: {pairs.parent}")
+    leave_if_failed(failures)

@@ -1,0 +1,104 @@
+"""``driftboard tune``: choose a strategy's settings on the tuning seeds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from driftboard.suite.cli.options import (
+    Cluster,
+    DataFolder,
+    Device,
+    RayAddress,
+    ResultsFolder,
+    SequenceFiles,
+    SequencePatterns,
+    Workers,
+)
+from driftboard.suite.runs.workplace import Workplace, train_all
+from driftboard.suite.wording import counted
+
+if TYPE_CHECKING:
+    from driftboard.suite.tuning.records import TuningRecord
+
+
+def tune(
+    strategy: Annotated[
+        list[str], typer.Argument(help="NAME, FILE.py or FILE.py:CLASS; several at once.")
+    ],
+    suite: Annotated[
+        Literal["quick", "core", "full"] | None,
+        typer.Option(help="The tier of sequences to tune on.", show_default="quick"),
+    ] = None,
+    sequence: SequencePatterns = None,
+    sequence_file: SequenceFiles = None,
+    out: ResultsFolder = Path("driftboard-tuning"),
+    data: DataFolder = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    cluster: Cluster = None,
+    ray_address: RayAddress = None,
+) -> None:
+    """Give every strategy the same number of trials and write down what each reached.
+
+    Trains on the tuning seeds, tests on a part of the training images: nothing that is reported
+    is looked at. Stopped at any moment, the same command goes on.
+    """
+    from driftboard.suite.loading import load_sequences, load_strategy
+    from driftboard.suite.protocol import TUNING
+    from driftboard.suite.runs.grid import Request
+    from driftboard.suite.sequences.task_sequence import choose_sequences
+    from driftboard.suite.tuning.trials import (
+        trial_specifications,
+        tuning_path,
+        tuning_record,
+        write_tuning,
+    )
+
+    workplace = Workplace(workers, cluster, ray_address)
+    files = tuple(sequence_file or ())
+    sequences = choose_sequences(load_sequences(files), suite, sequence, bool(files))
+    tuned = [load_strategy(text) for text in strategy]
+    trials = {loaded.stamp.name: trial_specifications(loaded) for loaded in tuned}
+    request = Request(
+        sequences=sequences,
+        sequence_files=files,
+        strategies=tuple(load_strategy(text) for texts in trials.values() for text in texts),
+        seed_count=None,
+        purpose="validation",
+        results=out,
+        data=data,
+        device=device,
+    )
+    train_all(
+        request,
+        f"{counted(len(tuned), 'strategy', 'strategies')} x {TUNING.trials} trials x "
+        f"{counted(len(sequences), 'sequence')}",
+        workplace,
+    )
+    for name, specifications in trials.items():
+        record = tuning_record(specifications, sequences, out)
+        write_tuning(tuning_path(out, name), record)
+        _show(name, record)
+    typer.echo(f"tuning records: {out / 'tuning'}")
+
+
+def _show(name: str, record: "TuningRecord") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=name, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("", "setting", "Avg.Acc", "Forgetting", "Task.Acc", "diverged"):
+        justify: Literal["left", "right"] = "left" if column == "setting" else "right"
+        table.add_column(column, justify=justify, overflow="fold")
+    for place, trial in enumerate(record.trials):
+        table.add_row(
+            "*" if place == record.chosen else "",
+            trial.specification,
+            f"{100 * trial.avg_acc:.1f}",
+            f"{100 * trial.forgetting:.1f}",
+            f"{100 * trial.task_acc:.1f}",
+            str(trial.diverged),
+        )
+    Console().print(table)

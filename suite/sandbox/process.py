@@ -1,0 +1,208 @@
+"""Running somebody else's code in a process of its own, with limits, to its end or ours.
+
+What the limits do: a program that takes too long, too much memory, too many processes or too much
+disk is stopped with all that it started; its output is drained and only its end is kept; where the
+kernel has Landlock it can write below one folder only, open no TCP connection and signal nobody
+outside. What they do not: it can read every file that the user can read, and a defect of the
+kernel is not guarded against. For code that is not trusted at all use a container without network
+(see CONTRIBUTING.md).
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from driftboard.suite.sandbox.landlock import landlock_version
+from driftboard.suite.sandbox.launch import REFUSED
+
+if TYPE_CHECKING:
+    import psutil
+
+POLL_SECONDS = 0.1
+MOST_PROCESSES = 64
+MOST_DISK_BYTES = 2**30
+KEPT_OUTPUT = 8192  # characters
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "DRIFTBOARD_DATA")
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a limited process ended.
+
+    ``code`` is its exit code, negative for a signal, None where it had to be stopped; ``stopped``
+    then says why. ``output`` is the end of what it printed. ``confined`` tells whether its writes
+    were confined to the folder.
+    """
+
+    code: int | None
+    stopped: str
+    output: str
+    seconds: float
+    confined: bool
+
+
+def run_limited(
+    program: Sequence[str],
+    folder: Path,
+    seconds: float,
+    memory_bytes: int,
+    environment: Mapping[str, str] = {},
+) -> Finished:
+    """Run a program in ``folder``, which is also its home and the only place it may write.
+
+    It sees few variables of the environment, besides those given. ``memory_bytes`` is for all its
+    processes together; what they share counts once for each. When this returns, nothing that it
+    started is running any more.
+
+    Raises:
+        OSError: the program or the limits cannot be set up.
+    """
+    start = time.monotonic()
+    launcher = [sys.executable, "-m", "driftboard.suite.sandbox.launch", str(folder)]
+    launcher += [str(memory_bytes), str(max(1, round(seconds)))]
+    with _adopting_orphans():
+        before = {process.pid for process in _descendants()}
+        child = subprocess.Popen(
+            [*launcher, *program],
+            cwd=folder,
+            env={**_environment(folder), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        output = _Tail(child.stdout)
+        try:
+            stopped = _watch(child, folder, start + seconds, memory_bytes, before)
+        finally:
+            _end_all(before)
+        code = child.wait()
+    kept = output.text()
+    if code == REFUSED and not stopped:
+        raise OSError(kept.strip())
+    return Finished(
+        code=None if stopped else code,
+        stopped=stopped,
+        output=kept,
+        seconds=time.monotonic() - start,
+        confined=landlock_version() > 0,
+    )
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    own = {"HOME": str(folder), "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
+    return passed | own | {"PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _watch(
+    child: "subprocess.Popen[bytes]",
+    folder: Path,
+    deadline: float,
+    memory_bytes: int,
+    before: set[int],
+) -> str:
+    """Wait for the program; return why it has to be stopped, or nothing if it ended."""
+    import psutil
+
+    polls = 0
+    while child.poll() is None:
+        if time.monotonic() > deadline:
+            return "it took longer than it may"
+        memory, count = 0, 0
+        for process in _descendants():
+            if process.pid in before:
+                continue
+            with suppress(psutil.Error):
+                memory += process.memory_info().rss
+                count += 1
+        if count > MOST_PROCESSES:
+            return f"it started more than {MOST_PROCESSES} processes"
+        if memory > memory_bytes:
+            return f"it used more than {memory_bytes / 1e9:.1f} GB of memory"
+        if polls % 10 == 0 and _disk_use(folder) > MOST_DISK_BYTES:
+            return f"it wrote more than {MOST_DISK_BYTES / 1e9:.1f} GB of files"
+        polls += 1
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(POLL_SECONDS)
+    return ""
+
+
+def _disk_use(folder: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += (Path(root) / name).lstat().st_size
+    return total
+
+
+def _end_all(before: set[int]) -> None:
+    """Kill whatever the program started, also what has left its session."""
+    import psutil
+
+    while True:
+        left = [process for process in _descendants() if process.pid not in before]
+        if not left:
+            return
+        for process in left:
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGSTOP)  # a process that forks cannot outrun this
+        for process in left:
+            with suppress(psutil.Error):
+                process.kill()
+        for process in left:
+            with suppress(psutil.Error, psutil.TimeoutExpired):
+                process.wait(1.0)
+
+
+def _descendants() -> "list[psutil.Process]":
+    import psutil
+
+    found: list[psutil.Process] = psutil.Process().children(recursive=True)
+    return found
+
+
+@contextmanager
+def _adopting_orphans() -> Iterator[None]:
+    """Become the parent of orphaned descendants, so that they are found; on Linux only."""
+    if sys.platform != "linux":
+        yield
+        return
+    library = ctypes.CDLL(None)
+    library.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        library.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+class _Tail:
+    """Reads all output of a process as it comes and keeps the end of it."""
+
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        self._kept: deque[bytes] = deque(maxlen=KEPT_OUTPUT // 1024)
+        self._thread = threading.Thread(target=self._drain, args=(stream,), daemon=True)
+        self._thread.start()
+
+    def text(self) -> str:
+        """Return the end of the output; called when the process has ended."""
+        self._thread.join()
+        return b"".join(self._kept).decode(errors="replace")
+
+    def _drain(self, stream: IO[bytes] | None) -> None:
+        if stream is not None:
+            with stream:
+                while piece := os.read(stream.fileno(), 1024):
+                    self._kept.append(piece)

@@ -1,0 +1,214 @@
+"""The registry of task sequences: every entry is plain data, its name is its documentation."""
+
+from driftboard.suite.protocol import AdamTraining
+from driftboard.suite.sequences.linear_entries import linear_entries
+from driftboard.suite.sequences.scenarios import (
+    Corrupted,
+    FewShot,
+    Overlap,
+    Permuted,
+    Relabelled,
+    Repeat,
+    Rotated,
+    RotatedTo,
+    Scenario,
+    Split,
+)
+from driftboard.suite.sequences.task_sequence import TaskSequence
+
+DIGITS_PER_CLASS = 120
+FASHION_TASK_IMAGES = 3000
+FASHION_TEST_IMAGES = 1000
+CIFAR10_TASK_IMAGES = 1000
+CIFAR10_TEST_IMAGES = 500
+
+
+def _digits(name: str, description: str, scenario: Scenario, per_class: int) -> TaskSequence:
+    return TaskSequence(
+        name=f"digits-{name}",
+        description=description,
+        source="digits",
+        scenario=scenario,
+        network="mlp-128x2",
+        tier="quick",
+        train_per_class=per_class,
+        test_per_class=50,
+    )
+
+
+def _fashion(name: str, description: str, scenario: Scenario, task_classes: int) -> TaskSequence:
+    return TaskSequence(
+        name=f"fashion-{name}",
+        description=description,
+        source="fashion-mnist",
+        scenario=scenario,
+        network="mlp-256x2",
+        tier="core",
+        train_per_class=FASHION_TASK_IMAGES // task_classes,
+        test_per_class=FASHION_TEST_IMAGES // task_classes,
+    )
+
+
+def _cifar10(name: str, description: str, scenario: Scenario, task_classes: int) -> TaskSequence:
+    return TaskSequence(
+        name=f"cifar10-{name}",
+        description=description,
+        source="cifar10",
+        scenario=scenario,
+        network="resnet9-w16",
+        tier="core",
+        train_per_class=CIFAR10_TASK_IMAGES // task_classes,
+        test_per_class=CIFAR10_TEST_IMAGES // task_classes,
+    )
+
+
+def _full(name: str, description: str, source: str, scenario: Scenario) -> TaskSequence:
+    network = "mlp-256x2" if source == "mnist" else "resnet9-w64"
+    return TaskSequence(name, description, source, scenario, network, tier="full")
+
+
+def _van_de_ven(source: str, network: str, batch_size: int) -> TaskSequence:
+    """Return a sequence in the setting of van de Ven 2025 (arXiv 2502.11756)."""
+    return TaskSequence(
+        name=f"{source}-split-van-de-ven",
+        description=f"Disjoint classes in five tasks, all images, {network} by Adam; the setting "
+        "of van de Ven 2025, to compare with numbers from there.",
+        source=source,
+        scenario=Split(5),
+        network=network,
+        tier="full",
+        training=AdamTraining(
+            epochs=1, batch_size=batch_size, learning_rate=0.001, minimum_steps=2000
+        ),
+    )
+
+
+def _entries() -> list[TaskSequence]:
+    split = "Disjoint classes in five tasks, in an order drawn per seed; task-incremental."
+    permuted = "All classes; the pixels in a new order for every task but the first."
+    repeat = "The same task five times with fresh images: the distance is zero by construction."
+    return [
+        _digits("split", split, Split(5), DIGITS_PER_CLASS),
+        _digits("permuted", permuted, Permuted(5), DIGITS_PER_CLASS),
+        *(
+            _digits(
+                f"rotated-{step}",
+                f"All classes; every task is turned by {step} degrees more.",
+                Rotated(5, step),
+                DIGITS_PER_CLASS,
+            )
+            for step in (15, 45)
+        ),
+        _digits(
+            "overlap-50",
+            "Four classes a task, half of them shared with the task before.",
+            Overlap(5, 4, 2),
+            DIGITS_PER_CLASS,
+        ),
+        _digits("repeat", repeat, Repeat(5), DIGITS_PER_CLASS // 5),
+        *linear_entries(),
+        _fashion("split", split, Split(5), 2),
+        _fashion("permuted", permuted, Permuted(5), 10),
+        _fashion(
+            "permuted-25",
+            "All classes; a quarter of the pixels change places in every task but the first.",
+            Permuted(5, 0.25),
+            10,
+        ),
+        *(
+            _fashion(
+                f"rotated-{step}",
+                f"All classes; every task is turned by {step} degrees more.",
+                Rotated(5, step),
+                10,
+            )
+            for step in (5, 15, 30, 60)
+        ),
+        *(
+            _fashion(
+                f"overlap-{25 * shared}",
+                f"Four classes a task, {shared} of them shared with the task before.",
+                Overlap(5, 4, shared),
+                4,
+            )
+            for shared in range(4)
+        ),
+        *(
+            _fashion(
+                f"corrupted-{severity}",
+                f"All classes, fresh images; noise grows task by task to severity {severity}.",
+                Corrupted(Repeat(5), severity),
+                10,
+            )
+            for severity in (1, 3, 5)
+        ),
+        _fashion(
+            "relabelled-5",
+            "All classes; five labels change places in every task but the first.",
+            Relabelled(5, 5),
+            10,
+        ),
+        *(
+            _fashion(
+                f"fewshot-rotated-{step}",
+                f"A large first task, then ten images a class, turned by {step} degrees a task.",
+                FewShot(Rotated(5, step), 10),
+                10,
+            )
+            for step in (5, 15, 30, 60)
+        ),
+        *(
+            _fashion(
+                f"fewshot-overlap-{25 * shared}",
+                "A large first task of four classes, then ten images a class; "
+                f"{shared or 'none'} of the classes are shared with the task before.",
+                FewShot(Overlap(5, 4, shared), 10),
+                4,
+            )
+            for shared in (0, 2)
+        ),
+        _fashion(
+            "mixed",
+            "All classes; every task is turned more, by 5 and by 60 degrees in turn.",
+            RotatedTo((0, 5, 65, 70, 130)),
+            10,
+        ),
+        _fashion("repeat", repeat, Repeat(5), 10),
+        _cifar10("split", split, Split(5), 2),
+        _cifar10(
+            "overlap-50",
+            "Four classes a task, half of them shared with the task before.",
+            Overlap(5, 4, 2),
+            4,
+        ),
+        _cifar10(
+            "corrupted-3",
+            "Disjoint classes in five tasks; noise grows task by task to severity 3.",
+            Corrupted(Split(5), 3),
+            2,
+        ),
+        _full("mnist-permuted", permuted, "mnist", Permuted(5)),
+        _full("cifar10-split-full", f"{split} All images.", "cifar10", Split(5)),
+        _full("cifar100-split-10", "Disjoint classes in ten tasks.", "cifar100", Split(10)),
+        _full("cifar100-split-20", "Disjoint classes in twenty tasks.", "cifar100", Split(20)),
+        _full(
+            "cifar100-overlap-50",
+            "Twenty classes a task, half of them shared with the task before.",
+            "cifar100",
+            Overlap(10, 20, 10),
+        ),
+        _full("cub200-split", "Disjoint classes of birds in ten tasks.", "cub200", Split(10)),
+        _full(
+            "cub200-corrupted-3",
+            "Disjoint classes of birds in ten tasks; noise grows to severity 3.",
+            "cub200",
+            Corrupted(Split(10), 3),
+        ),
+        _van_de_ven("mnist", "mlp-400x2", 128),
+        _van_de_ven("cifar10", "resnet18-w20", 256),
+    ]
+
+
+def registered() -> dict[str, TaskSequence]:
+    """Return all sequences of the benchmark by name, in the order of the tiers."""
+    return {sequence.name: sequence for sequence in _entries()}

@@ -1,0 +1,181 @@
+"""Splits: the recipes of every seed of a sequence, made once and kept in a cache.
+
+Making them imports continuum, which takes seconds; reading them takes milliseconds. The cache
+key covers the sequence, the protocol, the seeds and the labels of the data, so a stale file is
+never read.
+"""
+
+import contextlib
+import functools
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+
+from driftboard.suite.data import Pool
+from driftboard.suite.errors import DataError, RecordError
+from driftboard.suite.protocol import Protocol
+from driftboard.suite.records import write_atomically
+from driftboard.suite.rng import stream
+from driftboard.suite.sequences.scenarios import Indices, Recipe, View
+from driftboard.suite.sequences.task_sequence import TaskSequence
+
+Purpose = Literal["test", "validation"]
+"""Where the images for testing come from: the test set, or a part of the training set."""
+
+
+def make_splits(
+    sequence: TaskSequence, pool: Pool, protocol: Protocol, seed: int, purpose: Purpose
+) -> list[Recipe]:
+    """Return one recipe per task, its positions counted in the pool.
+
+    With ``purpose = "validation"`` both training and testing positions are those of the training
+    set, and each class's last ``validation_share`` of images (in the seed's order) is for testing.
+
+    Raises:
+        DataError: the data set has too few images of a class.
+    """
+    names = functools.partial(stream, protocol.name, protocol.version, sequence.name, seed)
+    rows = _class_rows(pool.train_labels, names("subset", "train"))
+    if purpose == "test":
+        train_rows, test_rows = rows, _class_rows(pool.test_labels, names("subset", "test"))
+        test_labels = pool.test_labels
+    else:
+        kept = [len(row) - round(protocol.validation_share * len(row)) for row in rows]
+        train_rows = [row[:count] for row, count in zip(rows, kept, strict=True)]
+        test_rows = [row[count:] for row, count in zip(rows, kept, strict=True)]
+        test_labels = pool.train_labels
+    if min(len(row) for row in test_rows) == 0:
+        raise DataError(
+            f"{sequence.name}: '{sequence.source}' has a class with no image left for testing"
+        )
+    train = _take(train_rows, _train_quota(sequence, train_rows, purpose), sequence)
+    test = np.sort(np.concatenate([row[: sequence.test_per_class] for row in test_rows]))
+    view = View(
+        train_labels=pool.train_labels[train],
+        test_labels=test_labels[test],
+        classes=pool.classes,
+        pixels=pool.train_images.shape[2] * pool.train_images.shape[3],
+        stream=names,
+    )
+    recipes = sequence.scenario.recipes(view)
+    return [
+        replace(recipe, train=train[recipe.train], test=test[recipe.test]) for recipe in recipes
+    ]
+
+
+def _class_rows(labels: Indices, random: np.random.Generator) -> list[Indices]:
+    """Return the positions of every class, each in an order drawn anew."""
+    return [
+        random.permutation(np.flatnonzero(labels == label)) for label in range(labels.max() + 1)
+    ]
+
+
+def _train_quota(sequence: TaskSequence, rows: list[Indices], purpose: Purpose) -> int:
+    """Return how many training images of a class the whole sequence needs."""
+    smallest = min(len(row) for row in rows)
+    sets = sequence.scenario.fresh_sets
+    if sequence.train_per_class is None:
+        return smallest - smallest % sets
+    needed = sequence.train_per_class * sets
+    if purpose == "test":
+        return needed
+    # A part is set aside for validation, so a sequence that uses nearly all images makes do
+    # with what is left: tuning needs the same tasks, not the same number of images.
+    available = min(needed, smallest)
+    return available - available % sets
+
+
+def _take(rows: list[Indices], quota: int, sequence: TaskSequence) -> Indices:
+    smallest = min(len(row) for row in rows)
+    if quota == 0:
+        raise DataError(
+            f"{sequence.name}: '{sequence.source}' has a class of {smallest} training images, "
+            f"too few for {sequence.scenario.fresh_sets} tasks with images of their own"
+        )
+    if quota > smallest:
+        raise DataError(
+            f"{sequence.name} needs {quota} training images of every class, but "
+            f"'{sequence.source}' has a class of {smallest}; lower train_per_class"
+        )
+    return np.concatenate([row[:quota] for row in rows])
+
+
+def cached_splits(
+    sequence: TaskSequence,
+    pool: Pool,
+    protocol: Protocol,
+    seeds: Sequence[int],
+    purpose: Purpose,
+    cache: Path | None = None,
+) -> list[list[Recipe]]:
+    """Return the recipes of several seeds, [seed][task], from the cache where it has them."""
+    folder = cache or user_cache_path("driftboard") / "splits"
+    key = hashlib.sha256(
+        "\x1f".join(
+            [
+                version("driftboard"),
+                protocol.stamp().hash,
+                sequence.hash(protocol),
+                pool.fingerprint,
+                purpose,
+                *map(str, seeds),
+            ]
+        ).encode()
+    ).hexdigest()
+    path = folder / f"{sequence.name}-{key[:32]}.npz"
+    content = _read_checked(path)
+    if content is not None:
+        return _decode(content, len(seeds), sequence.scenario.tasks)
+    splits = [make_splits(sequence, pool, protocol, seed, purpose) for seed in seeds]
+    with contextlib.suppress(RecordError):  # a read-only home costs time, not results
+        content = _encode(splits)
+        write_atomically(path, hashlib.sha256(content).digest() + content)
+    return splits
+
+
+def _read_checked(path: Path) -> bytes | None:
+    """Return the arrays' bytes if the file is there and its digest, which comes first, is right."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    size = hashlib.sha256().digest_size
+    return content[size:] if hashlib.sha256(content[size:]).digest() == content[:size] else None
+
+
+def _encode(splits: list[list[Recipe]]) -> bytes:
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for seed, recipes in enumerate(splits):
+        for task, recipe in enumerate(recipes):
+            parts = {name: value for name, value in vars(recipe).items() if value is not None}
+            arrays.update({f"{seed}/{task}/{name}": np.asarray(v) for name, v in parts.items()})
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _decode(content: bytes, seeds: int, tasks: int) -> list[list[Recipe]]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+
+        def recipe(seed: int, task: int) -> Recipe:
+            at = f"{seed}/{task}/"
+            order = at + "pixel_order"
+            return Recipe(
+                train=arrays[at + "train"],
+                test=arrays[at + "test"],
+                units=arrays[at + "units"],
+                active=arrays[at + "active"],
+                pixel_order=arrays.get(order),
+                degrees=float(arrays[at + "degrees"]),
+                noise=float(arrays[at + "noise"]),
+            )
+
+        return [[recipe(seed, task) for task in range(tasks)] for seed in range(seeds)]

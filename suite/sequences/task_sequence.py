@@ -1,0 +1,121 @@
+"""What a task sequence is: plain data, from which its tasks follow for every seed."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from driftboard.suite.errors import DriftboardError
+from driftboard.suite.protocol import PROTOCOL, Protocol, Training, digest
+from driftboard.suite.records import SequenceStamp
+from driftboard.suite.sequences.scenarios import Scenario
+
+if TYPE_CHECKING:
+    from driftboard.strategies.base import Block
+
+
+HASHED_AS = {"TaskSequence": "Sequence"}
+"""What classes were called when the first records were published, whose hashes hold these names."""
+
+
+@dataclass(frozen=True)
+class TaskSequence:
+    """One entry of the registry.
+
+    Args:
+        name: identifier, lower-case letters, digits, dots, hyphens and underscores.
+        description: what its tasks are, in a sentence or two.
+        tier: ``quick``, ``core``, ``full``, or ``own`` for a user's; decides the seeds.
+        source: the data set, a name of ``driftboard data`` or ``folder:NAME``.
+        scenario: how the data set becomes tasks.
+        network: ``mlp-WIDTHxDEPTH``, ``resnet9-wWIDTH``, ``resnet18-wWIDTH`` or ``timm:MODEL``.
+        train_per_class: training images of a class in a task; None takes all, cut to the
+            smallest class so that every class and every seed has equally many.
+        test_per_class: test images of a class in a task; None takes all.
+        training: settings that differ from the protocol's for this network.
+    """
+
+    name: str
+    description: str
+    source: str
+    scenario: Scenario
+    network: str
+    tier: str = "own"
+    train_per_class: int | None = None
+    test_per_class: int | None = None
+    training: Training | None = None
+
+    def training_under(self, protocol: Protocol = PROTOCOL) -> Training:
+        """Return the training settings that hold for this sequence."""
+        return self.training or protocol.training_of(self.network)
+
+    def hash(self, protocol: Protocol = PROTOCOL) -> str:
+        """Return the digest of all that decides the sequence's results, its words left out."""
+        plain = _plain(dataclasses.replace(self, training=self.training_under(protocol)))
+        del plain["description"]
+        return digest(plain)
+
+    def stamp(self, data: str, data_hash: str, blocks: "Iterable[Block]") -> SequenceStamp:
+        """Return what records say of the sequence.
+
+        Args:
+            data: the title of the data that was read.
+            data_hash: SHA-256 of the same, in hexadecimal.
+            blocks: those of the network, from the input to the head.
+        """
+        names = tuple(block.name for block in blocks)
+        return SequenceStamp(self.name, self.hash(), self.tier, data, data_hash, names)
+
+
+def _plain(value: Any) -> Any:
+    """Turn nested dataclasses into dicts that also carry the name of their class."""
+    if not dataclasses.is_dataclass(value):
+        return value
+    fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return {"class": HASHED_AS.get(type(value).__name__, type(value).__name__), **fields}
+
+
+def describe(sequence: TaskSequence, protocol: Protocol = PROTOCOL) -> dict[str, Any]:
+    """Return all of a sequence as plain data, with its tasks, training and hash."""
+    plain = _plain(dataclasses.replace(sequence, training=sequence.training_under(protocol)))
+    return {**plain, "tasks": sequence.scenario.tasks, "hash": sequence.hash(protocol)}
+
+
+def find_sequences(
+    patterns: Iterable[str], sequences: dict[str, TaskSequence]
+) -> dict[str, TaskSequence]:
+    """Return the sequences whose names match any of the shell-style patterns, in registry order.
+
+    Raises:
+        DriftboardError: a pattern matches nothing; the nearest names are shown.
+    """
+    import difflib
+    import fnmatch
+
+    found: set[str] = set()
+    for pattern in patterns:
+        matches = fnmatch.filter(sequences, pattern)
+        if not matches:
+            near = difflib.get_close_matches(pattern, sequences, n=3, cutoff=0.4)
+            hint = f"did you mean {', '.join(near)}?" if near else "see `driftboard sequences`"
+            raise DriftboardError(f"there is no sequence '{pattern}'; {hint}")
+        found.update(matches)
+    return {name: sequence for name, sequence in sequences.items() if name in found}
+
+
+def choose_sequences(
+    known: dict[str, TaskSequence], tier: str | None, patterns: Iterable[str] | None, own: bool
+) -> tuple[TaskSequence, ...]:
+    """Return the sequences of a tier, or those that match patterns, or the user's own.
+
+    Without tier and patterns that is the user's own, where there are any, and else ``quick``;
+    with ``own``, they belong to every tier.
+
+    Raises:
+        DriftboardError: a pattern matches nothing.
+    """
+    tiers = {tier, "own"} if tier else {sequence.tier for sequence in known.values()}
+    if tier is None and not patterns:
+        tiers = {"own"} if own else {"quick"}
+    candidates = {name: value for name, value in known.items() if value.tier in tiers}
+    return tuple(find_sequences(patterns or ["*"], candidates).values())

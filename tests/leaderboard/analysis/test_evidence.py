@@ -1,0 +1,97 @@
+"""Badges on the board: whose they are, and which reports are refused."""
+
+import hashlib
+import json
+
+import pytest
+
+from driftboard.leaderboard.analysis.evidence import evidence
+from driftboard.leaderboard.render.layout import row_cells
+from driftboard.suite.cli.leaderboard import build_leaderboard
+from driftboard.suite.errors import RecordError
+from driftboard.suite.records import write_record
+
+
+@pytest.fixture
+def submitted(make_record, tmp_path):
+    """A results folder of a strategy ``mine`` with a submission.json, and one of sgd."""
+    for seed in range(2):
+        write_record(tmp_path / "mine", make_record(strategy="mine", seed=seed))
+        write_record(tmp_path / "other", make_record(seed=seed))
+    stamp = {"name": "mine", "role": "ranked", "parameters": {}, "source_hash": "d" * 64}
+    content = {
+        "title": "Mine",
+        "authors": ["A"],
+        "licence": "MIT",
+        "schema": 1,
+        "tier": "quick",
+        "strategy": stamp,
+        "source": "mine.py",
+        "specification": "mine.py",
+        "protocol": {"name": "made-up", "version": 1, "hash": "a" * 64},
+        "environment": {"driftboard": "0", "python": "3", "torch": "2", "device": "cpu"},
+        "files": {},
+    }
+    (tmp_path / "mine" / "submission.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def report(folder, badge="spot re-run", **changes):
+    digest = hashlib.sha256((folder / "mine" / "submission.json").read_bytes()).hexdigest()
+    content = {"schema": 1, "submission": digest, "badge": badge, "findings": []} | changes
+    path = folder / "report.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_report_gives_its_submission_a_badge(submitted):
+    folders = [submitted / "mine", submitted / "other"]
+    assert evidence(folders, [report(submitted)], {}) == {"mine": "spot re-run"}
+    board = build_leaderboard(folders, submitted / "out", reports=[report(submitted)])
+    shown = {row.strategy: row_cells(row)["Evidence"] for row in board.overall.rows}
+    assert shown == {"mine": "spot re-run", "sgd": "-"}
+    assert "--report" in (submitted / "out" / "leaderboard.md").read_text()
+
+
+def test_published_strategies_are_published(make_record, tmp_path):
+    assert evidence([], [], {"quick": [make_record(strategy="ewc")]}) == {"ewc": "published"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"badge": None}, "failed a check"),
+        ({"submission": "0" * 64}, "of none of these submissions"),
+        ({"schema": 2}, "not a report"),
+        ({"badge": "trust me"}, "not a report"),
+    ],
+)
+def test_reports_that_say_nothing_are_refused(submitted, changes, message):
+    path = report(submitted, **changes)
+    with pytest.raises(RecordError, match=message) as caught:
+        evidence([submitted / "mine"], [path], {})
+    assert str(path) in str(caught.value)
+
+
+def test_a_report_of_an_older_state_is_refused(submitted):
+    path = report(submitted)
+    with (submitted / "mine" / "submission.json").open("a") as file:
+        file.write("\n")
+    with pytest.raises(RecordError, match="none of these submissions as they are now"):
+        evidence([submitted / "mine"], [path], {})
+
+
+@pytest.mark.parametrize("content", [None, "{", "\x00"])
+def test_a_file_that_is_no_report_is_one_line(submitted, content):
+    path = submitted / "nothing.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(RecordError) as caught:
+        evidence([submitted / "mine"], [path], {})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_broken_submission_is_one_line(submitted):
+    (submitted / "mine" / "submission.json").write_text("{}")
+    with pytest.raises(RecordError, match="driftboard verify"):
+        evidence([submitted / "mine"], [], {})

@@ -1,0 +1,97 @@
+"""The LaTeX tables: every number is the board's, and nothing in them can be a command."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from msgspec.structs import replace
+
+from driftboard.leaderboard.analysis.board import build_board
+from driftboard.leaderboard.analysis.collect import collect
+from driftboard.leaderboard.render.latex import latex
+from driftboard.leaderboard.render.layout import row_cells
+from driftboard.suite.records import write_record
+
+DOCUMENT = r"""\documentclass[twocolumn]{article}
+\usepackage[margin=0.75in]{geometry}
+\usepackage{booktabs,amssymb}
+\begin{document}
+\input{leaderboard.tex}
+\end{document}
+"""
+
+
+@pytest.fixture
+def board(make_record, tmp_path):
+    """A board of three ranked strategies, one bound and one incomplete strategy."""
+    counts = {"sgd": (40, 42, 41), "ewc_2": (60, 61, 63), "hybrid": (60, 62, 62)}
+    counts |= {"noop": (10, 11, 10), "late": (70, 71)}
+    for name, of in counts.items():
+        for seed, count in enumerate(of):
+            record = make_record("alpha", name, seed, ((80, 0), (count, 50)))
+            if name == "noop":
+                record = replace(record, strategy=replace(record.strategy, role="bound"))
+            if (name, seed) == ("sgd", 1):
+                record = replace(record, status="diverged", diverged_at=1)
+            write_record(tmp_path / "results", record)
+    return build_board(collect([tmp_path / "results"]))
+
+
+def plain(cell):
+    """Return a cell of a LaTeX table in the words of the other formats."""
+    text = re.sub(r"\$\^\{[^$]*\}\$", "", cell.strip()).replace(r"$\bigstar$", "★")
+    text = text.removeprefix("$").removesuffix("$").replace("~[", " [").replace("^{*}", " *")
+    text = re.sub(r"\\texttt\{(.*)\}", r"\1", text.replace(r"\_", "_"))
+    return "-" if text == "--" else text.replace("--", "-")
+
+
+def test_every_number_is_the_boards(board):
+    text = latex(board, "")
+    (heading,) = re.findall(r"\\toprule\n(.*) \\\\", text)
+    names = [name.replace(r"$\Delta$", "Δ").replace("$p$", "p") for name in heading.split(" & ")]
+    found = [
+        dict(zip(names, map(plain, line.removesuffix(r" \\").split(" & ")), strict=True))
+        for line in text.splitlines()
+        if r"\texttt" in line and " & " in line
+    ]
+    assert [row["Strategy"] for row in found] == [row.strategy for row in board.overall.rows]
+    for cells, row in zip(found, board.overall.rows, strict=True):
+        expected = row_cells(row)
+        assert cells == {name: expected[name] for name in names}
+
+
+def test_a_table_for_each_average(board):
+    text = latex(board, "")
+    labels = re.findall(r"\\label\{(.*?)\}", text)
+    assert labels == ["tab:driftboard-overall"]
+    for group in ("Ranked", "Bounds", "Incomplete"):
+        assert rf"{{\itshape {group}" in text
+    assert r"3$^{1\dagger}$" in text
+    assert "seeds diverged" in text
+
+
+def test_strategies_that_do_not_differ_share_a_letter(board):
+    marks = dict(re.findall(r"\\texttt\{([a-z\\_0-9]+)\}\$\^\{(\w+)\}\$", latex(board, "")))
+    assert marks == {"sgd": "b", r"ewc\_2": "a", "hybrid": "a"}
+
+
+def test_hostile_text_is_no_command(make_record, tmp_path):
+    record = make_record()
+    environment = replace(record.environment, device="x \\input{y} \\end{document}")
+    write_record(tmp_path, replace(record, environment=environment))
+    text = latex(build_board(collect([tmp_path])), "a\n\\input{b}\r\\c\u2028\\d\x0c\\e")
+    commands = [line for line in text.splitlines() if r"\input" in line]
+    assert all(line.startswith("%") for line in commands)
+    head, _, _ = text.partition(r"\begin{table*}")
+    assert all(line.startswith("%") for line in head.splitlines() if line)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_it_compiles(board, tmp_path):
+    (tmp_path / "leaderboard.tex").write_text(latex(board, "driftboard leaderboard x"))
+    (tmp_path / "main.tex").write_text(DOCUMENT)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout[-2000:]
+    assert "Overfull" not in answer.stdout

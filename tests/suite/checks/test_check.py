@@ -1,0 +1,573 @@
+"""``driftboard check``: sound strategies pass, and each kind of mistake is found and named."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from driftboard.strategies import Examples, UpdatePlan, template
+from driftboard.strategies.catalogue import BUILTIN, FURTHER
+from driftboard.suite.checks import Result, check_strategy, example_task
+from driftboard.suite.checks.tiny import NETWORKS, SHAPE, UNITS, tiny_cohort
+from driftboard.suite.checks.trees import copied, same, tensors
+
+HEADER = """
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from driftboard.strategies import Range, Strategy, UpdatePlan
+
+KEPT = []
+FIRST = {}
+
+@dataclass(frozen=True)
+class Mine(Strategy):
+    \"\"\"What it does.\"\"\"
+
+    name: ClassVar[str] = "mine"
+    summary: ClassVar[str] = "Words."
+    literature: ClassVar[str] = "Ours"
+"""
+
+BEGIN = "def begin(self, task, parameters, memory):"
+LOSS = "def loss(self, task, examples, parameters, memory):"
+CORRECT = "def correct(self, task, gradient, parameters, memory):"
+CONSTRAIN = "def constrain(self, task, parameters, memory):"
+FINISH = "def finish(self, task, parameters, memory):"
+
+STRENGTH = "strength: float = 0.5"
+PLAN = "plan = task.everything()"
+
+# What is wrong -> the body of the class, the check that fails, and words of its message.
+BROKEN = {
+    "no name": ('name: ClassVar[str] = ""', "declaration", "give Mine a name of its own"),
+    "a name that is taken": (
+        'name: ClassVar[str] = "ewc"',
+        "declaration",
+        "give Mine a name of its own, 'ewc' is taken",
+    ),
+    "an unknown role": (
+        'role: ClassVar[str] = "winner"',
+        "declaration",
+        "the role is 'ranked' or 'bound'",
+    ),
+    "no default": ("strength: float", "declaration", "give every field a sound default"),
+    "a default outside its range": (
+        f'{STRENGTH}\nsearch: ClassVar = {{"strength": Range(1.0, 2.0)}}',
+        "search",
+        "the default strength=0.5 is outside of its search range [1, 2]",
+    ),
+    "a range of nothing": (
+        f'{STRENGTH}\nsearch: ClassVar = {{"power": Range(1.0, 2.0)}}',
+        "search",
+        "search names 'power', which is no field",
+    ),
+    "a range upside down": (
+        f'{STRENGTH}\nsearch: ClassVar = {{"strength": Range(2.0, 0.0)}}',
+        "search",
+        "low must be below high",
+    ),
+    "a logarithm of zero": (
+        f'{STRENGTH}\nsearch: ClassVar = {{"strength": Range(0.0, 1.0, True)}}',
+        "search",
+        "a logarithmic range begins above 0",
+    ),
+    "a range that the class refuses": (
+        f"""{STRENGTH}
+search: ClassVar = {{"strength": Range(0.0, 2.0)}}
+def __post_init__(self):
+    if self.strength > 1:
+        raise ValueError("at most 1")""",
+        "search",
+        "search goes to strength=2, which Mine refuses: at most 1",
+    ),
+    "a plan of the wrong shape": (
+        f"{BEGIN}\n    return UpdatePlan(torch.ones(2), torch.zeros(2).bool()), memory",
+        "begin",
+        "share and restart of shape (3,)",
+    ),
+    "a share above 1": (
+        f"{BEGIN}\n    {PLAN}\n    return UpdatePlan(1.5 * plan.share, plan.restart), memory",
+        "begin",
+        "shares between 0 and 1",
+    ),
+    "a share that is no number": (
+        f"{BEGIN}\n    {PLAN}\n    return UpdatePlan(plan.share * torch.nan, plan.restart), memory",
+        "begin",
+        "returns NaN or infinity",
+    ),
+    "shares of type bool": (
+        f"{BEGIN}\n    return UpdatePlan(task.last_blocks(2), task.last_blocks(0)), memory",
+        "begin",
+        "shares of a float type, not torch.bool",
+    ),
+    "the plan alone": (
+        f"{BEGIN}\n    return task.everything()",
+        "begin",
+        "must return a UpdatePlan and the memory",
+    ),
+    "a hook that raises": (
+        f"""{CORRECT}
+    scale = {{}}
+    return {{name: scale[name] * value for name, value in gradient.items()}}""",
+        "correct",
+        "correct() raised KeyError: 'hidden1.weight' (task 1); mine.py, line 23: "
+        "return {name: scale[name] * value for name, value in gradient.items()} [MLP]",
+    ),
+    "a hook that fits one network": (
+        f"{FINISH}\n    return parameters, {{'first': parameters['hidden1.weight']}}",
+        "finish",
+        "KeyError: 'hidden1.weight' (task 1); mine.py, line 22: "
+        "return parameters, {'first': parameters['hidden1.weight']} [convolutions]",
+    ),
+    "a loss of NaN": (
+        f"{LOSS}\n    return task.loss(parameters, examples) / 0 * 0",
+        "loss",
+        "loss() returns NaN or infinity for finite arguments (task 1)",
+    ),
+    "a loss without a gradient": (
+        f"{LOSS}\n    return task.loss(parameters, examples).detach()",
+        "loss",
+        "a loss that depends on the parameters",
+    ),
+    "a loss that changes the grad mode": (
+        f"{LOSS}\n    value = task.loss(parameters, examples)\n"
+        "    torch.set_grad_enabled(False)\n    return value",
+        "global state",
+        "loss() changes torch's grad mode",
+    ),
+    "a gradient of another dtype": (
+        f"{CORRECT}\n    return {{name: value.float() for name, value in gradient.items()}}",
+        "correct",
+        "must return hidden1.weight as torch.float64, like the parameters, not torch.float32",
+    ),
+    "whole numbers as a solution": (
+        f"{FINISH}\n    return {{k: v.long() for k, v in parameters.items()}}, memory",
+        "finish",
+        "not torch.int64",
+    ),
+    "parameters left out": (
+        f"{CONSTRAIN}\n    return {{'head.bias': parameters['head.bias']}}",
+        "constrain",
+        "a dict of the same parameters",
+    ),
+    "a memory of numbers": (
+        f"{FINISH}\n    return parameters, {{'tasks': task.index}}",
+        "finish",
+        "a memory that is a dict of tensors",
+    ),
+    "arguments changed in place": (
+        f"{CORRECT}\n    [value.mul_(0.5) for value in gradient.values()]\n    return gradient",
+        "arguments",
+        "correct() changes gradient in place; return new tensors",
+    ),
+    "memory changed in place": (
+        f"{FINISH}\n    memory['solution'] = parameters\n    return parameters, memory",
+        "arguments",
+        "finish() changes memory in place; return new tensors and new dicts",
+    ),
+    "the task changed in place": (
+        f"{BEGIN}\n    task.initial['head.bias'] += 1\n    return task.everything(), memory",
+        "arguments",
+        "begin() changes task in place",
+    ),
+    "torch's random numbers": (
+        f"{BEGIN}\n    {PLAN}\n"
+        "    return UpdatePlan(torch.rand_like(plan.share), plan.restart), memory",
+        "global state",
+        "begin() changes torch's random state; draw random numbers from task.noise",
+    ),
+    "Python's random numbers": (
+        f"{CORRECT}\n    return {{k: random.random() * v for k, v in gradient.items()}}",
+        "global state",
+        "correct() changes Python's random state",
+    ),
+    "NumPy's random numbers": (
+        f"{LOSS}\n    return np.random.uniform() * task.loss(parameters, examples)",
+        "global state",
+        "loss() changes NumPy's random state",
+    ),
+    "another default dtype": (
+        f"{BEGIN}\n    torch.set_default_dtype(torch.float64)\n"
+        "    return task.everything(), memory",
+        "global state",
+        "begin() changes torch's default dtype",
+    ),
+    "random numbers without a seed": (
+        f"{CORRECT}\n    scale = np.random.default_rng().uniform()\n"
+        "    return {k: scale * v for k, v in gradient.items()}",
+        "repeatable",
+        "correct() returns something else for equal arguments",
+    ),
+    "a count of calls that is used": (
+        f"{CORRECT}\n    KEPT.append(1)\n"
+        "    return {k: v / len(KEPT) for k, v in gradient.items()}",
+        "repeatable",
+        "correct() returns something else for equal arguments",
+    ),
+    "a value of the first learner": (
+        f"{BEGIN}\n    first = FIRST.setdefault(len(parameters), task.noise.mean().item())\n"
+        f"    {PLAN}\n    return UpdatePlan(first * plan.share, plan.restart), memory",
+        ["learners", "hidden memory"],
+        "a learner ends elsewhere when others were trained before it",
+    ),
+    "a list in the module": (
+        f"{FINISH}\n    KEPT.append(parameters)\n    return parameters, memory",
+        "hidden memory",
+        "the module's KEPT changed while learners were trained",
+    ),
+    "an attribute of the object": (
+        f"{FINISH}\n    object.__setattr__(self, 'last', parameters)\n"
+        "    return parameters, memory",
+        "hidden memory",
+        "self.last changed",
+    ),
+    "a class variable": (
+        f"tasks: ClassVar[int] = 0\n{FINISH}\n    Mine.tasks += 1\n    return parameters, memory",
+        "hidden memory",
+        "Mine.tasks changed",
+    ),
+    "a default argument": (
+        "def finish(self, task, parameters, memory, seen=[]):\n"
+        "    seen.append(task.index)\n    return parameters, memory",
+        "hidden memory",
+        "Mine.finish changed",
+    ),
+    "a memory that forgets a name": (
+        f"{FINISH}\n    return parameters, {{f'task-{{task.index}}': parameters}}",
+        "memory",
+        "task 2 leaves no memory['task-0']",
+    ),
+    "a memory that changes its dtype": (
+        f"{FINISH}\n    noise = task.noise.float() if task.index == 2 else task.noise\n"
+        "    return parameters, {'noise': noise}",
+        "memory",
+        "task 3 leaves memory['noise'] as float32 of 1 dimension, which was float64",
+    ),
+    "NumPy in a hook": (
+        f"{FINISH}\n    mean = torch.tensor(task.noise.numpy().mean())\n"
+        "    return parameters, {'mean': mean}",
+        "lanes",
+        "mine.py, line 22: mean = torch.tensor(task.noise.numpy().mean()) [MLP]; decide with",
+    ),
+    "an if on a tensor": (
+        f"{BEGIN}\n    {PLAN}\n    if task.noise.mean() > 0.5:\n"
+        "        plan = UpdatePlan(0.5 * plan.share, plan.restart)\n    return plan, memory",
+        "lanes",
+        "mine.py, line 23: if task.noise.mean() > 0.5:",
+    ),
+    "a way around the lanes": (
+        f"{BEGIN}\n    {PLAN}\n    try:\n        share = task.noise[0].item()\n"
+        "    except RuntimeError:\n        share = 1.0\n"
+        "    return UpdatePlan(share * plan.share, plan.restart), memory",
+        "lanes",
+        "learners trained together end task 1 elsewhere than each alone [MLP]",
+    ),
+    "a tensor left on the CPU": (
+        f"{CORRECT}\n    half = torch.tensor([0.5], dtype=task.noise.dtype)\n"
+        "    return {k: v * half for k, v in gradient.items()}",
+        "gpu",
+        "correct() raised MixedDevicesError: tensors of the CPU and of the GPU meet in "
+        "aten::mul.Tensor (task 1); mine.py, line 23: "
+        "return {k: v * half for k, v in gradient.items()} [MLP]; make tensors",
+    ),
+    "a memory left on the CPU": (
+        f"{BEGIN}\n    {PLAN}\n    return plan, {{'steps': torch.zeros(())}}\n"
+        "def observe(self, task, gradient, step, parameters, memory):\n"
+        "    return {'steps': memory['steps'] + 1}",
+        "gpu",
+        "strategy 'mine': begin() must return a memory on the task's device; make new "
+        "tensors with zeros_like, new_zeros or device=task.noise.device (task 1) [MLP]",
+    ),
+    "a plan left on the CPU": (
+        f"{BEGIN}\n    {PLAN}\n    share = torch.ones(len(task.network.blocks))\n"
+        "    return UpdatePlan(share, plan.restart), memory",
+        "gpu",
+        "strategy 'mine': begin() must return a plan on the task's device; make new",
+    ),
+    "an operation without a deterministic form": (
+        f"{LOSS}\n    weight = parameters['head.weight'][None, None]\n"
+        "    pooled = torch.nn.functional.adaptive_avg_pool2d(weight, 2)\n"
+        "    return task.loss(parameters, examples) + 0.01 * pooled.sum()",
+        "gpu",
+        "aten::_adaptive_avg_pool2d_backward has no deterministic form on a GPU, and is refused",
+    ),
+    "a setting that breaks in its range": (
+        f"""{STRENGTH}
+search: ClassVar = {{"strength": Range(0.0, 1.0)}}
+{CORRECT}
+    return {{k: v * (1 / self.strength) for k, v in gradient.items()}}""",
+        "settings",
+        "at an end of the search range of strength, strategy 'mine': correct() raised "
+        "ZeroDivisionError",
+    ),
+}
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Return a function that checks a class body; the header's names are there to be used."""
+
+    def checked(body):
+        file = tmp_path / "mine.py"
+        file.write_text(HEADER + "".join(f"    {line}\n" for line in body.splitlines()))
+        return check_strategy(str(file))
+
+    return checked
+
+
+def messages(results, status):
+    return {result.name: result.message for result in results if result.status == status}
+
+
+@pytest.mark.parametrize(("body", "name", "words"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_mistake_is_found_where_it_is_and_nowhere_else(check, body, name, words):
+    found = messages(check(body), "FAILED")
+    names = [name] if isinstance(name, str) else name
+    assert list(found) == names
+    assert words in found[names[0]]
+
+
+def test_a_class_that_is_no_dataclass_has_no_fields(tmp_path):
+    file = tmp_path / "mine.py"
+    text = HEADER.replace("@dataclass(frozen=True)\n", "")
+    file.write_text(f"{text}    strength: float = 0.5\n")
+    assert messages(check_strategy(str(file)), "FAILED") == {
+        "fields": "strength of Mine cannot be set; write @dataclass(frozen=True) above the class"
+    }
+
+
+def test_a_file_that_does_not_load_is_one_failure(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def :")
+    (result,) = check_strategy(str(file))
+    assert (result.name, result.status) == ("declaration", "FAILED")
+    assert f"{file} does not import: SyntaxError" in result.message
+    (result,) = check_strategy("ewk")
+    assert result.message == "there is no strategy 'ewk'; did you mean ewc?"
+
+
+HELD_UP = {
+    "a loss that gathers": (
+        f"{LOSS}\n    logits = task.logits(parameters, examples)\n"
+        "    return torch.nn.functional.cross_entropy(logits, examples.labels)",
+        "aten::scatter_add in a step waits for the host, or copies from it [MLP]; on a GPU",
+    ),
+    "a constant of every step": (
+        f"{CORRECT}\n    like = task.noise\n"
+        "    half = torch.tensor(0.5, dtype=like.dtype, device=like.device)\n"
+        "    return {k: v * half for k, v in gradient.items()}",
+        "aten::_to_copy in a step waits for the host, or copies from it [MLP]; on a GPU",
+    ),
+    "an error that only the pretended GPU brings": (
+        f"{CORRECT}\n    if task.noise.device.type != 'cpu':\n"
+        "        raise ValueError('not here')\n    return gradient",
+        "could not be tried on a pretended GPU: strategy 'mine': correct() raised ValueError: "
+        "not here (task 1); mine.py, line 23: raise ValueError('not here') [MLP]",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "words"), HELD_UP.values(), ids=HELD_UP.keys())
+def test_what_a_gpu_may_not_do_is_a_warning(check, body, words):
+    results = check(body)
+    assert messages(results, "FAILED") == {}
+    assert messages(results, "warning")["gpu"].startswith(words)
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        "torch.full((), 0.5, dtype=task.noise.dtype, device=task.noise.device)",
+        "torch.full_like(task.noise[0], 0.5)",
+        "0.5",
+    ],
+)
+def test_constants_that_a_gpu_makes_for_itself_hold_nothing_up(check, half):
+    body = f"{CORRECT}\n    half = {half}\n    return {{k: v * half for k, v in gradient.items()}}"
+    assert "gpu" in messages(check(body), "ok")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "torch.tensor([0.5, 1.0], dtype=task.noise.dtype, device=task.noise.device)",
+        "torch.as_tensor([0.5, 1.0], dtype=task.noise.dtype, device=task.noise.device)",
+        "task.noise.new_tensor([0.5, 1.0])",
+        "torch.tensor([0.5, 1.0], dtype=task.noise.dtype).to(task.noise.device)",
+    ],
+)
+def test_at_the_begin_of_a_task_numbers_may_be_brought_to_a_gpu(check, made):
+    body = f"{BEGIN}\n    half = {made}[0]\n    plan = task.everything()\n"
+    results = check(f"{body}    return UpdatePlan(half * plan.share, plan.restart), memory")
+    assert "gpu" in messages(results, "ok"), results
+
+
+# Strategies that pass.
+
+
+ONE_OF_EACH_CLASS = {type(value): name for name, value in (FURTHER | BUILTIN).items()}.values()
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_CLASS)
+def test_built_in_strategies_pass(name):
+    results = check_strategy(name)
+    assert messages(results, "FAILED") == messages(results, "warning") == {}
+    assert results[-1].name == "time"
+
+
+def test_the_template_passes_and_its_memory_is_one_copy_of_the_parameters():
+    found = messages(check_strategy(template.__file__), "ok")
+    own = ["begin", "correct", "finish"]
+    assert list(found)[4:7] == own
+    parameters = sum(8 * value.numel() for value in example_task().initial.values())
+    assert found["memory"].startswith(f"{parameters:,} bytes here, 1.00 times the parameters;")
+    assert found["memory"].endswith("does not grow with the tasks")
+    assert found["settings"] == "strength: another value gives another solution"
+
+
+def test_a_memory_that_grows_is_told():
+    found = messages(check_strategy("ewc,separate=true"), "ok")
+    parameters = sum(8 * value.numel() for value in example_task().initial.values())
+    sizes = ", ".join(f"{2 * tasks * parameters:,}" for tasks in (1, 2, 3))
+    assert found["memory"].endswith(f"6.00 times the parameters; GROWS with every task: {sizes}")
+
+
+def test_what_is_not_said_or_not_used_is_a_warning(check):
+    results = check(f"__doc__ = None\n{STRENGTH}\nlabels: str = 'exact'\nsummary: ClassVar = ''")
+    assert messages(results, "FAILED") == {}
+    assert messages(results, "warning") == {
+        "description": "Mine lacks a docstring and a summary: say what it does, "
+        "and what is taken from where",
+        "settings": "another value of strength changes nothing here; does a hook use it?",
+    }
+
+
+def test_settings_are_those_of_the_specification(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(f"{HEADER}    {STRENGTH}\n")
+    first = check_strategy(f"{file}:Mine,strength=0.25")[0]
+    assert first == Result("declaration", "ok", "'mine-strength-0.25', ranked, strength=0.25")
+
+
+@pytest.fixture
+def three_threads():
+    """Let torch use three threads, as it may on a larger machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_checking_leaves_the_process_as_it_was(check, three_threads):
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    check(
+        f"{CORRECT}\n    torch.manual_seed(3)\n    np.random.rand()\n    random.random()\n"
+        "    torch.set_default_dtype(torch.float64)\n    return gradient"
+    )
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
+    assert random.getstate() == before[2]
+    assert torch.get_num_threads() == 3
+    assert torch.get_default_dtype() == torch.float32
+
+
+# How results are compared.
+
+ONE, NAN = torch.ones(2), torch.full((2,), torch.nan)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        (ONE, torch.ones(2), True),
+        (ONE, ONE.double(), False),
+        (ONE, torch.ones(1), False),
+        (ONE, ONE + 1e-7, False),
+        (NAN, NAN.clone(), True),
+        (NAN, ONE, False),
+        ({"a": ONE}, {"a": torch.ones(2)}, True),
+        ({"a": ONE}, {"b": ONE}, False),
+        ({"a": ONE}, {"a": ONE, "b": ONE}, False),
+        ((UpdatePlan(ONE, ONE > 0), {}), (UpdatePlan(ONE, ONE > 0), {}), True),
+        ((UpdatePlan(ONE, ONE > 0), {}), (UpdatePlan(ONE, ONE > 1), {}), False),
+        (Examples(ONE, ONE, ONE), Examples(ONE, NAN, ONE), False),
+    ],
+)
+def test_values_are_the_same_bit_by_bit(one, other, equal):
+    assert same(one, other) is equal
+
+
+def test_a_copied_task_shares_nothing_and_is_the_same():
+    task = example_task()
+    other = copied(task)
+    assert same(task, other)
+    for one, two in zip(tensors(task), tensors(other), strict=True):
+        assert one.data_ptr() != two.data_ptr()
+    other.initial["head.bias"] += 1
+    assert not same(task, other)
+
+
+# What strategies are tried on.
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_learner_of_the_tiny_sequence_is_the_same_alone_and_beside_others(network):
+    both, alone = tiny_cohort(network, (0, 1)), tiny_cohort(network, (1,))
+    for name, value in both.initial.items():
+        assert torch.equal(value[1:], alone.initial[name])
+        assert value.dtype == torch.float64
+        if name.endswith("weight") and value.ndim > 2:
+            assert not torch.equal(value[0], value[1])
+    for together, single in zip(both.train, alone.train, strict=True):
+        assert torch.equal(together.images[1:], single.images)
+        assert torch.equal(together.labels[1:], single.labels)
+        assert not torch.equal(together.labels[0], together.labels[1])
+
+
+def test_the_tasks_of_a_learner_have_classes_of_their_own():
+    tasks = [example_task(index, seed=3) for index in range(3)]
+    assert sorted(unit for task in tasks for unit in task.units.tolist()) == [*range(UNITS)]
+    for task in tasks:
+        assert task.examples.images.shape[1:] == SHAPE
+        assert set(task.examples.labels.tolist()) == set(task.units.tolist())
+        assert torch.equal(task.classes.nonzero().flatten(), task.units.sort().values)
+        assert task.logits(task.initial, task.examples).shape == (24, UNITS)
+
+
+def test_the_convolutions_have_group_norms():
+    module = tiny_cohort("convolutions", (0,)).network.module
+    kinds = {type(layer) for layer in module.modules()}
+    assert {torch.nn.Conv2d, torch.nn.GroupNorm, torch.nn.Linear} <= kinds
+
+
+# The command.
+
+
+def test_the_command_prints_a_line_per_check_and_ends_with_0(call, tmp_path):
+    code, out, errors = call("check", Path(template.__file__))
+    assert (code, errors) == (0, "")
+    lines = out.splitlines()
+    assert len(lines) == 17
+    assert all(line.startswith("ok       ") for line in lines)
+    assert lines[9] == "ok       repeatable     equal arguments give equal results"
+
+
+def test_the_command_ends_with_1_and_without_a_traceback(call, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(f"{HEADER}    {FINISH}\n        raise ValueError('\\x1b[2J one\\ntwo')\n")
+    code, out, errors = call("check", file)
+    assert code == 1
+    (line,) = [line for line in out.splitlines() if not line.startswith("ok ")]
+    assert line.startswith(
+        "FAILED   finish         strategy 'mine': finish() raised ValueError: \\x1b[2J one (task 1)"
+    )
+    assert "mine.py, line 22: raise ValueError" in line
+    assert errors.startswith("driftboard: 1 of 8 checks failed; ")
+    assert len(errors.splitlines()) == 1

@@ -1,0 +1,374 @@
+"""The grid: which cells are missing, which learners are trained together, which folders fit."""
+
+from dataclasses import replace as changed
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from driftboard.suite.data import Pool
+from driftboard.suite.errors import DataError, DriftboardError, RecordError
+from driftboard.suite.loading import load_strategy
+from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.records import cell_path, write_record
+from driftboard.suite.runs.grid import (
+    MARKER,
+    Request,
+    claim_folder,
+    is_complete,
+    jobs_for,
+    missing_cells,
+    resolve_device,
+    stacking_for,
+)
+from driftboard.suite.runs.planning import plan
+from driftboard.suite.sequences.registry import registered
+from driftboard.suite.sequences.scenarios import Recipe
+from driftboard.suite.training import memory_plan
+from driftboard.suite.training.memory_plan import demand_of
+from driftboard.suite.training.networks import build_network
+
+QUICK = registered()["digits-overlap-50"]
+CORE = registered()["fashion-overlap-50"]
+CONVOLUTIONAL = registered()["cifar10-overlap-50"]
+SGD, NOOP = load_strategy("sgd"), load_strategy("noop")
+
+# One head unit, two tasks of 100 training and 50 test images of 4 x 4.
+TRAINING = QUICK.training_under(PROTOCOL)
+BYTES_PER_SEED = demand_of(
+    build_network(QUICK.network, (1, 4, 4), 1),
+    (1, 4, 4),
+    (100, 100),
+    (50, 50),
+    batch=TRAINING.batch_size,
+    epochs=TRAINING.epochs,
+).total
+
+
+@pytest.fixture
+def request_for(tmp_path):
+    """Return a function that makes a request; ``changes`` replace its fields."""
+
+    def make(**changes):
+        request = Request(
+            sequences=(QUICK,),
+            sequence_files=(),
+            strategies=(SGD, NOOP),
+            seed_count=None,
+            purpose="test",
+            results=tmp_path / "results",
+            data=None,
+            device="cpu",
+        )
+        return changed(request, **changes)
+
+    return make
+
+
+@pytest.fixture
+def write_cell(make_record, tmp_path):
+    """Return a function that writes the record of one cell of the request."""
+
+    def write(seed, loaded=SGD, sequence=QUICK, **changes):
+        record = make_record(sequence.name, loaded.stamp.name, seed)
+        record = replace(
+            record,
+            protocol=PROTOCOL.stamp(),
+            sequence=replace(record.sequence, hash=sequence.hash()),
+            strategy=loaded.stamp,
+        )
+        return write_record(tmp_path / "results", replace(record, **changes))
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def pool():
+    images, labels = np.zeros((100, 1, 4, 4), np.uint8), np.zeros(100, np.int64)
+    return Pool("made up", images, labels, images, labels)
+
+
+@pytest.fixture(scope="module")
+def recipes():
+    units, active = np.arange(1), np.ones(1, dtype=bool)
+    return [Recipe(np.arange(100), np.arange(50), units, active) for _ in range(2)]
+
+
+def refusal(function, *arguments):
+    """Return the one line with which a function refuses."""
+    with pytest.raises(RecordError) as caught:
+        function(*arguments)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def missing_seeds(request, sequence, loaded):
+    """Return what one row of cells lacks."""
+    ((strategy, seeds),) = missing_cells(changed(request, strategies=(loaded,)), sequence)
+    assert strategy is loaded
+    return seeds
+
+
+def test_a_tier_decides_the_seeds(request_for):
+    assert request_for().seeds(QUICK) == (0, 1, 2, 3, 4)
+    assert request_for().seeds(CORE) == tuple(range(10))
+    assert request_for(seed_count=3).seeds(CORE) == (0, 1, 2)
+    assert request_for(seed_count=99).seeds(QUICK) == (0, 1, 2, 3, 4)
+    assert request_for(purpose="validation").seeds(CORE) == (1000, 1001, 1002, 1003, 1004)
+    assert request_for(purpose="validation", seed_count=1).seeds(QUICK) == (1000,)
+
+
+def test_cells_are_counted_over_strategies_sequences_and_seeds(request_for):
+    assert request_for().cell_count() == 2 * 5
+    assert request_for(sequences=(QUICK, CORE)).cell_count() == 2 * (5 + 10)
+    assert request_for(sequences=(QUICK, CORE), seed_count=2).cell_count() == 2 * (2 + 2)
+
+
+# Missing seeds.
+
+
+def test_without_records_every_seed_is_missing(request_for):
+    assert missing_seeds(request_for(), QUICK, SGD) == (0, 1, 2, 3, 4)
+
+
+def test_seeds_with_a_record_are_not_missing(request_for, write_cell):
+    for seed in (3, 0):
+        write_cell(seed)
+    write_cell(1, NOOP)
+    assert missing_seeds(request_for(), QUICK, SGD) == (1, 2, 4)
+    assert missing_seeds(request_for(), QUICK, NOOP) == (0, 2, 3, 4)
+    assert missing_seeds(request_for(seed_count=1), QUICK, SGD) == ()
+
+
+def test_every_strategy_has_its_missing_seeds_in_order(request_for, write_cell):
+    for seed in range(5):
+        write_cell(seed, NOOP)
+    write_cell(1)
+    found = list(missing_cells(request_for(), QUICK))
+    assert found == [(SGD, (0, 2, 3, 4)), (NOOP, ())]
+
+
+def test_sequence_is_complete_when_no_cell_is_missing(request_for, write_cell):
+    for loaded in (SGD, NOOP):
+        for seed in range(5):
+            assert not is_complete(request_for(), QUICK)
+            write_cell(seed, loaded)
+    assert is_complete(request_for(), QUICK)
+    assert not is_complete(request_for(), CORE)
+    assert not is_complete(request_for(purpose="validation"), QUICK)
+
+
+def test_complete_sequence_needs_no_data(request_for, write_cell, tmp_path):
+    """Its jobs are none, and they are found without the data set, which is not there."""
+    request = request_for(sequences=(CORE,), data=tmp_path / "empty", strategies=(SGD,))
+    for seed in range(9):
+        write_cell(seed, sequence=CORE)
+    with pytest.raises(DataError):
+        plan(request)
+    write_cell(9, sequence=CORE)
+    assert plan(request) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"protocol": replace(PROTOCOL.stamp(), version=1)}, "another protocol"),
+        ({"protocol": replace(PROTOCOL.stamp(), hash="0" * 64)}, "another protocol"),
+        ({"strategy": replace(SGD.stamp, source_hash="0" * 64)}, "version of the strategy"),
+        ({"strategy": replace(SGD.stamp, parameters={"a": 1})}, "version of the strategy"),
+        ({"split": "validation"}, "another split"),
+    ],
+)
+def test_record_of_another_kind_is_refused(request_for, write_cell, change, word):
+    path = write_cell(2, **change)
+    message = refusal(missing_seeds, request_for(), QUICK, SGD)
+    assert word in message
+    assert str(path) in message
+    assert "--out" in message
+
+
+def test_record_of_another_version_of_the_sequence_is_refused(request_for, write_cell):
+    write_cell(0, sequence=changed(QUICK, train_per_class=7))
+    assert "version of the sequence" in refusal(missing_seeds, request_for(), QUICK, SGD)
+    reworded = changed(QUICK, description="New words.")
+    write_cell(0)
+    assert missing_seeds(request_for(), reworded, SGD) == (1, 2, 3, 4)
+
+
+def test_broken_record_is_refused_and_named(request_for, write_cell):
+    path = write_cell(1)
+    path.write_bytes(path.read_bytes()[:100])
+    message = refusal(missing_seeds, request_for(), QUICK, SGD)
+    assert str(path) in message
+    assert "delete the file" in message
+
+
+# Cohorts and jobs.
+
+
+def jobs_of(request, sequence, pool, recipes):
+    """Return the jobs of a sequence as ``plan`` has them made."""
+    stacking = stacking_for(sequence, pool, recipes, request.device)
+    return jobs_for(request, sequence, stacking.at_once)
+
+
+def cohorts(request, sequence, pool, recipes):
+    """Return the seeds of every job of one strategy that has nothing done."""
+    fresh = changed(request, strategies=(NOOP,), results=request.results / "fresh")
+    return [job.seeds for job in jobs_of(fresh, sequence, pool, recipes)]
+
+
+def test_small_cohort_holds_all_seeds(request_for, pool, recipes):
+    assert cohorts(request_for(), QUICK, pool, recipes) == [(0, 1, 2, 3, 4)]
+    assert cohorts(request_for(seed_count=2), QUICK, pool, recipes) == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "groups"),
+    [
+        (5 * BYTES_PER_SEED, [(0, 1, 2, 3, 4)]),
+        (5 * BYTES_PER_SEED - 1, [(0, 1, 2, 3), (4,)]),
+        (2 * BYTES_PER_SEED, [(0, 1), (2, 3), (4,)]),
+        (2 * BYTES_PER_SEED - 1, [(0,), (1,), (2,), (3,), (4,)]),
+        (1, [(0,), (1,), (2,), (3,), (4,)]),
+    ],
+)
+def test_cohorts_are_cut_to_the_bytes_allowed(
+    request_for, pool, recipes, monkeypatch, limit, groups
+):
+    monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", limit)
+    assert cohorts(request_for(), QUICK, pool, recipes) == groups
+    assert cohorts(request_for(device="cuda"), QUICK, pool, recipes) == [(0, 1, 2, 3, 4)]
+
+
+def test_a_plan_says_in_a_line_what_does_not_fit(request_for, monkeypatch, capsys):
+    request = request_for()
+    plan(request)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", 1)
+    assert {item.job.seeds for item in plan(request)} == {(seed,) for seed in range(5)}
+    line = "digits-overlap-50: 5 seeds do not fit into memory at once, trained 1 at a time\n"
+    assert capsys.readouterr().err == line
+
+
+def test_convolutions_are_trained_one_by_one_on_a_cpu(request_for, pool, recipes):
+    seeds = tuple(range(10))
+    assert cohorts(request_for(), CONVOLUTIONAL, pool, recipes) == [(seed,) for seed in seeds]
+    assert cohorts(request_for(device="cuda"), CONVOLUTIONAL, pool, recipes) == [seeds]
+
+
+def test_cohorts_do_not_depend_on_what_is_done(request_for, write_cell, pool, recipes, monkeypatch):
+    monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", 2 * BYTES_PER_SEED)
+    request = request_for()
+    before = jobs_of(request, QUICK, pool, recipes)
+    groups = [(0, 1), (2, 3), (4,)]
+    assert [(job.strategy, job.seeds) for job in before] == [
+        (name, group) for group in groups for name in ("sgd", "noop")
+    ]
+    for seed in (0, 1, 3):
+        write_cell(seed)
+    assert cohorts(request, QUICK, pool, recipes) == groups
+    after = jobs_of(request, QUICK, pool, recipes)
+    # Where a part of a cohort is done it is trained whole again.
+    assert after == [job for job in before if (job.strategy, job.seeds) != ("sgd", (0, 1))]
+
+
+def test_job_names_all_that_a_process_needs(request_for, pool, recipes):
+    request = request_for(
+        sequence_files=(Path("own.py"),),
+        strategies=(load_strategy("ewc,strength=2"),),
+        seed_count=2,
+        data=Path("data"),
+    )
+    (job,) = jobs_of(request, QUICK, pool, recipes)
+    assert (job.sequence, job.sequence_files) == (QUICK.name, (Path("own.py"),))
+    assert job.strategy == "ewc,strength=2"
+    assert (job.seeds, job.run_seeds) == ((0, 1), (0, 1))
+    assert (job.purpose, job.device) == ("test", "cpu")
+    assert (job.data, job.results) == (Path("data"), request.results)
+
+
+def test_a_job_can_be_done_in_halves(request_for, pool, recipes):
+    (job,) = jobs_of(request_for(strategies=(SGD,)), QUICK, pool, recipes)
+    assert job.together == 5
+    pieces = job.smaller()
+    assert [piece.seeds for piece in pieces] == [(0, 1, 2), (3, 4)]
+    assert all(changed(piece, seeds=job.seeds) == job for piece in pieces)
+    assert [piece.seeds for piece in pieces[1].smaller()] == [(3,), (4,)]
+    assert pieces[1].smaller()[0].smaller() == []
+
+
+def test_nothing_is_left_when_all_is_done(request_for, write_cell, pool, recipes):
+    for seed in range(5):
+        write_cell(seed)
+    assert jobs_of(request_for(strategies=(SGD,)), QUICK, pool, recipes) == []
+
+
+# The mark of a results folder.
+
+
+def test_folder_is_marked_with_the_protocol(tmp_path):
+    results = tmp_path / "new" / "results"
+    claim_folder(results, "test")
+    stamp = msgspec.json.decode((results / MARKER).read_bytes())
+    assert stamp == {"name": "driftboard", "version": 2, "hash": PROTOCOL.stamp().hash}
+    before = (results / MARKER).stat().st_mtime_ns
+    claim_folder(results, "validation")
+    assert (results / MARKER).stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("change", [{"version": 1}, {"hash": "0" * 64}, {"name": "other"}])
+def test_folder_of_another_protocol_is_refused_and_left_alone(tmp_path, change):
+    marker = tmp_path / MARKER
+    content = msgspec.json.encode(replace(PROTOCOL.stamp(), **change))
+    marker.write_bytes(content)
+    message = refusal(claim_folder, tmp_path, "test")
+    assert f"{tmp_path} holds results of protocol" in message
+    assert "choose another --out" in message
+    assert marker.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b'{"name": "\xff"}', b"[" * 200_000, b"\x00\xff"]
+)
+def test_unreadable_mark_is_refused(tmp_path, content):
+    (tmp_path / MARKER).write_bytes(content)
+    assert "is not readable" in refusal(claim_folder, tmp_path, "test")
+
+
+def test_folder_in_the_place_of_the_mark_is_refused(tmp_path):
+    (tmp_path / MARKER).mkdir()
+    assert "is not readable" in refusal(claim_folder, tmp_path, "test")
+
+
+def test_file_in_the_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "results").write_text("")
+    assert "cannot write" in refusal(claim_folder, tmp_path / "results", "test")
+
+
+def test_folder_of_the_other_split_is_refused_before_anything_is_trained(request_for, write_cell):
+    results = request_for().results
+    write_cell(0)
+    claim_folder(results, "test")
+    message = refusal(claim_folder, results, "validation")
+    assert str(cell_path(results, QUICK.name, "sgd", 0)) in message
+
+
+# Devices.
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_device_without_a_wish_is_cuda_where_it_is(monkeypatch, there):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    assert resolve_device("auto") == ("cuda" if there else "cpu")
+    assert resolve_device("cpu") == "cpu"
+
+
+def test_cuda_has_to_be_there_when_wished_for(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert resolve_device("cuda") == "cuda"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(DriftboardError, match="use --device cpu"):
+        resolve_device("cuda")

@@ -1,0 +1,350 @@
+"""Loading strategies and sequences: by name, from a user's file, and every way to get it wrong."""
+
+import hashlib
+import inspect
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from driftboard.strategies import Strategy, template
+from driftboard.strategies.catalogue import BUILTIN
+from driftboard.suite.errors import DriftboardError, StrategyError
+from driftboard.suite.loading import load_sequences, load_strategy
+from driftboard.suite.sequences.registry import registered
+
+HEADER = """
+from dataclasses import dataclass
+from typing import ClassVar
+from driftboard.strategies import Strategy
+"""
+
+ONE = f"""{HEADER}
+@dataclass(frozen=True)
+class Mine(Strategy):
+    strength: float = 0.5
+    count: int = 3
+    slow_start: bool = False
+    labels: str = "exact"
+    name: ClassVar[str] = "mine"
+"""
+
+TWO = f"""{ONE}
+@dataclass(frozen=True)
+class Other(Mine):
+    name: ClassVar[str] = "other"
+"""
+
+OWN = """
+from driftboard.suite.protocol import Training
+from driftboard.suite.sequences.scenarios import Overlap, Split
+from driftboard.suite.sequences.task_sequence import TaskSequence
+
+def sequence(**changes):
+    settings = dict(name="own", description="", source="digits", scenario=Split(5),
+                    network="mlp-8x1")
+    return TaskSequence(**(settings | changes))
+"""
+
+
+@pytest.fixture
+def make_file(tmp_path):
+    """Return a function that writes a Python file and returns its path."""
+
+    def make(text, name="file.py"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return make
+
+
+def refusal(specification):
+    """Return the one line with which ``load_strategy`` refuses a specification."""
+    with pytest.raises(StrategyError) as caught:
+        load_strategy(str(specification))
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def sequence_refusal(*paths):
+    """Return the one line with which ``load_sequences`` refuses files."""
+    with pytest.raises(DriftboardError) as caught:
+        load_sequences(paths)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+# Built-in strategies.
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_builtin_by_name(name):
+    loaded = load_strategy(name)
+    assert loaded.specification == name
+    assert loaded.strategy is BUILTIN[name]
+    assert loaded.stamp.name == name
+    assert loaded.stamp.role == BUILTIN[name].role
+    assert loaded.stamp.parameters == vars(BUILTIN[name])
+    source = Path(inspect.getfile(type(BUILTIN[name]))).read_bytes()
+    assert loaded.stamp.source_hash == hashlib.sha256(source).hexdigest()
+
+
+def test_unknown_strategy_shows_the_nearest_names():
+    assert refusal("ewk") == "there is no strategy 'ewk'; did you mean ewc?"
+    assert "see `driftboard strategies`" in refusal("zzzzzzzzz")
+    assert "''" in refusal("")
+
+
+def test_parameter_becomes_value_and_part_of_the_name():
+    loaded = load_strategy("ewc,strength=10")
+    assert loaded.specification == "ewc,strength=10"
+    assert loaded.strategy.strength == 10.0
+    assert type(loaded.strategy.strength) is float
+    assert loaded.stamp.name == "ewc-strength-10.0"
+    assert loaded.stamp.parameters == vars(BUILTIN["ewc"]) | {"strength": 10.0}
+
+
+def test_several_parameters_of_every_type(make_file):
+    path = make_file(ONE)
+    loaded = load_strategy(f"{path},slow_start=True,count=7,strength=1e-5,labels=sampled")
+    expected = {"strength": 1e-5, "count": 7, "slow_start": True, "labels": "sampled"}
+    assert loaded.stamp.parameters == expected
+    assert {key: type(value) for key, value in loaded.stamp.parameters.items()} == {
+        "strength": float,
+        "count": int,
+        "slow_start": bool,
+        "labels": str,
+    }
+    assert loaded.stamp.name == "mine-slow-start-true-count-7-strength-1e-05-labels-sampled"
+
+
+def test_parameters_do_not_touch_the_builtin():
+    load_strategy("ewc,strength=10")
+    assert load_strategy("ewc").strategy.strength == BUILTIN["ewc"].strength != 10.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ("power=1", "'power=1' does not set a parameter of ewc; it has: strength, decay"),
+        ("strength", "'strength' does not set a parameter"),
+        ("", "does not set a parameter"),
+        ("name=other", "does not set a parameter"),
+        ("strength=much", "'strength=much': expected float"),
+        ("strength=", "expected float"),
+        ("separate=1", "use true or false"),
+        ("strength=-1", "strength must be at least 0"),
+        ("strength=nan", "strength must be at least 0"),
+        ("strength=inf", "numbers are finite"),
+        ("labels=all", "labels must be one of"),
+    ],
+)
+def test_bad_parameter_is_refused(settings, word):
+    assert word in refusal(f"ewc,{settings}")
+
+
+def test_a_strategy_without_parameters_has_the_rate():
+    assert "it has: rate" in refusal("sgd,strength=1")
+
+
+def test_whole_number_is_not_rounded(make_file):
+    assert "expected int" in refusal(f"{make_file(ONE)},count=2.5")
+
+
+@pytest.mark.parametrize("value", ["with space", "a/b", "ü", "x" * 60])
+def test_value_that_cannot_stand_in_a_name(make_file, value):
+    assert "cannot be a strategy's name" in refusal(f"{make_file(ONE)},labels={value}")
+
+
+# A user's file.
+
+
+def test_file_with_one_strategy(make_file):
+    path = make_file(ONE)
+    loaded = load_strategy(str(path))
+    assert loaded.stamp.name == "mine"
+    assert loaded.stamp.role == "ranked"
+    assert loaded.stamp.source_hash == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert isinstance(loaded.strategy, Strategy)
+
+
+def test_class_of_a_file_is_chosen_by_name(make_file):
+    path = make_file(TWO)
+    assert load_strategy(f"{path}:Other").stamp.name == "other"
+    assert load_strategy(f"{path}:Mine,count=1").stamp.name == "mine-count-1"
+
+
+def test_several_strategies_need_a_choice(make_file):
+    path = make_file(TWO)
+    message = refusal(path)
+    assert f"{path}:Mine or {path}:Other" in message
+    assert "it has Mine, Other" in refusal(f"{path}:Third")
+
+
+def test_imported_strategies_are_not_those_of_the_file(make_file):
+    path = make_file(f"from driftboard.strategies.sgd import Sgd\n{ONE}")
+    assert load_strategy(str(path)).stamp.name == "mine"
+    path = make_file("from driftboard.strategies.sgd import Sgd\n")
+    assert "defines no strategy" in refusal(path)
+
+
+def test_the_template_runs_as_a_users_copy(make_file):
+    path = make_file(Path(template.__file__).read_text(), "copied.py")
+    loaded = load_strategy(str(path))
+    assert loaded.stamp.name == "my-method"
+    assert loaded.stamp.parameters == {"strength": 0.01}
+    assert load_strategy(f"{path},strength=0.5").strategy.strength == 0.5
+
+
+def mine(body, decorator="@dataclass(frozen=True)"):
+    return f"{HEADER}\n{decorator}\nclass Mine(Strategy):\n" + "".join(
+        f"    {line}\n" for line in body.splitlines()
+    )
+
+
+NAMED = 'name: ClassVar[str] = "mine"\n'
+BROKEN = {
+    "no strategy": (HEADER, "defines no strategy"),
+    "syntax error": ("def :\n", "does not import: SyntaxError"),
+    "not text": ("\x00", "does not import"),
+    "raises": ("raise RuntimeError('first\\nsecond')", "does not import: RuntimeError: first"),
+    "raises without words": ("raise KeyError()", "KeyError: no message"),
+    "leaves": ("import sys\nsys.exit(3)", "does not import: SystemExit: 3"),
+    "imports what is not there": ("import driftboard_absent", "ModuleNotFoundError"),
+    "field without default": (mine(f"size: float\n{NAMED}"), "'size'"),
+    "field of a strange type": (
+        mine(f"rates: tuple = (1, 2)\n{NAMED}"),
+        "field 'rates' of Mine must be bool, int, float or str",
+    ),
+    "default that is not finite": (mine(f'size: float = float("inf")\n{NAMED}'), "finite"),
+    "default with a control character": (mine(f"text: str = '\\x1b'\n{NAMED}"), "one line"),
+    "not frozen": (mine(NAMED, "@dataclass"), "does not import: TypeError"),
+    "refuses its own defaults": (
+        mine(f"{NAMED}def __post_init__(self): raise ValueError('never')"),
+        "Mine() fails: never",
+    ),
+    "fails at its own defaults": (
+        mine(f"{NAMED}def __post_init__(self): 1 / 0"),
+        "Mine() fails: division by zero",
+    ),
+    "taken name": (mine('name: ClassVar[str] = "ewc"'), "'ewc' is taken"),
+    "empty name": (mine("pass"), "'' is empty"),
+    "upper-case name": (mine('name: ClassVar[str] = "Mine"'), "cannot be a strategy's name"),
+    "name with a path": (mine('name: ClassVar[str] = "../x"'), "cannot be a strategy's name"),
+    "long name": (mine('name: ClassVar[str] = "x" * 65'), "cannot be a strategy's name"),
+    "name that is no text": (mine("name: ClassVar[list] = []"), "cannot be a strategy's name"),
+    "strange role": (mine(f"{NAMED}role: ClassVar[str] = 'winner'"), "'ranked' or 'bound'"),
+}
+
+
+@pytest.mark.parametrize(("text", "word"), BROKEN.values(), ids=BROKEN.keys())
+def test_broken_file_is_refused(make_file, text, word):
+    path = make_file(text)
+    before = set(sys.modules)
+    message = refusal(path)
+    assert word in message
+    if "does not import" in message:
+        assert set(sys.modules) == before
+
+
+def test_parameter_refused_by_a_users_code(make_file):
+    check = "def __post_init__(self): 1 / (self.size - 2)"
+    path = make_file(mine(f"size: float = 1.0\n{NAMED}{check}"))
+    assert load_strategy(str(path)).strategy.size == 1.0
+    assert refusal(f"{path},size=2") == "mine: float division by zero"
+
+
+def test_ctrl_c_while_a_file_is_imported_is_not_swallowed(make_file):
+    with pytest.raises(KeyboardInterrupt):
+        load_strategy(str(make_file("raise KeyboardInterrupt")))
+
+
+def test_missing_file_is_refused(tmp_path):
+    assert refusal(tmp_path / "absent.py") == f"there is no file {tmp_path / 'absent.py'}"
+    folder = tmp_path / "folder.py"
+    folder.mkdir()
+    assert "there is no file" in refusal(folder)
+
+
+def test_file_of_another_kind_is_refused(make_file):
+    assert "is not a Python file" in refusal(make_file(ONE, "file.py.txt"))
+
+
+# Sequences.
+
+
+def test_without_files_there_is_the_registry():
+    assert load_sequences() == registered()
+
+
+def test_own_sequences_are_added(make_file):
+    first = make_file(f"{OWN}\none = sequence()\ntwo = sequence(name='own-2')", "first.py")
+    second = make_file(f"{OWN}\nthree = sequence(name='own-3', scenario=Overlap(2, 4, 2))", "b.py")
+    found = load_sequences((first, second))
+    assert list(found) == [*registered(), "own", "own-2", "own-3"]
+    assert found["own"].tier == "own"
+    assert found["own"].scenario.tasks == 5
+    assert found["own-3"].scenario.tasks == 2
+
+
+def test_one_sequence_with_two_names_counts_once(make_file):
+    assert "own" in load_sequences((make_file(f"{OWN}\na = b = sequence()"),))
+
+
+UNSOUND = {
+    "taken": ("name='digits-split'", "exists already"),
+    "upper-case name": ("name='Own'", "lower-case letters"),
+    "name with a path": ("name='../own'", "lower-case letters"),
+    "name that is no text": ("name=5", "wrong type"),
+    "name of the mean": ("name='overall'", "mean over all sequences"),
+    "tier of the benchmark": ("tier='quick'", "tier must be 'own'"),
+    "unknown tier": ("tier='mine'", "tier must be 'own'"),
+    "one task": ("scenario=Split(1)", "fewer than two tasks"),
+    "no scenario": ("scenario=None", "wrong type"),
+    "scenario that is not plain data": ("scenario=type('S', (), {'tasks': 2})()", "wrong type"),
+    "unknown network": ("network='mlp'", "there is no network 'mlp'"),
+    "network that is no text": ("network=8", "wrong type"),
+    "no training images": ("train_per_class=0", "at least 1"),
+    "no test images": ("test_per_class=-1", "at least 1"),
+    "images that are no number": ("train_per_class='all'", "wrong type"),
+    "empty batches": ("training=Training(1, 0, 0.1)", "one image in a batch"),
+    "no epoch": ("training=Training(0, 10, 0.1)", "one epoch"),
+    "training of another type": ("training={'epochs': 1}", "wrong type"),
+}
+
+
+@pytest.mark.parametrize(("change", "word"), UNSOUND.values(), ids=UNSOUND.keys())
+def test_unsound_sequence_is_refused(make_file, change, word):
+    path = make_file(f"{OWN}\nmine = sequence({change})")
+    message = sequence_refusal(path)
+    assert word in message
+    assert str(path) in message
+
+
+def test_two_own_sequences_of_one_name_are_refused(make_file):
+    text = f"{OWN}\na, b = sequence(), sequence(source='mnist')"
+    assert "exists already" in sequence_refusal(make_file(text))
+
+
+def test_file_without_sequences_is_refused(make_file):
+    assert "defines no sequence" in sequence_refusal(make_file(OWN))
+
+
+@pytest.mark.parametrize(("text", "word"), [("1 / 0", "ZeroDivision"), ("exit(1)", "SystemExit")])
+def test_sequence_file_that_does_not_import(make_file, text, word):
+    assert f"does not import: {word}" in sequence_refusal(make_file(text))
+
+
+def test_missing_sequence_file(tmp_path):
+    assert "there is no file" in sequence_refusal(tmp_path / "absent.py")
+
+
+def test_an_edit_of_one_digit_in_the_same_second_is_seen(weighing, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for weight in (1.0, 2.0):
+        file = weighing(weight)
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+        assert load_strategy(str(file)).stamp.parameters == {"weight": weight}
+    assert not (tmp_path / "__pycache__").exists()

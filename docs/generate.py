@@ -1,0 +1,231 @@
+"""The parts of the reference that are made from code: Markdown that its pages include."""
+
+import ast
+import inspect
+import io
+import tokenize
+from pathlib import Path
+from typing import Any
+
+
+def write_pages(folder: Path) -> None:
+    """Write every generated part of the reference below ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "command-line": command_line(),
+        "leaderboard-columns": columns_table(leaderboard_columns()),
+        "claim-columns": columns_table(claim_columns()),
+        "record-schema": record_schema(),
+    }
+    for name, text in parts.items():
+        (folder / f"{name}.md").write_text(text)
+
+
+# The command line
+
+
+def command_line() -> str:
+    """Return the reference of all commands.
+
+    The package writes it itself as soon as it has ``driftboard.suite.cli.reference``; until then
+    the help texts stand in for it. Delete ``help_texts`` then.
+    """
+    try:
+        from driftboard.suite.cli.reference import command_reference
+    except ImportError:
+        return help_texts()
+    return str(command_reference())
+
+
+def help_texts() -> str:
+    """Return a heading and the options of every command as a table."""
+    import typer
+    import typer.main
+
+    from driftboard.suite.cli.main import app
+
+    def walk(command: Any, context: Any) -> list[str]:
+        inner = getattr(command, "commands", {})
+        page = [f"\n## {context.command_path}\n", *(command.help or "").splitlines(), ""]
+        usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+        page += [f"    {usage}", ""]
+        shown = [found for one in command.params if (found := one.get_help_record(context))]
+        if shown:
+            page += ["| option or argument | meaning |", "| --- | --- |"]
+            page += [f"| {as_code(option)} | {in_cell(meaning)} |" for option, meaning in shown]
+        for name, one in inner.items():
+            page += walk(one, command.context_class(one, info_name=name, parent=context))
+        return page
+
+    root = typer.main.get_command(app)
+    context = root.context_class(root, info_name="driftboard", terminal_width=200)
+    return "\n".join(walk(root, context)) + "\n"
+
+
+# The columns of CSV files
+
+
+def leaderboard_columns() -> dict[str, str]:
+    """Return name and meaning of every column of ``leaderboard.csv``, in order.
+
+    The one place to change when the package has a registry of columns that says what they mean.
+    """
+    from driftboard.leaderboard.render.csv_table import COLUMNS
+
+    return {name: _LEADERBOARD_MEANINGS[name] for name in COLUMNS}
+
+
+def claim_columns() -> dict[str, str]:
+    """Return name and meaning of every column of ``claim.csv``, in order; as above."""
+    from driftboard.leaderboard.claim.claim_csv import COLUMNS
+
+    return {name: _CLAIM_MEANINGS[name] for name in COLUMNS}
+
+
+def columns_table(columns: dict[str, str]) -> str:
+    """Return a Markdown table of columns.
+
+    >>> print(columns_table({"n": "number of seeds"}))
+    | column | meaning |
+    | --- | --- |
+    | `n` | number of seeds |
+    <BLANKLINE>
+    """
+    rows = [f"| `{name}` | {in_cell(meaning)} |" for name, meaning in columns.items()]
+    return "\n".join(["| column | meaning |", "| --- | --- |", *rows]) + "\n"
+
+
+_INTERVAL = "lower and upper bound of its 95 % interval"
+_LEADERBOARD_MEANINGS = {
+    "sequence": "name of the sequence, or of the average: `overall`, `suite:core`, `grade:near`",
+    "tier": "tier of the sequence; for `overall` all tiers, divided by spaces",
+    "strategy": "name of the strategy",
+    "role": "`ranked` or `bound`",
+    "metric": "which metric the numbers of this row are of",
+    "mean": "mean over `n` seeds",
+    "low": "lower bound of the mean's 95 % interval",
+    "high": "upper bound of it",
+    "n": "number of seeds",
+    "difference": "strategy minus reference on common seeds; empty for the reference",
+    "difference_low": "lower bound of the difference's 95 % interval",
+    "difference_high": "upper bound of it",
+    "p": "two-sided paired t test, raw",
+    "p_holm": "the same, corrected by Holm; empty outside the family",
+    "correlation": "Pearson's, with the reference over the common seeds",
+    "diverged": "seeds with at least one diverged run",
+    "missing": "cells that another strategy has and this one has not",
+    "rank": "by mean Avg.Acc (or Avg.Loss) in this section, the same for its three metrics; equal "
+    "means share a rank",
+    "flags": "`few-seeds`, `at-ceiling`, divided by `;`",
+    "step": "norm of a task's update relative to that of its solution, mean over the tasks after "
+    "the first and over cells; the same for the three metrics",
+    "drift": "distance of the final solution from the first task's, relative to that; likewise",
+    "distance": "measured distance between the sequence's tasks; empty for averages over sequences",
+    "distance_low": "lower bound of the distance's 95 % interval",
+    "distance_high": "upper bound of it",
+    "grade": "`near`, `medium` or `far`",
+    "rank_low": "first rank of the rank set; the same for the three metrics, empty for bounds and "
+    "incomplete strategies",
+    "rank_high": "last rank of it",
+    "tied_best": "1 if the rank set begins at 1",
+    "letters": "groups of ranked strategies without significant difference, divided by spaces",
+    "diverged_low": "lower bound of the Clopper-Pearson interval of the share of diverged seeds",
+    "diverged_high": "upper bound of it",
+    "memory_bytes": "the most that the strategy carried over between tasks",
+    "sequences": "number of sequences",
+    "sequences_low": "lower bound of the interval of the mean over new sequences",
+    "sequences_high": "upper bound of it",
+    "sequences_difference_low": "the same for the difference from the reference, lower bound",
+    "sequences_difference_high": "upper bound of it",
+    "evidence": "`published`, `records checked`, `spot re-run` or `fully re-run`; empty where no "
+    "check is known",
+}
+_CLAIM_MEANINGS = {
+    "contrast": "what is subtracted from what, e.g. `frozen - initialized`",
+    "metric": "the metric's name as in `leaderboard.csv`",
+    "data": "group of sequences: `full` or `few-shot`",
+    "what": "`difference`, or of the fit: `slope`, `intercept`, `at-nearest`, `spearman`, "
+    "`crossover`",
+    "sequence": "of a difference: the sequence",
+    "other": "of a difference: the strategy that was subtracted",
+    "distance": "of that sequence; empty where it has no usable one",
+    "distance_low": "lower bound of the distance's 95 % interval",
+    "distance_high": "upper bound of it",
+    "grade": "of that sequence",
+    "value": "the number, raw",
+    "low": "lower bound of its 95 % interval",
+    "high": "upper bound of it",
+    "n": "number of seeds",
+}
+
+
+# The record schema
+
+
+def record_schema() -> str:
+    """Return every struct of ``suite/records.py`` with its fields, as tables.
+
+    The meaning of a field is the comment behind it, or stands in the description of its struct.
+    """
+    from driftboard.suite import records
+
+    source = inspect.getsource(records)
+    tree, comments = ast.parse(source), comments_of(source)
+    structs = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    first = ["Record", "LossRecord", "_Run"]  # then their parts
+    names = first + [name for name in structs if name not in (*first, "_Strict", "_Version")]
+    lines = [line for name in names for line in _struct(structs[name], comments)]
+    return "\n".join([*lines, "## Types\n", *_types(tree), ""])
+
+
+def _struct(node: ast.ClassDef, comments: dict[int, str]) -> list[str]:
+    title = "Every record" if node.name == "_Run" else node.name
+    lines = [f"## {title}\n", inspect.cleandoc(ast.get_docstring(node) or ""), ""]
+    lines += ["| field | type | meaning |", "| --- | --- | --- |"]
+    for field in node.body:
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            kind, meaning = ast.unparse(field.annotation), comments.get(field.lineno, "")
+            lines.append(f"| `{field.target.id}` | {as_code(kind)} | {in_cell(meaning)} |")
+    return [*lines, ""]
+
+
+def _types(tree: ast.Module) -> list[str]:
+    """Return the table of the names that stand for restricted types."""
+    rows = []
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
+            base, *limits = ast.unparse(node.value.slice).strip("()").split(", ", 1)
+            if ast.unparse(node.value.value) == "Annotated" and isinstance(
+                node.targets[0], ast.Name
+            ):
+                limit = limits[0].removeprefix("Meta(").removesuffix(")") if limits else ""
+                rows.append(f"| `{node.targets[0].id}` | `{base}` | {as_code(limit)} |")
+    return ["| name | type | limits |", "| --- | --- | --- |", *rows]
+
+
+def comments_of(source: str) -> dict[int, str]:
+    """Return the comments of a source by the number of their line.
+
+    >>> comments_of("a = 1\\nb = 2  # two\\n")
+    {2: 'two'}
+    """
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    found = (token for token in tokens if token.type == tokenize.COMMENT)
+    return {token.start[0]: token.string.lstrip("# ") for token in found}
+
+
+# Markdown
+
+
+def in_cell(text: str) -> str:
+    """Return text for a cell of a table: on one line, without what would end the cell."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def as_code(text: str) -> str:
+    """Return text as code for a cell of a table.
+
+    >>> as_code("int | None")
+    '`int \\\\| None`'
+    """
+    return f"`{in_cell(text)}`" if text else ""

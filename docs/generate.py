@@ -1,8 +1,11 @@
 """The parts of the reference that are made from code: Markdown that its pages include."""
 
 import ast
+import importlib
+import importlib.util
 import inspect
 import io
+import re
 import tokenize
 from pathlib import Path
 from typing import Any
@@ -30,11 +33,10 @@ def command_line() -> str:
     The package writes it itself as soon as it has ``driftboard.suite.cli.reference``; until then
     the help texts stand in for it. Delete ``help_texts`` then.
     """
-    try:
-        from driftboard.suite.cli.reference import command_reference
-    except ImportError:
+    if importlib.util.find_spec("driftboard.suite.cli.reference") is None:
         return help_texts()
-    return str(command_reference())
+    reference = importlib.import_module("driftboard.suite.cli.reference")
+    return str(reference.command_reference())
 
 
 def help_texts() -> str:
@@ -165,7 +167,7 @@ _CLAIM_MEANINGS = {
 def record_schema() -> str:
     """Return every struct of ``suite/records.py`` with its fields, as tables.
 
-    The meaning of a field is the comment behind it, or stands in the description of its struct.
+    The meaning of a field is the comment behind it, or in the docstring of its struct, or here.
     """
     from driftboard.suite import records
 
@@ -180,13 +182,49 @@ def record_schema() -> str:
 
 def _struct(node: ast.ClassDef, comments: dict[int, str]) -> list[str]:
     title = "Every record" if node.name == "_Run" else node.name
-    lines = [f"## {title}\n", inspect.cleandoc(ast.get_docstring(node) or ""), ""]
+    text = inspect.cleandoc(ast.get_docstring(node) or "")
+    lines = [f"## {title}\n", text, ""]
     lines += ["| field | type | meaning |", "| --- | --- | --- |"]
     for field in node.body:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            kind, meaning = ast.unparse(field.annotation), comments.get(field.lineno, "")
-            lines.append(f"| `{field.target.id}` | {as_code(kind)} | {in_cell(meaning)} |")
+            name, kind = field.target.id, ast.unparse(field.annotation)
+            above = "see above" if f"``{name}[" in text else None
+            meaning = comments.get(field.lineno) or above or _FIELD_MEANINGS[name]
+            lines.append(f"| `{name}` | {as_code(kind)} | {in_cell(meaning)} |")
     return [*lines, ""]
+
+
+_FIELD_MEANINGS = {
+    "schema": "version of this schema",
+    "protocol": "the protocol it was made under",
+    "sequence": "the task sequence and its data",
+    "strategy": "the strategy, its parameters and its source",
+    "seed": "the seed of the cell",
+    "split": "`test`, or `validation` of runs with `--tuning`",
+    "plans": "the update plan of every task",
+    "diverged_at": "the first task after which something was not finite",
+    "status": "whether loss and parameters stayed finite",
+    "cost": "time and memory",
+    "environment": "versions and device",
+    "test_sizes": "number of test images of every task",
+    "name": "its name",
+    "version": "its version",
+    "hash": "SHA-256 of all that decides its results",
+    "tier": "its tier: `quick`, `linear`, `core`, `full` or `own`",
+    "data_hash": "SHA-256 of the data",
+    "role": "bounds are not ranked",
+    "parameters": "its hyper-parameters",
+    "source_hash": "SHA-256 of its source file",
+    "share": "share of every step that each block takes",
+    "restart": "whether each block began at the initialisation",
+    "evaluation_seconds": "time of all tests",
+    "driftboard": "version",
+    "python": "version",
+    "torch": "version",
+    "device": "name of the processor or GPU",
+    "lane": "whether the seeds of a cohort were trained one by one or stacked",
+    "draws": "number of independent draws of the seed",
+}
 
 
 def _types(tree: ast.Module) -> list[str]:
@@ -223,9 +261,12 @@ def in_cell(text: str) -> str:
 
 
 def as_code(text: str) -> str:
-    """Return text as code for a cell of a table.
+    """Return text as code for a cell of a table; a bar cannot stand between backticks there.
 
-    >>> as_code("int | None")
-    '`int \\\\| None`'
+    >>> as_code("int"), as_code("a | b")
+    ('`int`', '<code>a &#124; b</code>')
     """
-    return f"`{in_cell(text)}`" if text else ""
+    text = " ".join(text.split())
+    if "|" not in text:
+        return f"`{text}`" if text else ""
+    return f"<code>{re.sub(r'[^a-zA-Z0-9 ]', lambda sign: f'&#{ord(sign[0])};', text)}</code>"

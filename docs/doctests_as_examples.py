@@ -28,6 +28,10 @@ class DoctestsAsExamples(griffe.Extension):
     """Turn the bare doctests of every docstring into examples."""
 
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
-        """Change the docstring of one object."""
+        """Change the docstring of one object; the package itself is announced on its own."""
         if obj.docstring is not None:
             obj.docstring.value = with_examples(obj.docstring.value)
+
+    def on_package(self, *, pkg: griffe.Module, **_: object) -> None:
+        """Change the docstring of the package."""
+        self.on_object(obj=pkg)

@@ -10,11 +10,14 @@ import tokenize
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def write_pages(folder: Path) -> None:
     """Write every generated part of the reference below ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = {
+        "python-api": python_api(),
         "command-line": command_line(),
         "leaderboard-columns": columns_table(leaderboard_columns()),
         "claim-columns": columns_table(claim_columns()),
@@ -22,6 +25,31 @@ def write_pages(folder: Path) -> None:
     }
     for name, text in parts.items():
         (folder / f"{name}.md").write_text(text)
+
+
+# The Python interface
+
+_FIRST = ["run", "load", "published", "Results", "leaderboard", "Leaderboard", "grade", "Grades"]
+_FIRST += ["sequences", "strategies"]
+# Names that the page shows in a chapter of their own.
+_ELSEWHERE = ("driftboard.strategies", "driftboard.suite.sequences", "driftboard.suite.checks")
+
+
+def python_api() -> str:
+    """Return an entry for mkdocstrings for each name that ``import driftboard`` gives.
+
+    Each is named by its home, for ``driftboard.leaderboard`` is also a package.
+    """
+    tree = ast.parse((ROOT / "suite" / "api" / "__init__.py").read_text())
+    homes = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("driftboard")
+        for alias in node.names
+        if not node.module.startswith(_ELSEWHERE)
+    }
+    names = [name for name in _FIRST if name in homes] + sorted(homes.keys() - set(_FIRST))
+    return "".join(f"::: {homes[name]}.{name}\n\n" for name in names)
 
 
 # The command line
@@ -87,8 +115,7 @@ def claim_columns() -> dict[str, str]:
 
 def published_columns(name: str) -> list[str]:
     """Return the columns of a published CSV file; a test of the package makes it again."""
-    root = Path(__file__).resolve().parents[1]
-    with (root / "baselines" / "core-fashion" / f"{name}.csv").open() as file:
+    with (ROOT / "baselines" / "core-fashion" / f"{name}.csv").open() as file:
         return file.readline().strip().split(",")
 
 

@@ -199,6 +199,15 @@ def test_the_reference_has_every_field_of_a_record():
     assert "the cohort's time / seeds in the cohort" in schema
 
 
+def test_the_reference_has_every_public_name():
+    import driftboard
+
+    text = GENERATE["python_api"]() + text_of("docs/reference/api.md")
+    documented = {line.rpartition(".")[2] for line in re.findall(r"(?m)^::: (.*)$", text)}
+    aliases = {"Memory", "Parameters"}  # of types, explained in words
+    assert set(getattr(driftboard, "__all__", ())) <= documented | aliases | {"__version__"}
+
+
 def test_the_reference_has_every_command():
     import typer.main
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from driftboard.suite.cli.options import AsJson, known_sequences
+
 if TYPE_CHECKING:
     from driftboard.suite.distance.grades import Grade
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def sequences(
@@ -26,7 +26,7 @@ def sequences(
         list[Path] | None,
         typer.Option(help="A results folder with grades of your own; may be repeated."),
     ] = None,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the task sequences: their data, scenario and network, and how far apart tasks are.
 
@@ -35,15 +35,10 @@ def sequences(
     from driftboard.suite.distance.grades import known_grades
     from driftboard.suite.distance.tables import GRADE_LEGEND, grade_cells
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.sequences.registry import registered
     from driftboard.suite.sequences.task_sequence import describe
 
-    known = registered()
-    if sequence_file:
-        from driftboard.suite.loading import load_sequences
-
-        known = load_sequences(tuple(sequence_file))
-    chosen = [value for value in known.values() if suite in (None, value.tier)]
+    known = known_sequences(sequence_file).values()
+    chosen = [value for value in known if suite in (None, value.tier)]
     grades = known_grades(tuple(results or ()))
     if as_json:
         content = [
@@ -87,7 +82,7 @@ def _plain_grade(grade: "Grade | None") -> dict[str, Any] | None:
     return plain | {"seeds": grade.distance.n} | words
 
 
-def strategies(as_json: JsonOption = False) -> None:
+def strategies(as_json: AsJson = False) -> None:
     """List the built-in strategies: their parameters and where each comes from."""
     from driftboard.strategies.catalogue import BUILTIN, FURTHER
 

@@ -73,7 +73,6 @@ def build_leaderboard(
     from driftboard.leaderboard.render.markdown import overall_tables
     from driftboard.leaderboard.render.update import update_file
     from driftboard.suite.distance.grades import known_grades
-    from driftboard.suite.records import write_atomically
 
     known = {name: list(records) for name, records in (published or {}).items()}
     collection = collect(results, skip_broken, known)
@@ -82,11 +81,46 @@ def build_leaderboard(
     board = build_board(collection, reference, grades, evidence(results, reports, known))
     if command is None:
         command = _command_line(results, out, reference, skip_broken, known, reports)
-    for path, content in _files(board, grades, command, formats).items():
-        write_atomically(out / path, content)
+    write_board(board, grades, command, out, formats)
     if update is not None:
         update_file(update, overall_tables(board, command))
     return board
+
+
+def write_board(
+    board: "Board",
+    grades: Mapping[str, "Grade"],
+    command: str,
+    out: Path,
+    formats: Collection[Format] = tuple(Format),
+) -> list[Path]:
+    """Write a board below ``out`` and return the paths of its files and of the figures' folder.
+
+    Args:
+        board: the tables as data.
+        grades: how far apart the tasks of its sequences are, by the sequences' hashes; page and
+            figures show the test of the paper's claim where the grades allow one.
+        command: printed in the legend as the way to make the tables again.
+        out: made if it is not there.
+        formats: what to write.
+
+    Raises:
+        RecordError: a file cannot be written.
+    """
+    from driftboard.suite.records import write_atomically
+
+    for path, content in _files(board, grades, command, formats).items():
+        write_atomically(out / path, content)
+    return written(out, formats)
+
+
+def written(out: Path, formats: Collection[Format]) -> list[Path]:
+    """Return the paths below ``out`` that these formats are written to.
+
+    >>> [path.as_posix() for path in written(Path("board"), [Format.HTML, Format.MARKDOWN])]
+    ['board/leaderboard.md', 'board/index.html']
+    """
+    return [out / one.file_name for one in Format if one in formats]
 
 
 def _files(

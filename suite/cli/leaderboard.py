@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from driftboard.leaderboard.build import Format, build_leaderboard
+from driftboard.leaderboard.build import Format, build_leaderboard, written
 from driftboard.suite.cli.options import PublishedSets, SkipBroken
 from driftboard.suite.wording import counted
 
@@ -42,12 +42,13 @@ def leaderboard(
     from driftboard.baselines.published import published_records
     from driftboard.leaderboard.render.terminal import terminal_table
 
+    chosen = tuple(formats or Format)
     board = build_leaderboard(
         results or [],
         out,
         reference,
         skip_broken=skip_broken,
-        formats=formats or tuple(Format),
+        formats=chosen,
         update=update,
         published={name: published_records(name) for name in published or ()},
         reports=report or [],
@@ -57,5 +58,5 @@ def leaderboard(
         typer.echo(f"{counted(len(board.source.skipped), 'broken record')} left out:")
         for reason in board.source.skipped:
             typer.echo(f"  {reason}")
-    paths = [out / one.file_name for one in Format if one in (formats or Format)]
-    typer.echo(f"wrote {', '.join(map(str, [*paths, *([update] if update else [])]))}")
+    paths = [*written(out, chosen), *([update] if update else [])]
+    typer.echo(f"wrote {', '.join(map(str, paths))}")

@@ -2,16 +2,12 @@
 
 import dataclasses
 import json
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from driftboard.suite.cli.options import AsJson, known_sequences
-
-if TYPE_CHECKING:
-    from driftboard.suite.distance.grades import Grade
 
 
 def sequences(
@@ -33,7 +29,7 @@ def sequences(
     The distance of tasks (0 for equal, 2 for unrelated ones) was measured by 'driftboard grade'.
     """
     from driftboard.suite.distance.grades import known_grades
-    from driftboard.suite.distance.tables import GRADE_LEGEND, grade_cells
+    from driftboard.suite.distance.tables import GRADE_LEGEND, grade_cells, plain_grade
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.sequences.task_sequence import describe
 
@@ -41,10 +37,11 @@ def sequences(
     chosen = [value for value in known if suite in (None, value.tier)]
     grades = known_grades(tuple(results or ()))
     if as_json:
-        content = [
-            {**describe(value, PROTOCOL), "grade": _plain_grade(grades.get(value.hash()))}
-            for value in chosen
-        ]
+        content = []
+        for value in chosen:
+            grade = grades.get(value.hash())
+            described = describe(value, PROTOCOL)
+            content.append({**described, "grade": plain_grade(grade) if grade else None})
         typer.echo(json.dumps(content, indent=1))
         return
     from rich import box
@@ -66,20 +63,6 @@ def sequences(
         table.add_row(value.name, *measured, about)
     Console().print(table)
     typer.echo(GRADE_LEGEND)
-
-
-def _plain_grade(grade: "Grade | None") -> dict[str, Any] | None:
-    """Return a grade as plain data, None where nothing could be measured; JSON knows no NaN."""
-    if grade is None:
-        return None
-    numbers = (grade.distance.value, grade.distance.low, grade.distance.high, grade.reliability)
-    names = ("distance", "distance_low", "distance_high", "reliability")
-    plain: dict[str, Any] = {
-        name: None if math.isnan(number) else number
-        for name, number in zip(names, numbers, strict=True)
-    }
-    words = {"level": grade.level, "crosses_cut_off": grade.crosses, "note": grade.note}
-    return plain | {"seeds": grade.distance.n} | words
 
 
 def strategies(as_json: AsJson = False) -> None:

@@ -22,15 +22,16 @@ _NOTES = {
 def command_reference() -> str:
     """Return all commands with their arguments, options and defaults, in the order of the help.
 
-    >>> command_reference().splitlines()[0]
-    '# Command line'
+    Each has a heading of the second level, so that a page can put its title above.
+
+    >>> [line for line in command_reference().splitlines() if line.startswith("##")][:2]
+    ['## `driftboard`', '## `driftboard run`']
     """
     from driftboard.suite.cli.main import app
 
     root: Any = typer.main.get_command(app)
     context = typer.Context(root, info_name="driftboard", terminal_width=WIDTH)
-    blocks = ["# Command line", _wrapped("Every command also has `--help`."), *_entry(context)]
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(["Every command also has `--help`.", *_entry(context)]) + "\n"
 
 
 def _entry(context: typer.Context) -> Iterator[str]:

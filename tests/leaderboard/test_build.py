@@ -1,11 +1,13 @@
 """A board's files: which are written where, and the command that makes them again."""
 
+import doctest
 import html
 from pathlib import Path
 
 import pytest
 
-from driftboard.leaderboard.build import Format, build_leaderboard
+from driftboard.leaderboard import build
+from driftboard.leaderboard.build import Format, build_leaderboard, write_board
 from driftboard.suite.records import write_record
 
 
@@ -54,3 +56,16 @@ def test_the_legend_has_the_command_with_these_arguments(make_record, results, t
         "--reference ewc --skip-broken"
     ) in text
     assert {cell.strategy for cell in board.source.cells} == {"sgd", "ewc"}
+
+
+def test_a_board_is_written_a_second_time_with_other_formats(results, tmp_path):
+    board = build_leaderboard([results], tmp_path / "first", command="the same")
+    paths = write_board(board, {}, "the same", tmp_path / "second", (Format.LATEX, Format.MARKDOWN))
+    assert paths == [tmp_path / "second" / name for name in ("leaderboard.md", "leaderboard.tex")]
+    assert all(path.is_file() for path in paths)
+    first, second = (tmp_path / one / "leaderboard.md" for one in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_example_holds():
+    assert doctest.testmod(build) == (0, 1)

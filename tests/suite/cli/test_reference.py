@@ -1,5 +1,6 @@
 """The reference of the command line: complete, and plain Markdown."""
 
+import doctest
 import re
 
 import pytest
@@ -71,3 +72,7 @@ def test_long_items_are_indented():
     lines = reference._item("--x", "word " * 60).splitlines()
     assert len(lines) == 3
     assert [line[:2] for line in lines] == ["- ", "  ", "  "]
+
+
+def test_the_example_holds():
+    assert doctest.testmod(reference) == (0, 1)

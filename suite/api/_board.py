@@ -1,10 +1,11 @@
 """The leaderboard from Python: a board of any results, as a frame, Markdown, HTML and files."""
 
+import csv
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from driftboard._results import Results
 from driftboard.suite.errors import DriftboardError
@@ -49,7 +50,8 @@ class Leaderboard:
 
         from driftboard.leaderboard.render.csv_table import csv_table
 
-        return pd.read_csv(io.StringIO(csv_table(self.board)), float_precision="round_trip")
+        rows = csv.DictReader(io.StringIO(csv_table(self.board)))
+        return pd.DataFrame(rows).apply(_numbers)
 
     def markdown(self) -> str:
         """Return all tables as Markdown, as ``leaderboard.md`` has them."""
@@ -103,6 +105,15 @@ class Leaderboard:
 
         rows = [row_cells(row) for part in groups(self.board.overall).values() for row in part]
         return pd.DataFrame(rows).set_index("Strategy")
+
+
+def _numbers(column: "pd.Series[str]") -> "pd.Series[Any]":
+    """Return a column of text as exact numbers where it holds nothing else."""
+    filled = column.where(column != "")
+    try:
+        return filled.map(float, na_action="ignore").astype(float)
+    except ValueError:
+        return filled
 
 
 def leaderboard(results: Results | Iterable[Results], reference: str = "sgd") -> Leaderboard:

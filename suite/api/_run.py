@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from driftboard._results import Results, sorted_records
 from driftboard.suite.errors import DriftboardError, one_line
@@ -75,12 +75,16 @@ def run(
     from driftboard.suite.runs.workplace import Workplace
     from driftboard.suite.sequences.task_sequence import choose_sequences
 
+    _check_choices(seeds, device)
     folder = Path(out)
     given = BUILTIN if strategies is None else strategies
     loaded = [load_strategy(text) for text in specifications(given, folder / SESSION_FOLDER)]
     _check_names([one.stamp.name for one in loaded])
     names, files = sequence_files(_listed(sequences), folder / SESSION_FOLDER)
-    chosen = choose_sequences(load_sequences(files), suite, names or None, bool(files))
+    known = load_sequences(files)
+    if suite is not None and suite not in {one.tier for one in known.values()}:
+        raise DriftboardError(f"there is no suite '{suite}'; see driftboard.sequences()")
+    chosen = choose_sequences(known, suite, names or None, bool(files))
     PROTOCOL.check_seed_count(seeds, (one.tier for one in chosen), tuning=tuning)
     request = Request(
         sequences=chosen,
@@ -190,6 +194,7 @@ def grade(
     from driftboard.suite.runs.workplace import Workplace
     from driftboard.suite.sequences.task_sequence import choose_sequences
 
+    _check_choices(seeds, device)
     folder = Path(out)
     if parts < 2:
         raise DriftboardError(f"parts is {parts}, but takes at least 2 to tell noise")
@@ -213,6 +218,16 @@ def _listed(
     if sequences is None:
         return []
     return [sequences] if isinstance(sequences, str | TaskSequence) else list(sequences)
+
+
+def _check_choices(seeds: int | None, device: str) -> None:
+    """Check what the command line checks by itself."""
+    if seeds is not None and seeds < 1:
+        raise DriftboardError(f"seeds is {seeds}; take at least 1, or None for all")
+    if device not in get_args(Device):
+        raise DriftboardError(
+            f"there is no device '{device}'; choose of {', '.join(get_args(Device))}"
+        )
 
 
 def _check_names(names: Sequence[str]) -> None:

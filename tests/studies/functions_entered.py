@@ -3,10 +3,11 @@
     python tests/studies/functions_entered.py
 
 Runs ``driftboard run --sequence digits-split --strategy sgd --seeds 1 --workers 1`` with an empty
-results folder and a hook on every call, and prints how many functions (lambdas, comprehensions and
+results folder, an empty cache and a hook on every call, and prints how many functions (lambdas, comprehensions and
 module bodies left out), in how many files, the commanding process entered. Workers are not counted.
 """
 
+import os
 import sys
 import threading
 from importlib.metadata import entry_points
@@ -50,7 +51,8 @@ def count(arguments: tuple[str, ...]) -> set[tuple[str, int, str]]:
 def main() -> None:
     """Print both numbers."""
     with TemporaryDirectory() as folder:
-        found = count((*COMMAND, "--workers", "1", "--out", folder))
+        os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
+        found = count((*COMMAND, "--workers", "1", "--out", f"{folder}/results"))
     files = {file for file, *_ in found}
     print(f"{len(found)} functions in {len(files)} files")
 

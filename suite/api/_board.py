@@ -69,9 +69,7 @@ class Leaderboard:
         Raises:
             DriftboardError: there is no such format, or a file cannot be written.
         """
-        from driftboard.suite.cli.leaderboard import Format, written
-        from driftboard.suite.cli.leaderboard import _files as board_files
-        from driftboard.suite.records import write_atomically
+        from driftboard.leaderboard.build import Format, write_board
 
         known = [form.value for form in Format]
         chosen = known if formats is None else list(formats)
@@ -79,9 +77,7 @@ class Leaderboard:
             if name not in known:
                 raise DriftboardError(f"there is no format '{name}'; choose of {', '.join(known)}")
         asked = tuple(Format(name) for name in chosen)
-        for path, content in board_files(self.board, self.grades, self.made_by, asked).items():
-            write_atomically(Path(folder) / path, content)
-        return written(Path(folder), asked)
+        return write_board(self.board, self.grades, self.made_by, Path(folder), asked)
 
     def __repr__(self) -> str:
         """Return the overall table as text."""

@@ -3,8 +3,9 @@
     python tests/studies/functions_entered.py
 
 Runs ``driftboard run --sequence digits-split --strategy sgd --seeds 1 --workers 1`` with an empty
-results folder, an empty cache and a hook on every call, and prints how many functions (lambdas, comprehensions and
-module bodies left out), in how many files, the commanding process entered. Workers are not counted.
+results folder, an empty cache and a hook on every call, and prints how many functions (lambdas,
+comprehensions and module bodies left out), in how many files, the commanding process entered.
+Workers are not counted.
 """
 
 import os

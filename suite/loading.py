@@ -5,6 +5,7 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
+import pickle
 import re
 import sys
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.records import StrategyStamp
+from driftboard.suite.records import StrategyStamp, write_atomically
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.networks import is_network_name
@@ -29,6 +30,19 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 RESERVED = "overall"
 RATE = "rate"
 HIGHEST_RATE = 100.0
+SESSION_SUFFIX = ".pkl"
+
+
+@dataclass(frozen=True)
+class SessionObject:
+    """A class or a task sequence of somebody's Python session, kept for worker processes.
+
+    Only ``driftboard.run`` writes such a file, into its own results folder. Reading it runs code,
+    as importing a Python file does.
+    """
+
+    content: Any
+    source: str  # whose digest records carry
 
 
 @dataclass(frozen=True)
@@ -54,7 +68,7 @@ def load_strategy(specification: str) -> LoadedStrategy:
         StrategyError: with one line that says what is wrong and what to do.
     """
     base, *settings = specification.split(",")
-    name, strategy = _from_file(base) if ".py" in base else _built_in(base)
+    name, strategy, source = _from_file(base) if _names_file(base) else _built_in(base)
     rate: float | None = None
     if settings:
         strategy, rate, suffix = _with_parameters(strategy, settings, name)
@@ -64,7 +78,6 @@ def load_strategy(specification: str) -> LoadedStrategy:
             f"'{name}' cannot be a strategy's name; use up to 64 lower-case letters, digits, "
             "dots, hyphens and underscores"
         )
-    source = Path(inspect.getfile(type(strategy))).read_bytes()
     parameters = dataclasses.asdict(strategy) | ({} if rate is None else {RATE: rate})
     stamp = StrategyStamp(name, strategy.role, parameters, hashlib.sha256(source).hexdigest())
     if not _fits_a_record(stamp):
@@ -79,7 +92,12 @@ def load_strategy(specification: str) -> LoadedStrategy:
 def files_of(specification: str) -> tuple[Path, ...]:
     """Return the file that a strategy's specification names, if it names one."""
     base = specification.split(",")[0]
-    return (Path(base.partition(":")[0]),) if ".py" in base else ()
+    return (Path(base.partition(":")[0]),) if _names_file(base) else ()
+
+
+def _names_file(base: str) -> bool:
+    """Tell whether a strategy is named by a file, ``.py`` or ``.pkl``, and not by its name."""
+    return ".py" in base or base.endswith(SESSION_SUFFIX)
 
 
 def moved(specification: str, places: Mapping[Path, Path]) -> str:
@@ -104,8 +122,11 @@ def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, TaskSequence]:
     """
     sequences = registered()
     for path in files:
-        module = _import_file(path, DriftboardError)
-        values = {id(value): value for value in vars(module).values()}  # each one once
+        if path.suffix == SESSION_SUFFIX:
+            contents: list[Any] = [read_session_object(path).content]
+        else:
+            contents = list(vars(_import_file(path, DriftboardError)).values())
+        values = {id(value): value for value in contents}  # each one once
         found = [value for value in values.values() if isinstance(value, TaskSequence)]
         if not found:
             raise DriftboardError(
@@ -150,17 +171,40 @@ def _problem(sequence: TaskSequence, known: dict[str, TaskSequence]) -> str | No
     return None
 
 
-def _built_in(name: str) -> tuple[str, Strategy]:
+def _built_in(name: str) -> tuple[str, Strategy, bytes]:
+    """Return name, strategy and source of one that comes with the package."""
     known = BUILTIN | FURTHER
     if name in known:
-        return name, known[name]
+        return name, known[name], _file_of(type(known[name])).read_bytes()
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else "see `driftboard strategies`"
     raise StrategyError(f"there is no strategy '{name}'; {hint}")
 
 
-def _from_file(text: str) -> tuple[str, Strategy]:
+def _from_file(text: str) -> tuple[str, Strategy, bytes]:
+    """Return name, strategy and source of what ``FILE.py[:CLASS]`` or ``FILE.pkl`` holds."""
     file, _, class_name = text.partition(":")
+    if file.endswith(SESSION_SUFFIX):
+        kept = read_session_object(Path(file))
+        chosen, source = kept.content, kept.source.encode()
+    else:
+        chosen = _class_in(file, class_name)
+        source = _file_of(chosen).read_bytes()
+    name = str(chosen.name)
+    if name in BUILTIN | FURTHER or not name:
+        raise StrategyError(
+            f"{file}: give {chosen.__name__} a name of its own, "
+            f"'{name}' is {'taken' if name else 'empty'}"
+        )
+    return name, _instance(chosen, file), source
+
+
+def _file_of(strategy: type[Strategy]) -> Path:
+    return Path(inspect.getfile(strategy))
+
+
+def _class_in(file: str, class_name: str) -> type[Strategy]:
+    """Return the strategy class of a Python file, the only one if ``class_name`` is empty."""
     module = _import_file(Path(file), StrategyError)
     classes = {
         value.__name__: value
@@ -181,14 +225,7 @@ def _from_file(text: str) -> tuple[str, Strategy]:
             f"{file} defines several strategies; choose one: "
             + " or ".join(f"{file}:{name}" for name in classes)
         )
-    chosen = classes[class_name] if class_name else next(iter(classes.values()))
-    name = str(chosen.name)
-    if name in BUILTIN | FURTHER or not name:
-        raise StrategyError(
-            f"{file}: give {chosen.__name__} a name of its own, "
-            f"'{name}' is {'taken' if name else 'empty'}"
-        )
-    return name, _instance(chosen, file)
+    return classes[class_name] if class_name else next(iter(classes.values()))
 
 
 def _instance(chosen: type[Strategy], file: str) -> Strategy:
@@ -280,3 +317,29 @@ def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
         cause = (str(error).strip() or "no message").splitlines()[0]
         raise kind(f"{path} does not import: {type(error).__name__}: {cause}") from error
     return module
+
+
+def write_session_object(path: Path, kept: SessionObject) -> None:
+    """Write an object by value, so that a process finds it that cannot import its module."""
+    import cloudpickle
+
+    module = sys.modules.get(getattr(kept.content, "__module__", ""))
+    by_value = module is not None and not module.__name__.startswith("driftboard")
+    if module is not None and by_value and module.__name__ != "__main__":
+        cloudpickle.register_pickle_by_value(module)
+    write_atomically(path, cloudpickle.dumps((kept.content, kept.source)))
+
+
+def read_session_object(path: Path) -> SessionObject:
+    """Read what ``write_session_object`` wrote.
+
+    Raises:
+        DriftboardError: the file is missing or does not load.
+    """
+    try:
+        content, source = pickle.loads(path.read_bytes())
+    except Exception as error:  # anything may come out of somebody else's code
+        raise DriftboardError(
+            f"{path} does not load: {error}; pass the object to driftboard.run again"
+        ) from error
+    return SessionObject(content, source)

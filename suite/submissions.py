@@ -13,8 +13,17 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from driftboard.suite.errors import DriftboardError
-from driftboard.suite.records import Digest, ProtocolStamp, StrategyStamp, Text, write_atomically
+from driftboard.suite.errors import DriftboardError, StrategyError
+from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.records import (
+    Digest,
+    ProtocolStamp,
+    StrategyStamp,
+    Text,
+    read_record,
+    record_paths,
+    write_atomically,
+)
 
 SUBMISSION = "submission.json"
 MARKER = "driftboard.json"
@@ -179,3 +188,72 @@ def write_submission(folder: Path, submission: Submission) -> None:
     """Write ``submission.json`` whole or not at all."""
     content = msgspec.json.format(msgspec.json.encode(submission), indent=1) + b"\n"
     write_atomically(folder / SUBMISSION, content)
+
+
+def source_of(specification: str) -> Path:
+    """Return the file that a strategy's specification names.
+
+    >>> source_of("methods/mine.py:Mine,strength=0.5").as_posix()
+    'methods/mine.py'
+
+    Raises:
+        StrategyError: it names none, or one whose name a submission cannot hold.
+    """
+    path = Path(_file_of(specification))
+    if path.suffix != ".py":
+        raise StrategyError(
+            f"'{specification}' is none of yours; name the Python file of your strategy"
+        )
+    if kind_of(path.name) != "source":
+        raise StrategyError(
+            f"rename {path.name}: up to 64 letters, digits, hyphens and underscores before .py, "
+            "a letter or underscore first"
+        )
+    return path
+
+
+def _file_of(specification: str) -> str:
+    return specification.split(",")[0].partition(":")[0]
+
+
+def assemble(
+    folder: Path,
+    strategy: StrategyStamp,
+    specification: str,
+    tuned: Path | None,
+    words: Credits,
+    tier: Tier,
+) -> None:
+    """Copy source and tuning record beside the records and write ``submission.json``.
+
+    Args:
+        folder: the submission's folder, which holds the records.
+        strategy: the stamp of the strategy when it was loaded.
+        specification: what it was loaded from.
+        tuned: its tuning record, if there is one.
+        words: what people say about it.
+        tier: the tier of sequences that it was run on.
+
+    Raises:
+        DriftboardError: the source has changed since it was loaded.
+    """
+    source = source_of(specification)
+    content = source.read_bytes()
+    if hashlib.sha256(content).hexdigest() != strategy.source_hash:
+        raise DriftboardError(f"{source} changed while it ran; run the same command again")
+    write_atomically(folder / source.name, content)
+    if tuned is not None:
+        write_atomically(folder / "tuning" / tuned.name, tuned.read_bytes())
+    made = read_record(next(record_paths(folder))).environment
+    submission = Submission(
+        **msgspec.structs.asdict(words),
+        schema=1,
+        tier=tier,
+        strategy=strategy,
+        source=source.name,
+        specification=source.name + specification.removeprefix(_file_of(specification)),
+        protocol=PROTOCOL.stamp(),
+        environment=Versions(made.driftboard, made.python, made.torch, made.device),
+        files=file_digests(folder),
+    )
+    write_submission(folder, submission)

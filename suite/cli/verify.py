@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from driftboard.suite.cli.board_options import PublishedSets
-from driftboard.suite.cli.options import DataFolder
+from driftboard.suite.cli.options import DataFolder, PublishedSets
 
 if TYPE_CHECKING:
     from driftboard.leaderboard.verification.findings import Finding

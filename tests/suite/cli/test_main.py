@@ -2,15 +2,21 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from contextlib import nullcontext
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
+import typer
+from typer.testing import CliRunner
 
+import driftboard
+from driftboard.suite.cli.main import COMMANDS, app
 from driftboard.suite.errors import DriftboardError, one_line
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import cell_path, write_record
@@ -18,6 +24,7 @@ from driftboard.suite.sequences.registry import registered
 from driftboard.suite.wording import counted
 
 HEAVY = ["torch", "torchvision", "continuum", "timm", "sklearn", "scipy", "pandas", "numpy"]
+HEAVY += ["matplotlib", "jinja2", "rich", "ray"]
 
 CALL = f"""
 import json, sys
@@ -79,7 +86,7 @@ def late_complaint(call, monkeypatch, tmp_path):
 
 # Help and lists.
 
-COMMANDS = {
+WORDS = {
     (): ["run", "leaderboard", "sequences", "strategies", "data"],
     ("run",): ["--suite", "--sequence", "--strategy", "--seeds", "--out", "--workers"],
     ("leaderboard",): ["--out", "--reference", "--skip-broken", "--format", "--update"],
@@ -99,13 +106,93 @@ COMMANDS = {
 
 
 def test_help_loads_nothing_heavy():
-    commands = [(*command, "--help") for command in COMMANDS]
+    commands = [(*words, "--help") for words, _ in every_command()]
     _, codes, loaded = call_apart(*commands)
     assert codes == [0] * len(commands)
     assert loaded == []
 
 
-@pytest.mark.parametrize(("command", "words"), COMMANDS.items())
+def every_command():
+    """Yield the words that call each command, and the command as click sees it."""
+
+    def below(words, command):
+        yield words, command
+        for name, one in getattr(command, "commands", {}).items():
+            yield from below((*words, name), one)
+
+    return below((), typer.main.get_command(app))
+
+
+def without_spaces(text):
+    """A help text is wrapped, also at hyphens."""
+    return "".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [pytest.param(*one, id=" ".join(one[0]) or "driftboard") for one in every_command()],
+)
+def test_every_command_and_option_says_what_it_does(words, command):
+    done = CliRunner().invoke(app, [*words, "--help"])
+    assert (done.exit_code, done.stderr) == (0, "")
+    shown = without_spaces(done.stdout)
+    assert shown.startswith("Usage:")
+    assert command.help.strip()
+    assert without_spaces(command.help) in shown
+    assert command.callback.__doc__.strip()
+    for parameter in command.params:
+        assert parameter.help, f"{words} {parameter.name}"
+        assert without_spaces(parameter.help) in shown
+
+
+def test_commands_are_in_the_order_of_the_help(call):
+    _, out, _ = call("--help")
+    listed = [line.split()[0] for line in out.partition("Commands:\n")[2].splitlines()]
+    assert listed == [*(command.__name__ for command in COMMANDS), "data"]
+
+
+@pytest.mark.parametrize(
+    "program", [("-m", "driftboard"), ("-c", "from driftboard.suite.cli.main import main; main()")]
+)
+def test_versions_of_a_real_process(program):
+    done = subprocess.run([sys.executable, *program, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"driftboard {driftboard.__version__}",
+        f"Python {platform.python_version()}",
+        f"torch {version('torch')}",
+    ]
+
+
+def test_versions_load_nothing_heavy_and_need_no_torch(call, monkeypatch):
+    out, codes, loaded = call_apart(["--version"])
+    assert (codes, loaded) == ([0], [])
+    assert out.startswith("driftboard ")
+
+    def absent(name):
+        if name == "torch":
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr("driftboard.suite.cli.main.version", absent)
+    code, out, errors = call("--version")
+    assert (code, errors) == (0, "")
+    assert out.splitlines()[-1] == "torch is not installed"
+
+
+def test_a_module_runs_as_the_program(tmp_path):
+    """``python -m driftboard`` ends mistakes as the program does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "driftboard", "leaderboard", tmp_path / "absent"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("driftboard: no records in ")
+
+
+@pytest.mark.parametrize(("command", "words"), WORDS.items())
 def test_help_names_commands_and_options(call, command, words):
     code, out, errors = call(*command, "--help")
     assert (code, errors) == (0, "")
@@ -115,7 +202,7 @@ def test_help_names_commands_and_options(call, command, words):
 def test_sequences_as_json_are_complete_and_light():
     out, codes, loaded = call_apart(["sequences", "--json"])
     assert codes == [0]
-    assert set(loaded) <= {"numpy", "scipy"}
+    assert set(loaded) <= {"numpy", "scipy", "rich"}
     listed = json.loads(out)
     assert [entry["name"] for entry in listed] == list(registered())
     for entry in listed:

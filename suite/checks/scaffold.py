@@ -1,48 +1,45 @@
-"""``driftboard new``: write a strategy that works, and its test, to be changed step by step."""
+"""The two files that a strategy of one's own starts from: a strategy that works, and its test."""
 
 import importlib.util
 import inspect
 import keyword
-import shlex
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
 
-import typer
-
+from driftboard.strategies import template
+from driftboard.strategies.catalogue import BUILTIN, FURTHER
+from driftboard.suite.checks import own_tests
 from driftboard.suite.errors import DriftboardError
+from driftboard.suite.loading import NAME
 
 
-def new(
-    name: Annotated[str, typer.Argument(help="The strategy's name on the board, as my-method.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder to write to.")] = Path(),
-) -> None:
-    """Write a strategy that works, and a test of it: two files to start from.
+def write_scaffold(name: str, folder: Path) -> tuple[Path, Path]:
+    """Write the strategy and its test into a folder; return their paths.
 
-    A file that is there already is never written over.
+    Args:
+        name: the strategy's name on the board, such as ``my-method``. The files are called
+            ``my_method.py`` and ``test_my_method.py``, the class ``MyMethod``.
+        folder: made if it is not there. A file that is there already is never written over.
+
+    Raises:
+        DriftboardError: there cannot be a strategy of that name, a file is there already, or
+            the folder cannot be written.
     """
-    from driftboard.strategies import template
-    from driftboard.suite.checks import own_tests
-
     stem = name.replace("-", "_").replace(".", "_")
     own_class = "".join(part.capitalize() for part in stem.split("_"))
     if problem := _problem(name, stem, own_class):
         raise DriftboardError(f"a strategy cannot be called '{name}': {problem}")
-    strategy, test = out / f"{stem}.py", out / f"test_{stem}.py"
+    strategy, test = folder / f"{stem}.py", folder / f"test_{stem}.py"
     there = [path for path in (strategy, test) if path.exists()]
     if there:
         raise DriftboardError(f"{there[0]} is there already; choose another name or another --out")
     _write(strategy, _filled_in(template, {"MyMethod": own_class, "my-method": name}))
     _write(test, _filled_in(own_tests, {"my_method": stem, "my-method": name}))
-    _show_next_steps(strategy, test)
+    return strategy, test
 
 
 def _problem(name: str, stem: str, own_class: str) -> str | None:
     """Return why a name cannot be, or file and class not be called what follows from it."""
-    from driftboard.strategies import template
-    from driftboard.strategies.catalogue import BUILTIN, FURTHER
-    from driftboard.suite.loading import NAME
-
     if name.endswith(".py"):
         return "give the name alone; the file is called after it"
     if not NAME.fullmatch(name):
@@ -75,16 +72,3 @@ def _write(path: Path, text: str) -> None:
         raise DriftboardError(
             f"cannot write {path}: {error.strerror or error}; choose another --out"
         ) from error
-
-
-def _show_next_steps(strategy: Path, test: Path) -> None:
-    own, its_test = shlex.quote(str(strategy)), shlex.quote(str(test))
-    for line in (
-        f"wrote {strategy} and {test}",
-        "next:",
-        f"  driftboard check {own}",
-        f"  python -m pytest {its_test}",
-        f"  driftboard run --suite quick --strategy sgd --strategy {own}",
-        f"  driftboard tune {own}",
-    ):
-        typer.echo(line)

@@ -1,10 +1,35 @@
-"""``driftboard check``: find the usual mistakes in a strategy, in seconds."""
+"""``driftboard new`` and ``driftboard check``: begin a strategy of your own, and check it."""
 
+import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from driftboard.suite.errors import DriftboardError, one_line
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="The strategy's name on the board, as my-method.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder to write to.")] = Path(),
+) -> None:
+    """Write a strategy that works, and a test of it: two files to start from.
+
+    A file that is there already is never written over.
+    """
+    from driftboard.suite.checks.scaffold import write_scaffold
+
+    strategy, test = write_scaffold(name, out)
+    own, its_test = shlex.quote(str(strategy)), shlex.quote(str(test))
+    for line in (
+        f"wrote {strategy} and {test}",
+        "next:",
+        f"  driftboard check {own}",
+        f"  python -m pytest {its_test}",
+        f"  driftboard run --suite quick --strategy sgd --strategy {own}",
+        f"  driftboard tune {own}",
+    ):
+        typer.echo(line)
 
 
 def check(

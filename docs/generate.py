@@ -8,7 +8,6 @@ import io
 import re
 import tokenize
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,40 +55,10 @@ def python_api() -> str:
 
 
 def command_line() -> str:
-    """Return the reference of all commands.
+    """Return the reference of all commands, which the package writes itself."""
+    from driftboard.suite.cli.reference import command_reference
 
-    The package writes it itself as soon as it has ``driftboard.suite.cli.reference``; until then
-    the help texts stand in for it. Delete ``help_texts`` then.
-    """
-    if importlib.util.find_spec("driftboard.suite.cli.reference") is None:
-        return help_texts()
-    reference = importlib.import_module("driftboard.suite.cli.reference")
-    return str(reference.command_reference())
-
-
-def help_texts() -> str:
-    """Return a heading and the options of every command as a table."""
-    import typer
-    import typer.main
-
-    from driftboard.suite.cli.main import app
-
-    def walk(command: Any, context: Any) -> list[str]:
-        inner = getattr(command, "commands", {})
-        page = [f"\n## {context.command_path}\n", *(command.help or "").splitlines(), ""]
-        usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-        page += [f"    {usage}", ""]
-        shown = [found for one in command.params if (found := one.get_help_record(context))]
-        if shown:
-            page += ["| option or argument | meaning |", "| --- | --- |"]
-            page += [f"| {as_code(option)} | {in_cell(meaning)} |" for option, meaning in shown]
-        for name, one in inner.items():
-            page += walk(one, command.context_class(one, info_name=name, parent=context))
-        return page
-
-    root = typer.main.get_command(app)
-    context = root.context_class(root, info_name="driftboard", terminal_width=200)
-    return "\n".join(walk(root, context)) + "\n"
+    return command_reference()
 
 
 # The columns of CSV files

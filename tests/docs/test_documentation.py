@@ -139,7 +139,6 @@ def test_a_command_that_does_not_exist_is_found():
 # Examples
 
 BLOCK = re.compile(r"(?ms)^(<!-- run -->\n)?```(pycon|python)\n(.*?)^```$")
-NEEDS = re.compile(r"<!-- needs driftboard\.(\w+) -->")
 
 
 def blocks(page):
@@ -156,11 +155,6 @@ def blocks(page):
 @pytest.mark.parametrize("page", [page for page in BY_HAND if blocks(page)])
 @pytest.mark.xdist_group("documentation")
 def test_examples_run(page, tmp_path, monkeypatch):
-    import driftboard
-
-    for name in NEEDS.findall(text_of(page)):
-        if not hasattr(driftboard, name):
-            pytest.skip(f"driftboard.{name} is not there yet")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     names = {"__name__": "example"}
@@ -205,7 +199,7 @@ def test_the_reference_has_every_public_name():
     text = GENERATE["python_api"]() + text_of("docs/reference/api.md")
     documented = {line.rpartition(".")[2] for line in re.findall(r"(?m)^::: (.*)$", text)}
     aliases = {"Memory", "Parameters"}  # of types, explained in words
-    assert set(getattr(driftboard, "__all__", ())) <= documented | aliases | {"__version__"}
+    assert set(driftboard.__all__) <= documented | aliases | {"__version__"}
 
 
 def test_the_reference_has_every_command():

@@ -20,8 +20,8 @@ from driftboard.suite.protocol import PROTOCOL, AdamTraining, Training
 from driftboard.suite.runs.grid import Request, missing_cells
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.training import engine
+from driftboard.suite.training.cuda_graph import GraphRunner
 from driftboard.suite.training.networks import initial_parameters
-from driftboard.suite.training.recorded_steps import Recorder
 
 FOLDER = Path(__file__).parent / "benchmarks"
 
@@ -280,7 +280,7 @@ def test_the_loop_with_adam_ends_where_the_engine_does_unless_it_keeps_the_avera
 
     training = AdamTraining(epochs=1, batch_size=5, learning_rate=0.02, minimum_steps=9)
     cohort = cohort_of(replace(work, training=training, tested=500), 1, "cpu")
-    right = engine.run(cohort, Sgd(), "solo").correct[-1].sum().item()
+    right = engine.run(cohort, Sgd(), "loop").correct[-1].sum().item()
     assert final_accuracy(cohort, keeps=False) == pytest.approx(100 * right / 1000)
     assert final_accuracy(cohort, keeps=True) != pytest.approx(100 * right / 1000)
 
@@ -387,12 +387,12 @@ def test_a_step_that_cannot_be_recorded_ends_the_measurement(work, monkeypatch):
     def refuse(step, place):
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    recorder = Recorder(refuse)
-    monkeypatch.setattr(workloads, "recorder_on", lambda device: recorder)
+    runner = GraphRunner(refuse)
+    monkeypatch.setattr(workloads, "graph_runner_on", lambda device: runner)
     assert trained(Case(work, "stacked", 2, "cpu", recorded=False))[0] > 0
     with pytest.raises(SystemExit, match="cannot be recorded: operation not permitted"):
         trained(Case(work, "stacked", 2, "cpu"))
-    recorder.watch = lambda step, order: True
+    runner.synchronizes = lambda step, order: True
     with pytest.raises(SystemExit, match="cannot be recorded: the host waits for the GPU"):
         trained(Case(work, "stacked", 2, "cpu"))
 

@@ -16,7 +16,7 @@ from driftboard.suite.checks.subject import Subject
 from driftboard.suite.checks.tiny import NETWORKS, TRAINING, tiny_cohort
 from driftboard.suite.checks.training import learn, told
 from driftboard.suite.errors import StrategyError
-from driftboard.suite.training.recorded_steps import WARM_UP, Recorder, Step
+from driftboard.suite.training.cuda_graph import WARM_UP, GraphRunner, StepFunction
 
 SEEDS = (0, 1)
 
@@ -39,7 +39,7 @@ def _result(subject: Subject, network: str) -> Result | None:
     """Return what is wrong with one network."""
     holding: set[str] = set()
 
-    def record(step: Step, place: Tensor) -> Callable[[], None]:
+    def record(step: StepFunction, place: Tensor) -> Callable[[], None]:
         def replay() -> None:
             began = len(operations)
             step(place)
@@ -50,7 +50,7 @@ def _result(subject: Subject, network: str) -> Result | None:
     try:
         with pretended_gpu() as operations:
             cohort = replace(tiny_cohort(network, SEEDS).on(ELSEWHERE), training=LONGER)
-            learn(cohort, subject.fresh().strategy, "stacked", Recorder(record))
+            learn(cohort, subject.fresh().strategy, "vmap", GraphRunner(record))
     except StrategyError as error:
         return _of_error(error, subject, network)
     if refused := {each.name for each in operations} & REFUSED:

@@ -55,7 +55,7 @@ def _failures(subject: Subject, network: str) -> dict[str, str]:
     """Return hook or kind of impurity -> what went wrong with it on one network."""
     watch = Watch(subject.strategy)
     try:
-        learn(tiny_cohort(network, (0,)), watch.strategy(), "solo")
+        learn(tiny_cohort(network, (0,)), watch.strategy(), "loop")
     except StrategyError as error:
         return watch.findings | {watch.hook: f"{told(error, subject.file)} [{network}]"}
     return watch.findings

@@ -24,9 +24,9 @@ def lane_results(subject: Subject) -> list[Result]:
 
 def _problem(subject: Subject, network: str) -> str | None:
     try:
-        together = learn(tiny_cohort(network, SEEDS), subject.fresh().strategy, "stacked")
+        together = learn(tiny_cohort(network, SEEDS), subject.fresh().strategy, "vmap")
         alone = [
-            learn(tiny_cohort(network, (seed,)), subject.fresh().strategy, "solo") for seed in SEEDS
+            learn(tiny_cohort(network, (seed,)), subject.fresh().strategy, "loop") for seed in SEEDS
         ]
     except StrategyError as error:
         return (

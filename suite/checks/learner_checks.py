@@ -33,7 +33,7 @@ def _independent(subject: Subject) -> tuple[Result, list[TaskEnd]]:
     for network in NETWORKS:
 
         def trained(seed: int, subject: Subject = subject, network: str = network) -> list[TaskEnd]:
-            return learn(tiny_cohort(network, (seed,)), subject.strategy, "solo")
+            return learn(tiny_cohort(network, (seed,)), subject.strategy, "loop")
 
         try:
             one, other, again = trained(0), trained(1), trained(0)

@@ -90,4 +90,4 @@ def _other_values(strategy: Strategy, name: str) -> Iterator[bool | int | float]
 
 
 def _solution(strategy: Strategy, network: str) -> Parameters:
-    return learn(tiny_cohort(network, (0,)), strategy, "solo")[-1].parameters
+    return learn(tiny_cohort(network, (0,)), strategy, "loop")[-1].parameters

@@ -11,9 +11,9 @@ from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Memory, Parameters, Strategy
 from driftboard.suite.errors import StrategyError, one_line
+from driftboard.suite.training.cuda_graph import GraphRunner
 from driftboard.suite.training.engine import Cohort, train_task
-from driftboard.suite.training.lanes import Lane
-from driftboard.suite.training.recorded_steps import Recorder
+from driftboard.suite.training.networks import Mode
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class TaskEnd:
 
 
 def learn(
-    cohort: Cohort, strategy: Strategy, lane: Lane, recorder: Recorder | None = None
+    cohort: Cohort, strategy: Strategy, mode: Mode, runner: GraphRunner | None = None
 ) -> list[TaskEnd]:
     """Train a cohort through its tasks, steps recorded as for ``engine.train_task``.
 
@@ -47,7 +47,7 @@ def learn(
         began = time.perf_counter()
         try:
             parameters, memory, plan, _ = train_task(
-                cohort, strategy, index, parameters, memory, lane, recorder
+                cohort, strategy, index, parameters, memory, mode, runner
             )
         except StrategyError:
             raise

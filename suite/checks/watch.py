@@ -28,7 +28,7 @@ class Watch:
         self._strategy = strategy
 
     def strategy(self) -> Strategy:
-        """Return a strategy that does the same, and is watched; for the solo lane only.
+        """Return a strategy that does the same, and is watched; for the mode "loop" only.
 
         It raises StrategyError where a hook returns what no hook may return.
         """

@@ -18,8 +18,7 @@ from driftboard.strategies.base import (
     overrides,
 )
 from driftboard.suite.errors import StrategyError
-from driftboard.suite.training.lanes import Lane, lift
-from driftboard.suite.training.networks import ModuleNetwork
+from driftboard.suite.training.networks import Mode, ModuleNetwork
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,38 @@ class CohortTask:
         )
 
 
+def over_learners(mode: Mode) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what turns a pure function of one learner into one of S learners.
+
+    The result takes and returns tensors with a leading dimension S; in the mode "loop" S is 1.
+
+    >>> total = over_learners("vmap")(torch.sum)
+    >>> total(torch.tensor([[1, 2], [3, 4]])).tolist()
+    [3, 7]
+    """
+    return torch.func.vmap if mode == "vmap" else _of_the_only_learner
+
+
+def _of_the_only_learner(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Call the function without vmap, which costs time and forbids what reads a tensor's value."""
+
+    def applied(*arguments: Any) -> Any:
+        single = pytree.tree_map_only(Tensor, lambda value: value.squeeze(0), arguments)
+        result = function(*single)
+        return pytree.tree_map_only(Tensor, lambda value: value.unsqueeze(0), result)
+
+    return applied
+
+
 class Hooks:
     """The hooks of one strategy on one cohort, during one task."""
 
-    def __init__(self, strategy: Strategy, task: CohortTask, lane: Lane) -> None:
+    def __init__(self, strategy: Strategy, task: CohortTask, mode: Mode) -> None:
         self._strategy = strategy
         self._task = task
-        self._lift = lift(lane)
+        self._over_learners = over_learners(mode)
         self._stacks_plain_loss = (
-            lane == "stacked" and not overrides(strategy, "loss") and not task.regression
+            mode == "vmap" and not overrides(strategy, "loss") and not task.regression
         )
         self.corrects = overrides(strategy, "correct")
         self.constrains = overrides(strategy, "constrain")
@@ -178,7 +200,7 @@ class Hooks:
 
     def _call(self, hook: str, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return self._lift(function)(self._task.tensors(), *arguments)
+            return self._over_learners(function)(self._task.tensors(), *arguments)
         except StrategyError:
             raise
         except torch.OutOfMemoryError:

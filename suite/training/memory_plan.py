@@ -21,8 +21,7 @@ from driftboard.strategies.fisher import SAMPLES_AT_ONCE
 from driftboard.suite.protocol import Training
 from driftboard.suite.training.device import worker_count
 from driftboard.suite.training.engine import TESTED_AT_ONCE
-from driftboard.suite.training.lanes import Lane, choose_lane
-from driftboard.suite.training.networks import ModuleNetwork, build_network
+from driftboard.suite.training.networks import Mode, ModuleNetwork, build_network, choose_mode
 
 ItemT = TypeVar("ItemT")
 
@@ -185,17 +184,17 @@ def _share_of_machine(device: str) -> float:
 class Stacking:
     """How many learners are trained together on a device."""
 
-    lane: Lane
+    mode: Mode
     fit: int  # how many memory has room for; a single one is always tried
 
     @property
     def at_once(self) -> int:
-        """As many as fit, and one in the solo lane."""
-        return 1 if self.lane == "solo" else self.fit
+        """As many as fit in the mode "vmap", one in the mode "loop"."""
+        return 1 if self.mode == "loop" else self.fit
 
     def note(self, name: str, wanted: int, what: str) -> str | None:
         """Return the line that says that learners who could be stacked do not fit all at once."""
-        if self.lane == "solo" or self.fit >= wanted:
+        if self.mode == "loop" or self.fit >= wanted:
             return None
         found = f"{name}: {wanted} {what} do not fit into memory at once"
         return f"{found}, trained {self.fit} at a time"
@@ -229,8 +228,8 @@ def stacking_of(
         batch=training.batch_size,
         epochs=training.epochs,
     )
-    lane = choose_lane(network, torch.device(device))
-    return Stacking(lane, max(1, cohort_bytes(device) // demand.total))
+    mode = choose_mode(network, torch.device(device))
+    return Stacking(mode, max(1, cohort_bytes(device) // demand.total))
 
 
 def in_groups(items: Sequence[ItemT], at_once: int) -> list[tuple[ItemT, ...]]:

@@ -62,7 +62,7 @@ def fishers(cohort: Cohort, form: str, at_once: int) -> Parameters:
         mock.patch.object(fisher, "SAMPLES_AT_ONCE", at_once),
         mock.patch.object(fisher, "_factors", factors),
     ):
-        _, memory = Hooks(Ewc(), task, "stacked").finish(cohort.initial, {})
+        _, memory = Hooks(Ewc(), task, "vmap").finish(cohort.initial, {})
     found: Parameters = memory["all-tasks"]["fisher"]
     return found
 

@@ -27,7 +27,7 @@ from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.scenarios import Rotated
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.sweeps.sweep import SweepJob, SweepRequest
-from driftboard.suite.training import engine, recorded_steps
+from driftboard.suite.training import cuda_graph, engine
 from driftboard.suite.training.preparation import Setting
 
 
@@ -46,15 +46,15 @@ def gpu(monkeypatch):
             every.append(operations)
             yield operations
 
-    def noted(step, orders, recorder):
+    def noted(step, orders, runner):
         def noting(order):
             began = len(every[-1]) if every else 0
             step(order)
             of_steps.extend(every[-1][began:] if every else [])
 
-        recorded_steps.take_steps(noting, orders, recorder)
+        cuda_graph.run_steps(noting, orders, runner)
 
-    monkeypatch.setattr(engine, "take_steps", noted)
+    monkeypatch.setattr(engine, "run_steps", noted)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield pretended, of_steps
@@ -146,7 +146,7 @@ class Holding(Strategy):
 def test_a_step_that_is_held_up_is_found(how, expected, gpu, nine_steps):
     pretended, of_steps = gpu
     with pretended():
-        engine.run(nine_steps("MLP", (3,)).on(ELSEWHERE), Holding(how=how), "solo")
+        engine.run(nine_steps("MLP", (3,)).on(ELSEWHERE), Holding(how=how), "loop")
     assert names(operation for operation in of_steps if operation.holds_up) == {expected}
 
 

@@ -9,8 +9,8 @@ import torch
 
 from driftboard.strategies.base import Memory, Parameters, Strategy, Task, UpdatePlan
 from driftboard.suite.checks import check_strategy
+from driftboard.suite.checks.target import learn
 from driftboard.suite.checks.tiny import TASKS, TRAINING, tiny_cohort
-from driftboard.suite.checks.training import learn
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.training import engine
 

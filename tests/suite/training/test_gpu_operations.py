@@ -12,7 +12,7 @@ from driftboard.strategies.base import Examples, Strategy
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.sgd import Sgd
-from driftboard.suite.checks.pretended_gpu import (
+from driftboard.suite.checks.gpu import (
     ELSEWHERE,
     REFUSED,
     MixedDevicesError,
@@ -72,7 +72,7 @@ def compared(gpu, outcome_of):
             found = outcome_of(cohort.on(ELSEWHERE), strategy)
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
         assert of_steps
-        assert not [operation for operation in of_steps if operation.holds_up]
+        assert not [operation for operation in of_steps if operation.synchronizes]
         assert not names(operations) & REFUSED
 
     return compare
@@ -147,7 +147,7 @@ def test_a_step_that_is_held_up_is_found(how, expected, gpu, nine_steps):
     pretended, of_steps = gpu
     with pretended():
         engine.run(nine_steps("MLP", (3,)).on(ELSEWHERE), Holding(how=how), "loop")
-    assert names(operation for operation in of_steps if operation.holds_up) == {expected}
+    assert names(operation for operation in of_steps if operation.synchronizes) == {expected}
 
 
 @pytest.mark.parametrize("other", [0.0, torch.zeros(())], ids=["a number", "a tensor"])
@@ -157,7 +157,7 @@ def test_numbers_that_are_passed_on_with_a_kernel_do_not_hold_it_up(other):
         there = there * other + other
         if isinstance(other, float):
             torch.where(there > 0, there, other)
-    assert not [operation for operation in operations if operation.holds_up]
+    assert not [operation for operation in operations if operation.synchronizes]
 
 
 def test_tensors_of_two_devices_are_found():
@@ -198,7 +198,7 @@ def test_a_job_of_a_run_is_done_elsewhere_as_here(gpu, tmp_path):
     expected = records("cpu")
     with gpu[0]():
         assert records("meta") == expected
-    assert not [operation for operation in gpu[1] if operation.holds_up]
+    assert not [operation for operation in gpu[1] if operation.synchronizes]
 
 
 def test_grades_are_measured_elsewhere_as_here(gpu):
@@ -226,7 +226,7 @@ def test_a_sweep_is_made_elsewhere_as_here(kind, gpu):
     expected = curves("cpu")
     with gpu[0]():
         assert curves("meta") == expected
-    assert not [operation for operation in gpu[1] if operation.holds_up]
+    assert not [operation for operation in gpu[1] if operation.synchronizes]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -5,7 +5,6 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +19,11 @@ from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.records import StrategyStamp
+from driftboard.suite.records import NAME, StrategyStamp
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.networks import is_network_name
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 RESERVED = "overall"
 RATE = "rate"
 HIGHEST_RATE = 100.0

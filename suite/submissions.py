@@ -14,10 +14,17 @@ import msgspec
 from msgspec import Meta, Struct
 
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.records import Digest, ProtocolStamp, StrategyStamp, Text, write_atomically
+from driftboard.suite.records import (
+    MARKER,
+    NAME,
+    Digest,
+    ProtocolStamp,
+    StrategyStamp,
+    Text,
+    write_atomically,
+)
 
 SUBMISSION = "submission.json"
-MARKER = "driftboard.json"
 MOST_FILES = 5_000  # many times what the largest suite has
 MOST_LINKS = 10
 MOST_AUTHORS = 50
@@ -26,7 +33,7 @@ MOST_REMARKS = 20
 Kind = Literal["submission", "marker", "source", "tuning", "record"]
 Tier = Literal["quick", "linear", "core", "full"]
 
-_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
+_NAME = NAME.pattern
 _SOURCE = r"[A-Za-z_][A-Za-z0-9_-]{0,63}\.py"
 _PLACES: dict[Kind, str] = {
     "submission": re.escape(SUBMISSION),

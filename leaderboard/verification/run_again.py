@@ -21,10 +21,9 @@ from driftboard.leaderboard.verification.rerun import (
     noise_over_seeds,
     rerun_badge,
 )
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.records import AnyRecord, cell_path, read_record
 from driftboard.suite.sandbox.process import Finished, run_sandboxed
-from driftboard.suite.wording import counted
 
 CHECK = "re-run"
 

@@ -15,8 +15,7 @@ from driftboard.suite.checks.hidden_state import changed_names, hidden_state
 from driftboard.suite.checks.pytrees import same, tensors
 from driftboard.suite.checks.target import Result, Target, TaskEnd, format_error, learn
 from driftboard.suite.checks.tiny import NETWORKS, tiny_cohort
-from driftboard.suite.errors import StrategyError
-from driftboard.suite.wording import counted
+from driftboard.suite.errors import StrategyError, counted
 
 TWO_SEEDS = (0, 1)
 

@@ -15,8 +15,8 @@ from driftboard.suite.cli.options import (
     SequenceFiles,
     Workers,
 )
+from driftboard.suite.errors import counted
 from driftboard.suite.runs.workplace import Workplace, leave_if_failed
-from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.distance.grades import GradeRecord

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from driftboard.suite.cli.board_options import PublishedSets, SkipBroken
-from driftboard.suite.wording import counted
+from driftboard.suite.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -41,7 +41,7 @@ def _problem(name: str, stem: str, own_class: str) -> str | None:
     """Return why a name cannot be, or file and class not be called what follows from it."""
     from driftboard.strategies import template
     from driftboard.strategies.catalogue import BUILTIN, FURTHER
-    from driftboard.suite.loading import NAME
+    from driftboard.suite.records import NAME
 
     if name.endswith(".py"):
         return "give the name alone; the file is called after it"

@@ -18,9 +18,8 @@ from driftboard.suite.cli.options import (
     SequencePatterns,
     Workers,
 )
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, counted
 from driftboard.suite.runs.workplace import Workplace, train_all
-from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.records import AnyRecord

@@ -17,9 +17,8 @@ from driftboard.suite.cli.options import (
     SequencePatterns,
     Workers,
 )
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, counted
 from driftboard.suite.runs.workplace import Workplace, leave_if_failed
-from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.runs.grid import Request

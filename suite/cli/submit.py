@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from driftboard.suite.cli.options import Cluster, DataFolder, Device, RayAddress, Workers
-from driftboard.suite.errors import DriftboardError, StrategyError
+from driftboard.suite.errors import DriftboardError, StrategyError, counted
 from driftboard.suite.runs.workplace import Workplace, train_all
 from driftboard.suite.submissions import Credits, Tier, kind_of, make_credits
-from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.loading import LoadedStrategy

@@ -15,8 +15,8 @@ from driftboard.suite.cli.options import (
     SequencePatterns,
     Workers,
 )
+from driftboard.suite.errors import counted
 from driftboard.suite.runs.workplace import Workplace, train_all
-from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.tuning.records import TuningRecord

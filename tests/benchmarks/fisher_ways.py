@@ -29,12 +29,11 @@ from workloads import Workload, cohort_of
 from driftboard.strategies import fisher
 from driftboard.strategies.base import Parameters, Task
 from driftboard.strategies.ewc import Ewc
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, counted
 from driftboard.suite.runs.grid import resolve_device
 from driftboard.suite.runs.worker import prepare_process
 from driftboard.suite.training.engine import Cohort
 from driftboard.suite.training.hooks import CohortTask, Hooks
-from driftboard.suite.wording import counted
 
 CHOSEN, EVERY_LABEL, PRODUCTS = "a pass less than labels", "a pass for every label", "as products"
 FORMS = (CHOSEN, EVERY_LABEL, PRODUCTS)

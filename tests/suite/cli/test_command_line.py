@@ -11,11 +11,10 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.errors import DriftboardError, counted, one_line
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import cell_path, write_record
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.wording import counted
 
 HEAVY = ["torch", "torchvision", "continuum", "timm", "sklearn", "scipy", "pandas", "numpy"]
 

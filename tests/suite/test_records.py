@@ -508,7 +508,7 @@ def test_a_damaged_archive_is_one_line(content, message, tmp_path):
 
 def test_a_truncated_archive_is_one_line(several_records, tmp_path):
     path = tmp_path / "a.jsonl.xz"
-    write_archive(path, records)
+    write_archive(path, several_records)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(RecordError, match="cannot read"):
         list(read_archive(path))

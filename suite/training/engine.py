@@ -22,12 +22,12 @@ from driftboard.suite.training.networks import Mode, ModuleNetwork
 from driftboard.suite.training.task_data import Scaling, TaskData, joined
 
 TESTED_AT_ONCE = 250
-"""Test images of a learner in one forward pass; larger parts no longer fit the CPU's caches."""
+"""How many test images of a learner one forward pass takes; more do not fit the CPU's caches."""
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """All that is needed to train S seeds; the same for every strategy."""
+    """Everything that is needed to train S seeds; the same for every strategy."""
 
     network: ModuleNetwork
     initial: Parameters  # (S, ...)
@@ -37,10 +37,10 @@ class Cohort:
     scaling: Scaling
     training: Training
     batch_orders: Callable[[int, int], Sequence[np.random.Generator]]
-    """(task, number of images) -> one generator per seed."""
+    """(task, number of images) -> one generator per seed, which draws the order of the images."""
 
     strategy_noise: Callable[[int], Sequence[np.random.Generator]]
-    """(task) -> one generator per seed, the strategy's own."""
+    """(task) -> one generator per seed, which draws ``Task.noise``."""
 
     @property
     def size(self) -> int:
@@ -71,7 +71,7 @@ class Cohort:
 
 @dataclass
 class Outcome:
-    """What a cohort did; every array's first dimension is the seed."""
+    """The results of a cohort; the first dimension of every tensor is the seed."""
 
     correct_untrained: Tensor  # (S, tasks)
     correct: list[Tensor] = field(default_factory=list)  # per task (S, tasks)
@@ -142,15 +142,15 @@ def train_task(
     mode: Mode,
     runner: GraphRunner | None = None,
 ) -> tuple[Parameters, Memory, UpdatePlan, Tensor]:
-    """Train a cohort on the task ``index``, going on from ``parameters`` and ``memory``.
+    """Train a cohort on the task ``index``, starting from ``parameters`` and ``memory``, (S, ...).
 
     ``runner`` belongs to the run, see ``graph_runner_on``; with None all steps are taken eagerly.
 
     Returns:
-        The solutions, the memory, the plans and, bool (S,), which learners stayed finite.
+        The solutions, the memory, the plans, and whether each learner stayed finite, bool, (S,).
 
     Raises:
-        StrategyError: as ``run``.
+        StrategyError: as for ``run``.
     """
     data = (
         joined(cohort.train[: index + 1]) if strategy.trains_on_all_tasks else cohort.train[index]
@@ -187,7 +187,7 @@ def _cohort_task(cohort: Cohort, index: int, data: TaskData) -> CohortTask:
 
 
 def _restarted(parameters: Parameters, task: CohortTask, plan: UpdatePlan) -> Parameters:
-    """Return new tensors in which restarting blocks are at their seeded initialisation.
+    """Return new tensors in which restarted blocks have their seeded initialisation.
 
     Of the head only the rows of the task's own classes restart.
     """
@@ -204,7 +204,7 @@ def _restarted(parameters: Parameters, task: CohortTask, plan: UpdatePlan) -> Pa
 
 
 def _batch_orders(cohort: Cohort, index: int, count: int) -> Tensor:
-    """Return the images of every step, int64, shape (steps, S, batch)."""
+    """Return the indices of the images of every step, int64, shape (steps, S, batch)."""
     training = cohort.training
     batch = min(training.batch_size, count)
     per_epoch = count // batch
@@ -244,7 +244,7 @@ def _step_scales(
 ) -> dict[str, Tensor]:
     """Return learning rate times share, shaped to broadcast, for every parameter that may move.
 
-    A block that is frozen for all seeds is left out: it gets no gradient and cannot move.
+    A block that is frozen for all seeds is left out, so that no gradient is computed for it.
     """
     scales = {}
     for position, block in enumerate(network.blocks):
@@ -260,7 +260,7 @@ def _step_scales(
 
 @torch.no_grad()
 def _count_all(cohort: Cohort, parameters: Parameters, mode: Mode) -> Tensor:
-    """Return how many test images of every task are answered rightly, int64, (S, tasks)."""
+    """Return the number of correct answers on the test images of every task, int64, (S, tasks)."""
     return torch.stack([_count(cohort, parameters, data, mode) for data in cohort.test], dim=1)
 
 

@@ -1,4 +1,4 @@
-"""A strategy's hooks, applied to a cohort and checked: a strategy may be anybody's code."""
+"""A strategy's hooks, applied to a cohort. A strategy is a user's code, so results are checked."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -81,7 +81,11 @@ def _of_the_only_learner(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Hooks:
-    """The hooks of one strategy on one cohort, during one task."""
+    """The hooks of one strategy for a cohort, during one task.
+
+    All tensors have a leading dimension S. Every method raises StrategyError if the hook raises or
+    returns something of the wrong type, shape or device.
+    """
 
     def __init__(self, strategy: Strategy, task: CohortTask, mode: Mode) -> None:
         self._strategy = strategy
@@ -95,7 +99,7 @@ class Hooks:
         self.observes = overrides(strategy, "observe")
 
     def begin(self, parameters: Parameters, memory: Memory) -> tuple[UpdatePlan, Memory]:
-        """Return the plans, tensors of shape (S, blocks), and the memory."""
+        """Return the plans, whose tensors have the shape (S, blocks), and the memory."""
 
         def begin(tensors: tuple[Any, ...], parameters: Parameters, memory: Memory) -> Any:
             result = self._strategy.begin(self._task.view(tensors), parameters, memory)
@@ -117,19 +121,21 @@ class Hooks:
         memory: Memory,
         trained: Parameters,
     ) -> tuple[Tensor, Parameters]:
-        """Return one loss per learner, shape (S,), and the gradient of the trained parameters.
+        """Return the loss of every learner, (S,), and the gradient of the trained parameters.
 
-        ``trained`` is a part of ``parameters``, leaves that require a gradient.
+        ``trained`` is the part of ``parameters`` that consists of leaves that require a gradient.
         """
         stacked = self._task.network.stacked
         if self._stacks_plain_loss and stacked is not None:
             return stacked.losses_and_gradient(parameters, examples, trained)
         losses = self.losses(examples, parameters, memory)
+        # No loss depends on another learner's parameters, so the gradient of the sum holds the
+        # gradients of all. A loss that ignores a parameter has a gradient of zero, not None.
         slopes = torch.autograd.grad(losses.sum(), list(trained.values()), materialize_grads=True)
         return losses, dict(zip(trained, slopes, strict=True))
 
     def losses(self, examples: Examples, parameters: Parameters, memory: Memory) -> Tensor:
-        """Return one loss per learner, shape (S,)."""
+        """Return the loss of every learner, (S,)."""
 
         def loss(
             tensors: tuple[Any, ...],
@@ -160,7 +166,7 @@ class Hooks:
         return result
 
     def constrain(self, parameters: Parameters, memory: Memory) -> Parameters:
-        """Return the parameters moved back into the strategy's set."""
+        """Return the parameters after the strategy has moved them back into its permitted set."""
 
         def constrain(tensors: tuple[Any, ...], parameters: Parameters, memory: Memory) -> Any:
             result = self._strategy.constrain(self._task.view(tensors), parameters, memory)
@@ -203,9 +209,9 @@ class Hooks:
             return self._over_learners(function)(self._task.tensors(), *arguments)
         except StrategyError:
             raise
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError:  # not the strategy's fault: fewer learners are tried
             raise
-        except Exception as error:  # anything may come out of somebody else's code
+        except Exception as error:  # a user's hook may raise anything
             cause = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise self._error(hook, f"raised {type(error).__name__}: {cause}") from error
 
@@ -238,10 +244,10 @@ class Hooks:
         return result
 
     def _check_device(self, hook: str, what: str, tensors: Iterable[Tensor]) -> None:
-        """Raise if a tensor is not where the task is.
+        """Raise if a tensor is not on the device of the task.
 
-        On a GPU a step is recorded and replayed, and what it does on the CPU is not done again: a
-        memory there would silently stay as the first steps left it.
+        On a GPU a step is recorded once and replayed. A replay does not repeat operations on the
+        CPU, so a memory there would silently stay as the first steps left it.
         """
         device = self._task.noise.device
         if any(tensor.device != device for tensor in tensors):
@@ -264,6 +270,6 @@ class Hooks:
 
 
 def _shapes(memory: Memory) -> list[tuple[str, torch.Size, torch.dtype]]:
-    """Return name, shape and type of every tensor of one learner's memory."""
+    """Return name, shape and dtype of every tensor of one learner's memory, sorted."""
     leaves = pytree.tree_flatten_with_path(memory)[0]
     return sorted((pytree.keystr(path), leaf.shape, leaf.dtype) for path, leaf in leaves)

@@ -36,7 +36,7 @@ from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.device import device_name, keep_freed_memory
 from driftboard.suite.training.engine import Outcome, run
 from driftboard.suite.training.memory_plan import halves
-from driftboard.suite.training.networks import choose_mode
+from driftboard.suite.training.networks import LANES, choose_mode
 from driftboard.suite.training.preparation import Prepared, Setting, prepare
 
 
@@ -126,7 +126,7 @@ def train(job: Job, on_step: Callable[[], None]) -> list[Record]:
         python=platform.python_version(),
         torch=str(torch.__version__),
         device=device_name(cohort.device),
-        lane="stacked" if mode == "vmap" else "solo",  # what records call the modes
+        lane=LANES[mode],
         cohort=job.seeds,
     )
     return [

@@ -1,7 +1,7 @@
 """The engine: trains a cohort of learners through a sequence and counts right answers.
 
 A cohort is one strategy with S seeds; every tensor has a leading dimension S. In the mode "loop"
-S is 1. The engine calls the hooks of a strategy and knows nothing else of it.
+S is 1. The engine knows a strategy only by its hooks and by which data it trains on.
 """
 
 import time

@@ -23,7 +23,10 @@ from driftboard.suite.training.stacked_mlp import StackedMlp
 
 Mode = Literal["loop", "vmap"]
 """How several learners are trained: one after another in a loop, or together in one call that
-``torch.func.vmap`` maps over them. Records call the modes the lanes "solo" and "stacked"."""
+``torch.func.vmap`` maps over them."""
+
+LANES: dict[Mode, Literal["solo", "stacked"]] = {"loop": "solo", "vmap": "stacked"}
+"""Mode -> the value of a record's field ``lane``."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import Training
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.training.engine import Cohort, run
-from driftboard.suite.training.networks import Mode
+from driftboard.suite.training.networks import LANES, Mode
 from driftboard.suite.training.preparation import Setting, prepare
 
 SEQUENCES = ("fashion-split", "digits-split")
@@ -69,7 +69,6 @@ AVALANCHE = "avalanche-lib==0.6.0"
 AVALANCHE_NAIVE = "Avalanche Naive"
 AVALANCHE_EWC = "Avalanche EWC"
 PLAIN_LOOP = "plain PyTorch loop"
-LANES: dict[Mode, str] = {"loop": "solo", "vmap": "stacked"}  # as records call the modes
 SOLO_SGD = "Driftboard sgd, solo lane"
 LOSS_TOLERANCE = 1e-3
 """Two float32 runs in the same batch order may drift apart by about this much, see the engine."""

@@ -1,8 +1,9 @@
-"""Recorded steps, replayed as a GPU does it: the same kernels on the same memory, and no Python.
+"""Recorded steps, replayed as a CUDA graph does it: the same kernels on the same memory.
 
-There is no GPU in these tests. A tape takes its place: it writes down every operation of a step
-with the tensors that it reads and writes, and repeats them on these. What a CUDA graph would get
-wrong, for example a tensor that a step replaces and does not change, the tape gets wrong as well.
+These tests need no GPU. A tape takes the place of the graph: it records every operation of a step
+with the tensors that it reads and writes, and repeats the operations on the same tensors. What a
+CUDA graph would get wrong, such as a tensor that a step replaces instead of changing it in place,
+the tape gets wrong as well.
 """
 
 import warnings

@@ -1,4 +1,4 @@
-"""The engine on a pretended GPU: nothing mixes devices or is refused, and no step is held up."""
+"""The engine on a pretended GPU: nothing mixes devices or is refused, and no step waits."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -63,7 +63,7 @@ def gpu(monkeypatch):
 
 @pytest.fixture
 def compared(gpu, outcome_of):
-    """Return what trains here and elsewhere, and finds the same there and no step held up."""
+    """Return what trains here and elsewhere, and finds the same there and no step that waits."""
     pretended, of_steps = gpu
 
     def compare(cohort, strategy):

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.training.networks import (
+    LANES,
     build_network,
     choose_mode,
     initial_parameters,
@@ -334,6 +335,10 @@ def test_known_names_have_a_known_form_and_only_an_mlp_is_mapped_on_a_cpu(name):
     expected = "vmap" if name.startswith("mlp-") else "loop"
     assert choose_mode(name, torch.device("cpu")) == expected
     assert choose_mode(name, torch.device("cuda")) == "vmap"
+
+
+def test_records_know_the_modes_by_their_lanes():
+    assert LANES == {"loop": "solo", "vmap": "stacked"}
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,13 @@ from driftboard.suite.data.files import (
 from driftboard.suite.data.image_tree import read_image_tree
 from driftboard.suite.data.own_images import (
     FOLDER_PREFIX,
-    NAME_PATTERN,
     check_own_name,
     import_command,
 )
 from driftboard.suite.data.pool import read_npz_summary, write_npz
 from driftboard.suite.data.source import Source
 from driftboard.suite.errors import DataError
+from driftboard.suite.records import NAME
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _own_names(folder: Path) -> list[str]:
     reserved = {source.npz for source in SOURCES.values()}
     packed = {path.stem for path in folder.glob("*.npz") if path.name not in reserved}
     trees = {path.parent.name for path in folder.glob("*/train") if (path.parent / "test").is_dir()}
-    return sorted(name for name in packed | trees if NAME_PATTERN.fullmatch(name))
+    return sorted(name for name in packed | trees if NAME.fullmatch(name))
 
 
 def _own_status(name: str, folder: Path) -> SourceStatus:

@@ -1,6 +1,5 @@
 """A user's own images: their names, and one npz file or image folder for each."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,9 @@ from driftboard.suite.data.files import read_unpacked, remedy
 from driftboard.suite.data.image_tree import folder_image_paths, read_image_tree
 from driftboard.suite.data.pool import Pool, read_npz
 from driftboard.suite.errors import DataError
+from driftboard.suite.records import NAME
 
 FOLDER_PREFIX = "folder:"
-NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 def check_own_name(name: str) -> None:
@@ -20,7 +19,7 @@ def check_own_name(name: str) -> None:
     Raises:
         DataError: it is not a plain lower-case name.
     """
-    if NAME_PATTERN.fullmatch(name) is None:
+    if NAME.fullmatch(name) is None:
         raise DataError(
             f"{name!r} cannot name a data set; use up to 64 of a-z, 0-9, '.', '_' and '-', "
             "beginning with a letter or digit"

@@ -33,11 +33,10 @@ from driftboard.suite.records import (
 )
 from driftboard.suite.sequences.splits import Purpose
 from driftboard.suite.sequences.task_sequence import TaskSequence
-from driftboard.suite.training.device import device_name
+from driftboard.suite.training.device import device_name, keep_freed_memory
 from driftboard.suite.training.engine import Outcome, run
-from driftboard.suite.training.heap import keep_freed_memory
-from driftboard.suite.training.lanes import choose_lane
 from driftboard.suite.training.memory_plan import halves
+from driftboard.suite.training.networks import LANES, choose_mode
 from driftboard.suite.training.preparation import Prepared, Setting, prepare
 
 
@@ -120,14 +119,14 @@ def train(job: Job, on_step: Callable[[], None]) -> list[Record]:
     cohort = replace(cohort, training=scaled)
     if cohort.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    lane = choose_lane(sequence.network, cohort.device)
-    outcome = run(cohort, loaded.strategy, lane, lambda _: on_step())
+    mode = choose_mode(sequence.network, cohort.device)
+    outcome = run(cohort, loaded.strategy, mode, lambda _: on_step())
     environment = Environment(
         driftboard=version("driftboard"),
         python=platform.python_version(),
         torch=str(torch.__version__),
         device=device_name(cohort.device),
-        lane=lane,
+        lane=LANES[mode],
         cohort=job.seeds,
     )
     return [

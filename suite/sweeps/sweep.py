@@ -33,8 +33,8 @@ from driftboard.suite.sweeps.records import (
     write_sweep,
 )
 from driftboard.suite.training.engine import Cohort, Outcome, run
-from driftboard.suite.training.lanes import choose_lane
 from driftboard.suite.training.memory_plan import half_of, in_groups
+from driftboard.suite.training.networks import choose_mode
 from driftboard.suite.training.preparation import Prepared, Setting, prepare
 from driftboard.suite.training.task_data import TaskData
 
@@ -135,13 +135,13 @@ class SweepJob:
         prepared = prepare(setting)
         strategy = STRATEGIES[request.kind]
         cohort = prepared.for_strategy(setting, strategy.name)
-        lane = choose_lane(request.sequence.network, cohort.device)
+        mode = choose_mode(request.sequence.network, cohort.device)
         outcomes = []
         for learners in _groups(self):
             chosen = _learners(cohort, [seed for seed, _ in learners])
             magnitudes = torch.tensor([m for _, m in learners], dtype=cohort.dtype)
             memory = {"magnitude": magnitudes.to(cohort.device)}
-            outcomes.append(run(chosen, strategy, lane, lambda _: on_step(), memory))
+            outcomes.append(run(chosen, strategy, mode, lambda _: on_step(), memory))
         return [
             _record(request, prepared, outcomes, position, len(self.seeds), seed)
             for position, seed in enumerate(self.seeds)

@@ -376,7 +376,7 @@ def test_a_grading_takes_no_more_learners_than_fit(
     from driftboard.suite.distance import plan as grading_plan
     from driftboard.suite.training.memory_plan import Stacking
 
-    monkeypatch.setattr(grading_plan, "stacking_of", lambda *_: Stacking("stacked", room))
+    monkeypatch.setattr(grading_plan, "stacking_of", lambda *_: Stacking("vmap", room))
     made = registered()["digits-rotated-15"]
     request = grading_plan.GradeRequest((made,), (), None, 4, None, tmp_path, "cpu")
     planned = grading_plan.plan_grading(request)
@@ -407,7 +407,7 @@ def test_a_grading_plans_for_what_a_learner_is_trained_on(tmp_path, monkeypatch)
 
     def noted(network, shape, units, trained, tested, training, device):
         asked.append((network, tuple(shape), units, trained, tested, training, device))
-        return Stacking("stacked", 99)
+        return Stacking("vmap", 99)
 
     monkeypatch.setattr(grading_plan, "stacking_of", noted)
     made = registered()["digits-rotated-15"]

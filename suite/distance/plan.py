@@ -81,8 +81,7 @@ def _planned(
 ) -> list[Planned]:
     """Return the jobs that measure what is missing of one sequence."""
     tested, wanted = measured_sequence(sequence), request.seeds(sequence)
-    all_seeds = PROTOCOL.seeds_of(sequence.tier)
-    recipes = cached_splits(tested, pool, PROTOCOL, all_seeds, "test")[0]
+    recipes = cached_splits(tested, pool, PROTOCOL, wanted, "test")[0]
     images = sum(len(recipe.train) for recipe in recipes)
     stacking = _stacking(request, tested, pool, recipes)
     learners = min(SEEDS_AT_ONCE, len(wanted)) * request.parts

@@ -6,7 +6,6 @@ Nothing appears in the folder before it is complete and checked.
 import hashlib
 import sys
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
 
@@ -50,17 +49,18 @@ def load_pool(name: str, data_folder: Path | None) -> Pool:
     source, folder = find_source(name), data_folder or default_data_folder()
     if not source.store:
         return source.read(source, folder)
-    store, remedy = folder / source.store, f"replace it: {source.remedy}"
     holder = folder / source.subfolder
-    if not store.is_file() and source.has_originals(holder):
+    if (folder / source.store).is_file():
+        store, remedy = folder / source.store, f"replace it: {source.remedy}"
+    elif source.has_originals(holder):
         store, remedy = _cached_store(source, holder), "delete it, and it is made again"
-        if not store.is_file():
-            raise DataError(
-                f"{holder} has not been prepared for training on this machine; run "
-                f"'driftboard data fetch {name} --data {folder}'"
-            )
-    elif not store.is_file():
+    else:
         raise _missing(source, folder)
+    if not store.is_file():
+        raise DataError(
+            f"{holder} has not been prepared for training on this machine; run "
+            f"'driftboard data fetch {name} --data {folder}'"
+        )
     pool = read_store(store, remedy)
     source.check(pool, store)
     return pool
@@ -90,7 +90,7 @@ def convert_originals(name: str, data_folder: Path | None) -> None:
             raise DataError(
                 f"{name} cannot be kept in {store.parent} ({short_reason(error.__cause__ or error)}"
                 f"); free some space there, or run 'driftboard data import "
-                f"{name.removeprefix(FOLDER_PREFIX)} {folder} --data DIR' and use that DIR"
+                f"{name.removeprefix(FOLDER_PREFIX)} {holder} --data DIR' and use that DIR"
             ) from error
 
 
@@ -220,6 +220,8 @@ def fetch(name: str, folder: Path) -> SourceStatus:
             f"{source.title} cannot be downloaded by Driftboard; get it from its authors "
             f"({source.origin}) and {source.remedy}"
         )
+    from http.client import HTTPException
+
     with staging(folder) as stage:
         try:
             download(source, stage)

@@ -218,7 +218,8 @@ def test_a_cache_that_cannot_be_written_is_one_line(folder, cache, small_mnist):
     cache.parent.parent.write_text("a file where a folder is expected")
     with pytest.raises(DataError) as error:
         convert_originals("mnist", folder)
-    assert_one_line(error, str(cache), f"run 'driftboard data import mnist {folder} --data DIR'")
+    command = f"driftboard data import mnist {folder / 'MNIST/raw'} --data DIR"
+    assert_one_line(error, str(cache), f"run '{command}'")
 
 
 def test_a_damaged_store_in_the_cache_says_to_delete_it(folder, cache, small_mnist):

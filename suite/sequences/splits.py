@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from driftboard.suite.data import Pool
-from driftboard.suite.errors import DataError, RecordError
+from driftboard.suite.errors import DataError
 from driftboard.suite.protocol import Protocol
-from driftboard.suite.records import write_atomically
 from driftboard.suite.rng import stream
 from driftboard.suite.sequences.scenarios import Indices, Recipe, View
 from driftboard.suite.sequences.task_sequence import TaskSequence
@@ -138,13 +137,17 @@ def cached_splits(
             continue
         splits.append(make_splits(sequence, pool, protocol, seed, purpose))
         content = _encode(splits[-1])
-        with contextlib.suppress(RecordError):  # a read-only home costs time, not results
-            write_atomically(path, hashlib.sha256(content).digest() + content)
+        with contextlib.suppress(OSError):  # a read-only home costs time, not results
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(hashlib.sha256(content).digest() + content)
     return splits
 
 
 def _read_checked(path: Path) -> bytes | None:
-    """Return the arrays' bytes if the file is there and its digest, which comes first, is right."""
+    """Return the arrays' bytes if the file is there and its digest, which comes first, is right.
+
+    So a file that another process is still writing, or never finished, counts as none.
+    """
     try:
         content = path.read_bytes()
     except OSError:

@@ -43,6 +43,14 @@ class SessionObject:
     source: str  # whose digest records carry
 
 
+_IMPORTS: dict[type[DriftboardError], str] = {
+    StrategyError: "'from driftboard.strategies import Strategy'",
+    DriftboardError: "'from driftboard.suite.sequences import TaskSequence, Split' (Sequence is "
+    "called TaskSequence now, and every scenario is imported from there)",
+}
+"""What a user's file writes to get at our names, some of which had other names and places."""
+
+
 @dataclass(frozen=True)
 class LoadedStrategy:
     """A strategy ready to run, and the specification from which another process can load it."""
@@ -328,6 +336,8 @@ def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         cause = (str(error).strip() or "no message").splitlines()[0]
+        if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "driftboard":
+            cause += f"; write {_IMPORTS[kind]}"
         raise kind(f"{path} does not import: {type(error).__name__}: {cause}") from error
     return module
 

@@ -89,14 +89,7 @@ class GradeJob:
     def measure(self, on_step: Callable[[], None]) -> list[GradeRecord]:
         """Measure and return the record of every seed; see the function of that name."""
         sequence = load_sequences(self.sequence_files)[self.sequence]
-        setting = Setting(
-            measured_sequence(sequence),
-            self.seeds,
-            PROTOCOL.seeds_of(sequence.tier),
-            "test",
-            self.data,
-            self.device,
-        )
+        setting = Setting(measured_sequence(sequence), self.seeds, "test", self.data, self.device)
         pool = load_pool(setting.sequence.source, self.data)
         return measure(sequence, setting, pool, self.parts, self.at_once, on_step)
 
@@ -135,8 +128,8 @@ def measure(
             1 in the mode "loop".
         on_step: called whenever a part of a task has been trained on.
     """
-    every_seed = cached_splits(setting.sequence, pool, PROTOCOL, setting.run_seeds, "test")
-    recipes = dict(zip(setting.run_seeds, every_seed, strict=True))
+    every_seed = cached_splits(setting.sequence, pool, PROTOCOL, setting.seeds, "test")
+    recipes = dict(zip(setting.seeds, every_seed, strict=True))
     units = len(next(iter(recipes.values()))[0].active)
     network = initial_network(setting, pool, units, setting.seeds[0])[0]
     record = partial(_record, sequence, pool, network, parts, setting.device)

@@ -194,7 +194,6 @@ def jobs_for(request: Request, sequence: TaskSequence, at_once: int) -> "list[Jo
             sequence_files=request.sequence_files,
             strategy=strategy.specification,
             seeds=group,
-            run_seeds=request.seeds(sequence),
             purpose=request.purpose,
             data=request.data,
             results=request.results,

@@ -48,7 +48,6 @@ class Job:
     sequence_files: tuple[Path, ...]
     strategy: str  # a specification for load_strategy
     seeds: tuple[int, ...]
-    run_seeds: tuple[int, ...]
     purpose: Purpose
     data: Path | None
     results: Path
@@ -111,7 +110,7 @@ def train(job: Job, on_step: Callable[[], None]) -> list[Record]:
     """
     loaded = load_strategy(job.strategy)
     sequence = load_sequences(job.sequence_files)[job.sequence]
-    setting = Setting(sequence, job.seeds, job.run_seeds, job.purpose, job.data, job.device)
+    setting = Setting(sequence, job.seeds, job.purpose, job.data, job.device)
     prepared = prepare(setting)
     cohort = prepared.for_strategy(setting, loaded.stamp.name)
     training = cohort.training

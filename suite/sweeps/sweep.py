@@ -17,7 +17,7 @@ from torch import Tensor
 
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.magnitude import Ball, Fraction
-from driftboard.suite.data import load_pool
+from driftboard.suite.data import convert_originals, load_pool
 from driftboard.suite.loading import load_sequences
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.runs.crew import Planned
@@ -127,7 +127,6 @@ class SweepJob:
         setting = Setting(
             request.sequence,
             self.seeds,
-            PROTOCOL.seeds_of(request.sequence.tier),
             "test",
             request.data,
             request.device,
@@ -164,9 +163,9 @@ def plan_sweep(request: SweepRequest) -> list[Planned]:
     if not missing:
         return []
     sequence = request.sequence
+    convert_originals(sequence.source, request.data)
     pool = load_pool(sequence.source, request.data)
-    all_seeds = PROTOCOL.seeds_of(sequence.tier)
-    recipes = cached_splits(sequence, pool, PROTOCOL, all_seeds, "test")[0]
+    recipes = cached_splits(sequence, pool, PROTOCOL, missing, "test")[0]
     images = sum(len(recipe.train) for recipe in recipes) * len(request.magnitudes)
     stacking = stacking_for(sequence, pool, recipes, request.device)
     wanted = min(_seeds_of(LEARNERS_AT_ONCE, request), len(missing))

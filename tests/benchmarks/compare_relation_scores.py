@@ -40,6 +40,7 @@ from torch import Tensor
 
 from driftboard.strategies.base import Examples, Parameters, Strategy, Task, UpdatePlan
 from driftboard.strategies.sgd import Sgd
+from driftboard.suite.data import convert_originals
 from driftboard.suite.distance.grades import grade_of, shipped_records
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.sequences.registry import registered
@@ -143,7 +144,8 @@ def sign_agreement(one: list[Tensor], other: list[Tensor]) -> float:
 
 def sequence_scores(name: str, data: Path | None, seeds: tuple[int, ...]) -> dict[str, float]:
     """Return every score of a sequence, the mean over seeds and consecutive tasks."""
-    setting = Setting(registered()[name], seeds, PROTOCOL.tuning_seeds, "validation", data, "cpu")
+    convert_originals(registered()[name].source, data)
+    setting = Setting(registered()[name], seeds, "validation", data, "cpu")
     cohort = prepare(setting).cohort
     mode: Mode = "vmap"
     collected: dict[str, list[float]] = defaultdict(list)

@@ -57,6 +57,7 @@ from torch.nn import functional as F
 from driftboard.strategies.base import Examples, Memory, Parameters, Strategy, Task, UpdatePlan
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.sgd import Sgd
+from driftboard.suite.data import convert_originals
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import Training
 from driftboard.suite.sequences.registry import registered
@@ -336,7 +337,8 @@ def take(turn: Turn) -> Work:
 def cohort_of(sequence: str, seeds: int, data: Path | None) -> Cohort:
     """Return the cohort of the first seeds; a process makes each once."""
     numbers = tuple(range(seeds))
-    setting = Setting(registered()[sequence], numbers, numbers, "test", data, "cpu")
+    convert_originals(registered()[sequence].source, data)
+    setting = Setting(registered()[sequence], numbers, "test", data, "cpu")
     cohort = prepare(setting).cohort
     return dataclasses.replace(cohort, training=evened(cohort.training, cohort.train[0].count))
 

@@ -66,7 +66,7 @@ def run_of(strategy, tmp_path, seeds=(0, 1)):
     from driftboard.suite.training.preparation import Setting, prepare
 
     sequence = request_for(tmp_path, "fraction").sequence
-    setting = Setting(sequence, seeds, PROTOCOL.seeds_of("own"), "test", None, "cpu")
+    setting = Setting(sequence, seeds, "test", None, "cpu")
     return run(prepare(setting).for_strategy(setting, strategy.name), strategy, "vmap")
 
 

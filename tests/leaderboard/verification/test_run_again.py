@@ -155,3 +155,14 @@ def test_a_real_run_is_repeated_in_a_limited_process(folder):
     assert {finding.level for finding in findings} == {"ok"}, findings
     assert "2 cells, 2 with equal results" in findings[0].found
     assert badge == "fully re-run"
+
+
+def test_data_are_converted_before_a_process_runs_that_cannot_write(monkeypatch, tmp_path):
+    from driftboard.suite import data
+    from driftboard.suite.cli.verify import convert_data
+
+    converted = []
+    monkeypatch.setattr(data, "convert_originals", lambda *place: converted.append(place))
+    names = ["mnist-permuted", "fashion-split", "fashion-repeat", "linear-few-50", "absent"]
+    convert_data(names, tmp_path)
+    assert converted == [("fashion-mnist", tmp_path), ("mnist", tmp_path)]

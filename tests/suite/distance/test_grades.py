@@ -241,8 +241,7 @@ def measured(made, seeds=(0, 1, 2), parts=2, at_once=99):
     from driftboard.suite.distance.measurement import measure, measured_sequence
     from driftboard.suite.training.preparation import Setting
 
-    run_seeds = PROTOCOL.seeds_of("own")
-    setting = Setting(measured_sequence(made), seeds, run_seeds, "test", None, "cpu")
+    setting = Setting(measured_sequence(made), seeds, "test", None, "cpu")
     steps = []
     pool = load_pool("digits", None)
     records = measure(made, setting, pool, parts, at_once, lambda: steps.append(1))
@@ -444,5 +443,5 @@ def measured_shipped(name):
 
     made = registered()[name]
     seeds = PROTOCOL.seeds_of(made.tier)
-    setting = Setting(made, seeds, seeds, "test", None, "cpu")
+    setting = Setting(made, seeds, "test", None, "cpu")
     return measure(made, setting, load_pool("digits", None), 2, 99, lambda: None), None

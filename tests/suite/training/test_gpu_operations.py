@@ -21,7 +21,7 @@ from driftboard.suite.checks.gpu import (
 from driftboard.suite.checks.tiny import example_task
 from driftboard.suite.data import load_pool
 from driftboard.suite.distance.measurement import measure
-from driftboard.suite.protocol import PROTOCOL, AdamTraining
+from driftboard.suite.protocol import AdamTraining
 from driftboard.suite.runs.worker import Job, train
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.scenarios import Rotated
@@ -186,7 +186,6 @@ def test_a_job_of_a_run_is_done_elsewhere_as_here(gpu, tmp_path):
             sequence_files=(),
             strategy="ewc",
             seeds=(0, 1),
-            run_seeds=PROTOCOL.seeds_of("quick"),
             purpose="test",
             data=None,
             results=results,
@@ -204,7 +203,7 @@ def test_a_job_of_a_run_is_done_elsewhere_as_here(gpu, tmp_path):
 def test_grades_are_measured_elsewhere_as_here(gpu):
     def products(device):
         sequence = small_sequence()
-        setting = Setting(sequence, (0, 1), (0, 1), "test", None, device)
+        setting = Setting(sequence, (0, 1), "test", None, device)
         records = measure(sequence, setting, load_pool("digits", None), 2, 4, lambda: None)
         return [record.seeds for record in records]
 

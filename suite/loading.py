@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import inspect
 import pickle
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +20,11 @@ from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.records import StrategyStamp, write_atomically
+from driftboard.suite.records import NAME, StrategyStamp, write_atomically
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.networks import is_network_name
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 RESERVED = "overall"
 RATE = "rate"
 HIGHEST_RATE = 100.0
@@ -45,14 +43,22 @@ class SessionObject:
     source: str  # whose digest records carry
 
 
+_IMPORTS: dict[type[DriftboardError], str] = {
+    StrategyError: "'from driftboard.strategies import Strategy'",
+    DriftboardError: "'from driftboard.suite.sequences import TaskSequence, Split' (Sequence is "
+    "called TaskSequence now, and every scenario is imported from there)",
+}
+"""What a user's file writes to get at our names, some of which had other names and places."""
+
+
 @dataclass(frozen=True)
 class LoadedStrategy:
-    """A strategy ready to run, and the text from which another process loads the same."""
+    """A strategy ready to run, and the specification from which another process can load it."""
 
     specification: str
     strategy: Strategy
     stamp: StrategyStamp
-    rate: float = 1.0  # times the protocol's learning rate
+    rate: float = 1.0  # factor of the protocol's learning rate
 
 
 def load_strategy(specification: str) -> LoadedStrategy:
@@ -60,12 +66,16 @@ def load_strategy(specification: str) -> LoadedStrategy:
 
     Args:
         specification: ``NAME`` of a built-in one, ``FILE.py`` with one strategy class, or
-            ``FILE.py:CLASS``; each may be followed by ``,parameter=value`` any number of times,
-            which also becomes part of the name on the board. Besides the strategy's own fields
-            ``rate`` is a parameter of all: it multiplies the protocol's learning rate.
+            ``FILE.py:CLASS``. Each may be followed by ``,parameter=value`` any number of times,
+            which also becomes part of the name on the board. In addition to its own fields every
+            strategy has the parameter ``rate``, a factor of the protocol's learning rate.
 
     Raises:
         StrategyError: with one line that says what is wrong and what to do.
+
+    >>> loaded = load_strategy("ewc,strength=2,rate=0.5")
+    >>> loaded.stamp.name, loaded.strategy.strength, loaded.rate
+    ('ewc-strength-2.0-rate-0.5', 2.0, 0.5)
     """
     base, *settings = specification.split(",")
     name, strategy, source = _from_file(base) if _names_file(base) else _built_in(base)
@@ -90,7 +100,11 @@ def load_strategy(specification: str) -> LoadedStrategy:
 
 
 def files_of(specification: str) -> tuple[Path, ...]:
-    """Return the file that a strategy's specification names, if it names one."""
+    """Return the file that a strategy's specification names, if it names one.
+
+    >>> files_of("mine.py:Mine,strength=2"), files_of("ewc")
+    ((PosixPath('mine.py'),), ())
+    """
     base = specification.split(",")[0]
     return (Path(base.partition(":")[0]),) if _names_file(base) else ()
 
@@ -101,7 +115,11 @@ def _names_file(base: str) -> bool:
 
 
 def moved(specification: str, places: Mapping[Path, Path]) -> str:
-    """Return the specification of the same strategy where its file lies in another place."""
+    """Return the specification of the same strategy after its file has moved.
+
+    >>> moved("mine.py:Mine,strength=2", {Path("mine.py"): Path("/tmp/mine.py")})
+    '/tmp/mine.py:Mine,strength=2'
+    """
     base, comma, settings = specification.partition(",")
     file, colon, name = base.partition(":")
     return f"{places.get(Path(file), file)}{colon}{name}{comma}{settings}"
@@ -115,10 +133,13 @@ def _fits_a_record(stamp: StrategyStamp) -> bool:
 
 
 def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, TaskSequence]:
-    """Return the registry, and the sequences that the given Python files define.
+    """Return the registered sequences and those that the given Python files define, by name.
 
     Raises:
-        DriftboardError: a file does not import, defines no sequence, or one that is not sound.
+        DriftboardError: a file does not import, or defines no sequence or an invalid one.
+
+    >>> load_sequences()["digits-split"].tier
+    'quick'
     """
     sequences = registered()
     for path in files:
@@ -148,7 +169,7 @@ def _check_sequence(sequence: TaskSequence, known: dict[str, TaskSequence], path
 
 
 def _problem(sequence: TaskSequence, known: dict[str, TaskSequence]) -> str | None:
-    """Return what is wrong with a user's sequence."""
+    """Return what is wrong with a user's sequence, if anything."""
     training = sequence.training_under(PROTOCOL)
     sequence.hash()  # refuses what is not plain data
     if not NAME.fullmatch(sequence.name):
@@ -231,7 +252,7 @@ def _class_in(file: str, class_name: str) -> type[Strategy]:
 def _instance(chosen: type[Strategy], file: str) -> Strategy:
     try:
         strategy = chosen()
-    except Exception as error:  # anything may come out of somebody else's code
+    except Exception as error:  # the constructor of a user's class may raise anything
         raise StrategyError(
             f"{file}: {chosen.__name__}() fails: {error}; give every field a sound default"
         ) from error
@@ -251,7 +272,7 @@ def _instance(chosen: type[Strategy], file: str) -> Strategy:
 def _with_parameters(
     strategy: Strategy, settings: list[str], name: str
 ) -> tuple[Strategy, float | None, str]:
-    """Return the strategy with its parameters set, the rate if it is, and the name's suffix."""
+    """Return the strategy with its parameters set, the rate if any, and the suffix of its name."""
     known = {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)}
     known[RATE] = 1.0
     changes: dict[str, Any] = {}
@@ -288,18 +309,18 @@ def _parse(text: str, model: bool | int | float | str, setting: str) -> bool | i
 
 
 class _Uncached(SourceFileLoader):
-    """Compiles a file anew each time: kept bytecode is told by second and size, so that it would
-    hide an edit that changes one digit."""
+    """Compiles a file every time. Python recognises outdated bytecode by the file's size and the
+    second of its change, which misses a quick edit of one digit."""
 
     def path_stats(self, path: str | bytes) -> dict[str, Any]:
-        """Raise OSError, which is how a loader says that it keeps none."""
+        """Raise OSError, which tells importlib that there is no bytecode."""
         raise OSError("no bytecode is kept")
 
 
 def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
-    """Run a user's Python file as a module of its own.
+    """Import a user's Python file as a module of its own, every time anew.
 
-    Anything may be raised by somebody else's code, so everything is caught but exits by signal.
+    A user's file may raise anything, so everything is caught except KeyboardInterrupt.
     """
     if not path.is_file():
         raise kind(f"there is no file {path}")
@@ -315,6 +336,8 @@ def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         cause = (str(error).strip() or "no message").splitlines()[0]
+        if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "driftboard":
+            cause += f"; write {_IMPORTS[kind]}"
         raise kind(f"{path} does not import: {type(error).__name__}: {cause}") from error
     return module
 

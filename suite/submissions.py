@@ -1,7 +1,7 @@
-"""Submissions: a results folder of one strategy with its source, and who stands behind it.
+"""Submissions: a results folder of one strategy with its source and its authors.
 
-``submission.json`` lies beside ``records/`` and names every other file of the folder with its
-digest, so what was checked is what is published. Reading one imports no torch.
+``submission.json`` lies beside ``records/`` and lists every other file of the folder with its
+digest, so that exactly what was checked is published. Reading one imports no torch.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ from msgspec import Meta, Struct
 from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
+    MARKER,
+    NAME,
     Digest,
     ProtocolStamp,
     StrategyStamp,
@@ -26,7 +28,6 @@ from driftboard.suite.records import (
 )
 
 SUBMISSION = "submission.json"
-MARKER = "driftboard.json"
 MOST_FILES = 5_000  # many times what the largest suite has
 MOST_LINKS = 10
 MOST_AUTHORS = 50
@@ -35,7 +36,7 @@ MOST_REMARKS = 20
 Kind = Literal["submission", "marker", "source", "tuning", "record"]
 Tier = Literal["quick", "linear", "core", "full"]
 
-_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
+_NAME = NAME.pattern
 _SOURCE = r"[A-Za-z_][A-Za-z0-9_-]{0,63}\.py"
 _PLACES: dict[Kind, str] = {
     "submission": re.escape(SUBMISSION),
@@ -73,7 +74,7 @@ _RULES = {
 
 
 class Credits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What people wrote about a submission, to be shown to others."""
+    """What the authors of a submission wrote, for others to read."""
 
     title: Line
     authors: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=MOST_AUTHORS)]
@@ -84,7 +85,7 @@ class Credits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a reader of the checks should know, such as why it is better than joint training."""
 
     def __post_init__(self) -> None:
-        """Refuse what nobody can see, else raise ValueError."""
+        """Reject invisible characters and surrounding space with ValueError."""
         for name, texts in (
             ("title", (self.title,)),
             ("authors", self.authors),
@@ -96,7 +97,7 @@ class Credits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Versions(Struct, frozen=True, forbid_unknown_fields=True):
-    """Versions and device of the records, as each of them tells."""
+    """Versions and device that the records report."""
 
     driftboard: Text
     python: Text
@@ -122,14 +123,18 @@ class Submission(Credits, frozen=True, forbid_unknown_fields=True, kw_only=True)
     files: Annotated[dict[Place, Digest], Meta(max_length=MOST_FILES)]
 
     def __post_init__(self) -> None:
-        """Refuse a specification of another file, else raise ValueError."""
+        """Reject a specification of another file with ValueError."""
         super().__post_init__()
         if not re.fullmatch(_SPECIFICATION, self.specification.removeprefix(self.source)):
             raise ValueError(f"specification: {self.source}, perhaps with :CLASS and ,name=value")
 
 
 def kind_of(place: str) -> Kind | None:
-    """Return what lies at a path below a submission's folder, None if nothing may lie there."""
+    """Return what lies at a path below a submission's folder; None if nothing may be there.
+
+    >>> kind_of("records/digits-split/mine/seed-0001.json"), kind_of("../notes.txt")
+    ('record', None)
+    """
     for kind, pattern in _PLACES.items():
         if re.fullmatch(pattern, place):
             return kind
@@ -144,10 +149,13 @@ def make_credits(
     description: str,
     remarks: Iterable[str],
 ) -> Credits:
-    """Return the words of a submission, checked.
+    """Return the texts of a submission after checking them.
 
     Raises:
-        DriftboardError: with the first that is not as it must be, and how it must be.
+        DriftboardError: names the first text that breaks a rule, and the rule.
+
+    >>> make_credits("Mine", ["Ada"], [], "MIT", "", []).authors
+    ('Ada',)
     """
     words: Mapping[str, Any] = {
         "title": title,
@@ -164,7 +172,7 @@ def make_credits(
 
 
 def explained(error: Exception) -> str:
-    """Return a schema's complaint in words: for what people write, how it must be."""
+    """Return the message of a schema error; for texts that people write, the rule instead."""
     text = str(error)
     field = re.search(r"at `\$\.([a-z]+)", text)
     if field is not None and field[1] in _RULES:
@@ -175,7 +183,7 @@ def explained(error: Exception) -> str:
 
 
 def file_digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file that belongs to a submission, but ``submission.json``."""
+    """Return path -> SHA-256 of all files of a submission except ``submission.json``."""
     places = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     return {
         place: hashlib.sha256(path.read_bytes()).hexdigest()
@@ -185,7 +193,7 @@ def file_digests(folder: Path) -> dict[str, str]:
 
 
 def write_submission(folder: Path, submission: Submission) -> None:
-    """Write ``submission.json`` whole or not at all."""
+    """Write ``submission.json`` below a folder, as a whole or not at all."""
     content = msgspec.json.format(msgspec.json.encode(submission), indent=1) + b"\n"
     write_atomically(folder / SUBMISSION, content)
 

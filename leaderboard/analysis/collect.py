@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from driftboard.leaderboard.analysis.cells import Cell, cell_of, matrix_of
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.metrics import Matrix
 from driftboard.suite.records import (
     AnyRecord,
@@ -26,7 +26,6 @@ from driftboard.suite.records import (
     read_record,
     record_paths,
 )
-from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd

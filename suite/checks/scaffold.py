@@ -10,7 +10,7 @@ from driftboard.strategies import template
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.checks import own_tests
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.loading import NAME
+from driftboard.suite.records import NAME
 
 
 def write_scaffold(name: str, folder: Path) -> tuple[Path, Path]:

@@ -12,8 +12,8 @@ from driftboard.suite.cli.options import (
     Training,
     chosen_sequences,
 )
+from driftboard.suite.errors import counted
 from driftboard.suite.runs.workplace import leave_if_failed
-from driftboard.suite.wording import counted
 
 
 def grade(

@@ -7,7 +7,7 @@ import typer
 
 from driftboard.leaderboard.build import Format, build_leaderboard, written
 from driftboard.suite.cli.options import PublishedSets, SkipBroken
-from driftboard.suite.wording import counted
+from driftboard.suite.errors import counted
 
 
 def leaderboard(

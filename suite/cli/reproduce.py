@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from driftboard.suite.cli.options import ResultsFolder, SeedCount, SequencePatterns, Training
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, counted
 from driftboard.suite.runs.workplace import train_all
-from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.records import AnyRecord

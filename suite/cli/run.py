@@ -14,9 +14,8 @@ from driftboard.suite.cli.options import (
     Training,
     chosen_sequences,
 )
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, counted
 from driftboard.suite.runs.workplace import leave_if_failed
-from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.known_stamps import Stamped

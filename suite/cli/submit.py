@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 from driftboard.suite.cli.options import Training, chosen_sequences
-from driftboard.suite.errors import DriftboardError, StrategyError
+from driftboard.suite.errors import DriftboardError, StrategyError, counted
 from driftboard.suite.runs.workplace import train_all
-from driftboard.suite.wording import counted
 
 
 def submit(

@@ -12,8 +12,8 @@ from driftboard.suite.cli.options import (
     Training,
     chosen_sequences,
 )
+from driftboard.suite.errors import counted
 from driftboard.suite.runs.workplace import train_all
-from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.tuning.records import TuningRecord

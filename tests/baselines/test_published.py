@@ -24,8 +24,7 @@ from driftboard.suite.cli.claim import build_claim
 from driftboard.suite.cli.publish import publish
 from driftboard.suite.errors import DriftboardError, RecordError
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.record_archive import read_archive
-from driftboard.suite.records import write_record
+from driftboard.suite.records import read_archive, write_record
 from driftboard.suite.sequences.registry import registered
 
 BASELINES = Path(__file__).resolve().parents[2] / "baselines"

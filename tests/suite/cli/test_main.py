@@ -17,11 +17,10 @@ from typer.testing import CliRunner
 
 import driftboard
 from driftboard.suite.cli.main import COMMANDS, app
-from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.errors import DriftboardError, counted, one_line
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import cell_path, write_record
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.wording import counted
 
 HEAVY = ["torch", "torchvision", "continuum", "timm", "sklearn", "scipy", "pandas", "numpy"]
 HEAVY += ["matplotlib", "jinja2", "rich", "ray"]

@@ -1,14 +1,20 @@
 """The data folder: its status, downloads that fail, and imports that leave all or nothing."""
 
+import gzip
+import hashlib
 import io
 import json
 import os
-import stat
 import struct
+import subprocess
+import sys
 import tarfile
 import zipfile
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.error import URLError
 
 import numpy as np
@@ -17,8 +23,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from driftboard.suite.cli.data import app
-from driftboard.suite.data import SOURCES, load_pool
+from driftboard.suite.data import SOURCES, Pool, convert_originals, load_pool
+from driftboard.suite.data import folder as data_folder
 from driftboard.suite.data.folder import fetch, import_images, status
+from driftboard.suite.data.store import write_store
 from driftboard.suite.errors import DataError
 
 REAL_DATA = os.environ.get("DRIFTBOARD_DATA")
@@ -73,6 +81,12 @@ def assert_one_line(error, *parts):
         assert part in message
 
 
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache/driftboard/data"
+
+
 @pytest.fixture
 def folder(tmp_path):
     path = tmp_path / "data"
@@ -105,44 +119,185 @@ def write_idx(holder, count=10):
         )
 
 
+SMALL_MNIST = replace(
+    SOURCES["mnist"],
+    train_count=10,
+    test_count=10,
+    files=tuple(
+        replace(file, least_bytes=7840 if "images" in file.name else 10)
+        for file in SOURCES["mnist"].files
+    ),
+)
+
+
 @pytest.fixture
 def small_mnist(monkeypatch):
-    monkeypatch.setitem(SOURCES, "mnist", replace(SOURCES["mnist"], train_count=10, test_count=10))
+    monkeypatch.setitem(SOURCES, "mnist", SMALL_MNIST)
 
 
 def state_of(folder, name):
     return next(entry for entry in status(folder) if entry.name == name)
 
 
+# Loading
+
+
+def make_pool(train_labels, test_labels, shape=(1, 2, 2), title="made up"):
+    random = np.random.default_rng(0)
+    parts = []
+    for labels in (train_labels, test_labels):
+        parts.append(random.integers(0, 256, (len(labels), *shape), dtype=np.uint8))
+        parts.append(np.array(labels, dtype=np.int64))
+    return Pool(title, *parts)
+
+
+def test_original_files_are_converted_once_and_then_read_from_the_cache(
+    folder, cache, small_mnist, capsys, monkeypatch
+):
+    holder = folder / "MNIST/raw"
+    write_idx(holder)
+    holder.chmod(0o555)  # as a data folder that many share
+    convert_originals("mnist", folder)
+    (store,) = cache.iterdir()
+    assert capsys.readouterr().err == f"mnist: converting {holder} once, into {store}\n"
+    pool = load_pool("mnist", folder)
+    assert (pool.title, pool.train_images.shape) == ("MNIST", (10, 1, 28, 28))
+    monkeypatch.setitem(SOURCES, "mnist", replace(SMALL_MNIST, read=None))
+    convert_originals("mnist", folder)
+    assert load_pool("mnist", folder).fingerprint == pool.fingerprint
+    assert capsys.readouterr().err == ""
+    assert [path.name for path in folder.iterdir()] == ["MNIST"]
+
+
+def test_original_files_that_changed_are_converted_again(folder, cache, small_mnist):
+    holder = folder / "MNIST/raw"
+    write_idx(holder)
+    convert_originals("mnist", folder)
+    first = load_pool("mnist", folder)
+    path = holder / "t10k-labels-idx1-ubyte"
+    path.write_bytes(path.read_bytes()[:8] + bytes(range(10))[::-1])
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    with pytest.raises(DataError, match="has not been prepared"):
+        load_pool("mnist", folder)
+    convert_originals("mnist", folder)
+    second = load_pool("mnist", folder)
+    assert second.test_labels.tolist() == first.test_labels.tolist()[::-1]
+    assert len(list(cache.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["mnist", "folder:plain"])
+def test_without_a_store_loading_says_in_one_line_what_to_run(name, folder, small_mnist):
+    """As on a machine of a cluster where no command was run."""
+    write_idx(folder / "MNIST/raw")
+    write_folder(folder / "plain", tree())
+    with pytest.raises(DataError) as error:
+        load_pool(name, folder)
+    assert_one_line(error, f"run 'driftboard data fetch {name} --data {folder}'")
+    assert fetch(name, folder).state == "present"
+    assert load_pool(name, folder).classes > 1
+
+
+def test_damaged_original_files_are_not_converted(folder, cache, small_mnist):
+    write_idx(folder / "MNIST/raw")
+    path = folder / "MNIST/raw/train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError) as error:
+        convert_originals("mnist", folder)
+    assert_one_line(error, str(path), "driftboard data fetch mnist")
+    assert not cache.exists()
+
+
+def test_conversion_leaves_what_is_missing_to_loading(folder, cache):
+    for name in ("mnist", "digits", "folder:own"):
+        convert_originals(name, folder)
+    assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(folder, cache, small_mnist):
+    write_idx(folder / "MNIST/raw")
+    cache.parent.parent.write_text("a file where a folder is expected")
+    with pytest.raises(DataError) as error:
+        convert_originals("mnist", folder)
+    command = f"driftboard data import mnist {folder / 'MNIST/raw'} --data DIR"
+    assert_one_line(error, str(cache), f"run '{command}'")
+
+
+def test_a_damaged_store_in_the_cache_says_to_delete_it(folder, cache, small_mnist):
+    write_idx(folder / "MNIST/raw")
+    convert_originals("mnist", folder)
+    (store,) = cache.iterdir()
+    store.write_bytes(store.read_bytes()[:-100])
+    with pytest.raises(DataError) as error:
+        load_pool("mnist", folder)
+    assert_one_line(error, str(store), "delete it")
+
+
+LOAD = """
+import sys
+from pathlib import Path
+from driftboard.suite.data import SOURCES, load_pool
+heavy = ("torch", "torchvision", "sklearn", "PIL", "pandas")
+pool = load_pool("folder:own", Path(sys.argv[1]))
+pool = load_pool("digits", None)
+print(len(pool.train_images), [module for module in heavy if module in sys.modules])
+"""
+
+
+def test_loading_imports_neither_torchvision_nor_other_heavy_packages(folder):
+    write_store(folder / "own.npz", make_pool([0, 1], [0, 1]))
+    output = subprocess.run(
+        [sys.executable, "-c", LOAD, str(folder)], capture_output=True, text=True, check=True
+    ).stdout
+    assert output.split(maxsplit=1) == ["1297", "[]\n"]
+
+
+def test_the_store_goes_before_original_files_and_image_folders(folder, small_mnist):
+    variant = make_pool(range(10), range(10), (1, 28, 28), title="a variant")
+    write_store(folder / "mnist.npz", variant)
+    write_store(folder / "own.npz", variant)
+    write_idx(folder / "MNIST/raw")
+    write_folder(folder / "own", tree())
+    for name in ("mnist", "folder:own"):
+        convert_originals(name, folder)
+        assert load_pool(name, folder).fingerprint == variant.fingerprint
+    assert state_of(folder, "mnist").title == "a variant"
+
+
+def test_a_store_of_wrong_counts_is_refused(folder):
+    write_store(folder / "cifar10.npz", make_pool(range(10), range(10), (3, 32, 32)))
+    with pytest.raises(DataError) as error:
+        load_pool("cifar10", folder)
+    assert_one_line(error, "has 10 training images instead of 50000")
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, -1], [0, 1, 3, 3], [0, 0, 1, 1], [0, 1, 2, 2**62]])
+def test_an_own_store_with_wrong_labels_is_refused(labels, folder):
+    write_store(folder / "own.npz", make_pool(labels, [0, 1, 2, 2]))
+    with pytest.raises(DataError, match="do not belong together") as error:
+        load_pool("folder:own", folder)
+    assert_one_line(error, str(folder / "own.npz"))
+
+
+def test_an_own_store_with_fewer_labels_than_images_is_refused(folder):
+    pool = make_pool([0, 1, 2, 2], [0, 1, 2, 2])
+    write_store(folder / "own.npz", replace(pool, train_labels=np.array([0, 1, 2])))
+    with pytest.raises(DataError, match="do not belong together"):
+        load_pool("folder:own", folder)
+
+
+def test_an_empty_own_store_is_refused(folder):
+    write_store(folder / "own.npz", make_pool([], []))
+    with pytest.raises(DataError, match="do not belong together"):
+        load_pool("folder:own", folder)
+
+
+def test_missing_own_images(folder):
+    with pytest.raises(DataError) as error:
+        load_pool("folder:own", folder)
+    assert_one_line(error, str(folder / "own.npz"), "driftboard data import own FILE")
+
+
 # Import of images
-
-
-@pytest.mark.parametrize(
-    ("name", "write"),
-    [
-        ("own", write_folder),
-        ("own.tar", write_tar),
-        ("own.tar.gz", write_tar),
-        ("own.tgz", write_tar),
-        ("own.zip", write_zip),
-    ],
-)
-@pytest.mark.parametrize("top", ["", "flowers-1.0/"])
-@pytest.mark.parametrize("order", [dict, backwards])
-def test_every_container_gives_the_pool_of_the_folder(name, write, top, order, folder, tmp_path):
-    files = tree()
-    write_folder(folder / "plain", files)
-    (tmp_path / "in").mkdir()
-    packed = order({top + name: content for name, content in files.items()})
-    source_path = write(tmp_path / "in" / name, packed | {f"{top}README.txt": b"hello"})
-    entry = import_images("flowers", source_path, folder)
-    pool = load_pool("folder:flowers", folder)
-    assert pool.fingerprint == load_pool("folder:plain", folder).fingerprint
-    assert pool.title == "flowers (PNG)"
-    assert (entry.name, entry.state) == ("folder:flowers", "present")
-    assert (entry.train_count, entry.test_count) == (4, 2)
-    assert entry.path == str(folder / "flowers.npz")
-    assert sorted(path.name for path in folder.iterdir()) == ["flowers.npz", "plain"]
 
 
 def test_cifar10_from_images(folder, tmp_path, small_cifar10):
@@ -172,100 +327,6 @@ def test_images_that_are_not_cifar10_are_refused(files, says, folder, tmp_path, 
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("pack", [write_tar, write_zip])
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"train/b/1.png": png(0, (9, 9, 3))}, "'train/b/1.png' is 9x9"),
-        ({"train/b/1.png": b"no image"}, "'train/b/1.png'"),
-        ({"train/c/1.png": png(1)}, "the class 'c' in train only"),
-        ({"../train/b/1.png": png(1)}, "'../train/b/1.png', which leads out of it"),
-        ({"train/../../b/1.png": png(1)}, "which leads out of it"),
-        ({"/train/b/1.png": png(1)}, "'/train/b/1.png', which leads out of it"),
-        ({"train/b/c/1.png": png(1)}, "'train/b/c/1.png' where"),
-        ({"other/train/b/1.png": png(1)}, "more than one folder: '.', 'other'"),
-    ],
-)
-def test_bad_archives_are_refused_and_leave_nothing(pack, change, says, folder, tmp_path):
-    source_path = pack(tmp_path / f"x.{'tar' if pack is write_tar else 'zip'}", tree() | change)
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(DataError) as error:
-        import_images("own", source_path, folder)
-    assert_one_line(error, says, str(source_path))
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_a_missing_split_is_refused(split, folder, tmp_path):
-    files = {name: content for name, content in tree().items() if not name.startswith(split)}
-    with pytest.raises(DataError) as error:
-        import_images("own", write_tar(tmp_path / "x.tar", files), folder)
-    assert_one_line(error, f"has no images in {split}/<class>/")
-    assert list(folder.iterdir()) == []
-
-
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
-def test_links_in_a_tar_are_refused(kind, folder, tmp_path):
-    source_path = write_tar(tmp_path / "x.tar", tree())
-    with tarfile.open(source_path, "a") as archive:
-        member = tarfile.TarInfo("train/a/link.png")
-        member.type, member.linkname = kind, "train/a/0.png"
-        archive.addfile(member)
-    with pytest.raises(DataError) as error:
-        import_images("own", source_path, folder)
-    assert_one_line(error, "'train/a/link.png' as a link or special file")
-    assert list(folder.iterdir()) == []
-
-
-def test_links_in_a_zip_are_refused(folder, tmp_path):
-    source_path = write_zip(tmp_path / "x.zip", tree())
-    with zipfile.ZipFile(source_path, "a") as archive:
-        member = zipfile.ZipInfo("train/a/link.png")
-        member.external_attr = (stat.S_IFLNK | 0o777) << 16
-        archive.writestr(member, "/etc/passwd")
-    with pytest.raises(DataError, match="as a link or special file"):
-        import_images("own", source_path, folder)
-    assert list(folder.iterdir()) == []
-
-
-def test_an_image_twice_is_refused(folder, tmp_path):
-    source_path = write_tar(tmp_path / "x.tar", tree())
-    with tarfile.open(source_path, "a") as archive:
-        member = tarfile.TarInfo("./train/a/0.png")
-        member.size = len(png(3))
-        archive.addfile(member, io.BytesIO(png(3)))
-    with pytest.raises(DataError, match="twice"):
-        import_images("own", source_path, folder)
-
-
-def test_a_huge_member_is_not_read(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("driftboard.suite.data.archives.MAX_IMAGE_BYTES", 1000)
-    source_path = write_zip(tmp_path / "x.zip", tree() | {"train/a/big.png": bytes(1001)})
-    with pytest.raises(DataError) as error:
-        import_images("own", source_path, folder)
-    assert_one_line(error, "'train/a/big.png' of 1001 bytes")
-
-
-@pytest.mark.parametrize(
-    ("name", "write"), [("x.tar.gz", write_tar), ("x.tar", write_tar), ("x.zip", write_zip)]
-)
-def test_a_truncated_archive_is_refused(name, write, folder, tmp_path):
-    source_path = write(tmp_path / name, tree(shape=(40, 40, 3)))
-    source_path.write_bytes(source_path.read_bytes()[:9000])
-    with pytest.raises(DataError) as error:
-        import_images("own", source_path, folder)
-    assert_one_line(error, "cannot read the archive", str(source_path))
-    assert list(folder.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["x.tar.gz", "x.tar", "x.zip", "x.txt"])
-def test_a_file_that_is_no_archive_is_refused(name, folder, tmp_path):
-    (tmp_path / name).write_bytes(b"just words")
-    with pytest.raises(DataError) as error:
-        import_images("own", tmp_path / name, folder)
-    assert_one_line(error, str(tmp_path / name), "archive")
-
-
 @pytest.mark.parametrize(
     ("name", "says"),
     [
@@ -285,19 +346,6 @@ def test_missing_path(folder, tmp_path):
     with pytest.raises(DataError) as error:
         import_images("own", tmp_path / "gone.zip", folder)
     assert_one_line(error, "gone.zip does not exist")
-
-
-def test_progress_counts_the_images(folder, tmp_path):
-    for path in (
-        write_folder(tmp_path / "x", tree()),
-        write_tar(tmp_path / "x.tar", tree()),
-        write_zip(tmp_path / "x.zip", tree()),
-    ):
-        calls = []
-        import_images(
-            "own", path, folder, lambda done, total, calls=calls: calls.append((done, total))
-        )
-        assert calls == [(done, 6) for done in range(1, 7)]
 
 
 def test_a_second_import_replaces_the_first(folder, tmp_path):
@@ -327,16 +375,18 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 
 @pytest.mark.parametrize("inner", ["", "MNIST/raw"])
-def test_original_files_are_copied(inner, folder, tmp_path, small_mnist):
+def test_original_files_become_a_store(inner, folder, tmp_path, small_mnist):
     write_idx(tmp_path / "in" / "MNIST/raw")
     entry = import_images("mnist", tmp_path / "in" / inner, folder)
     assert (entry.state, entry.train_count) == ("present", 10)
+    assert entry.path == str(folder / "mnist.npz")
+    convert_originals("mnist", tmp_path / "in")
     expected = load_pool("mnist", tmp_path / "in")
     assert load_pool("mnist", folder).fingerprint == expected.fingerprint
-    assert [path.name for path in folder.iterdir()] == ["MNIST"]
+    assert [path.name for path in folder.iterdir()] == ["mnist.npz"]
 
 
-def test_damaged_original_files_are_not_copied(folder, tmp_path, small_mnist):
+def test_damaged_original_files_are_not_imported(folder, tmp_path, small_mnist):
     write_idx(tmp_path / "in")
     path = tmp_path / "in/t10k-labels-idx1-ubyte"
     path.write_bytes(path.read_bytes()[:-1])
@@ -419,19 +469,18 @@ def test_status_of_imported_files(folder, tmp_path, small_cifar10):
 
 
 def set_fetch(monkeypatch, function):
-    monkeypatch.setitem(
-        SOURCES,
-        "mnist",
-        replace(SOURCES["mnist"], train_count=10, test_count=10, fetch=function),
-    )
+    monkeypatch.setitem(SOURCES, "mnist", SMALL_MNIST)
+    monkeypatch.setattr(data_folder, "download", lambda _, place: function(place))
 
 
-def test_fetched_files_are_checked_and_moved_in(folder, monkeypatch):
+def test_fetched_files_are_checked_and_become_a_store(folder, monkeypatch):
     set_fetch(monkeypatch, lambda place: write_idx(place / "MNIST/raw"))
     entry = fetch("mnist", folder)
-    assert (entry.state, entry.path) == ("present", str(folder / "MNIST/raw"))
+    assert (entry.state, entry.path) == ("present", str(folder / "mnist.npz"))
     assert load_pool("mnist", folder).classes == 10
-    assert [path.name for path in folder.iterdir()] == ["MNIST"]
+    assert [path.name for path in folder.iterdir()] == ["mnist.npz"]
+    set_fetch(monkeypatch, lambda place: pytest.fail("fetched"))
+    assert fetch("mnist", folder) == entry
 
 
 def test_what_is_there_is_not_fetched_again(folder, monkeypatch):
@@ -480,6 +529,42 @@ def test_a_download_that_brings_nothing_is_refused(folder, monkeypatch):
         fetch("mnist", folder)
     assert_one_line(error, "train-images-idx3-ubyte")
     assert list(folder.iterdir()) == []
+
+
+def test_a_variant_is_not_taken_for_the_original(folder, monkeypatch):
+    set_fetch(monkeypatch, lambda place: write_idx(place / "MNIST/raw"))
+    variant = make_pool(range(10), range(10), (1, 28, 28), title="MNIST (PNG)")
+    write_store(folder / "mnist.npz", variant)
+    assert fetch("mnist", folder).title == "MNIST"
+    assert load_pool("mnist", folder).fingerprint != variant.fingerprint
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def test_a_download_shows_its_progress_on_stderr(folder, tmp_path, monkeypatch, capsys):
+    from torchvision import datasets
+
+    monkeypatch.setitem(SOURCES, "mnist", SMALL_MNIST)
+    site = tmp_path / "site"
+    write_idx(site)
+    resources = []
+    for path in sorted(site.iterdir()):
+        content = gzip.compress(path.read_bytes(), mtime=0)
+        path.with_name(f"{path.name}.gz").write_bytes(content)
+        resources.append((f"{path.name}.gz", hashlib.md5(content).hexdigest()))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=site)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(datasets.MNIST, "resources", resources)
+        monkeypatch.setattr(datasets.MNIST, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
+        assert fetch("mnist", folder).state == "present"
+        server.shutdown()
+    written = capsys.readouterr()
+    assert "100%" in written.err
+    assert written.out == ""
+    assert load_pool("mnist", folder).title == "MNIST"
 
 
 def test_what_cannot_be_fetched_says_what_to_do(folder):
@@ -556,3 +641,5 @@ def test_real_cifar10_from_jpeg(folder):
     # Means of the original pictures, known to three digits; JPEG hardly moves them.
     means = pool.train_images.mean(axis=(0, 2, 3)) / 255
     assert np.allclose(means, [0.4914, 0.4822, 0.4465], atol=2e-3)
+    # as every published record says
+    assert pool.fingerprint[:16] == "7aa2946edb047e3a"

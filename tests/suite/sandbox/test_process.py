@@ -1,4 +1,4 @@
-"""Somebody else's program in a limited process: each misdeed ends in a clear verdict, in time."""
+"""Somebody else's program in the sandbox: each misdeed ends in a clear verdict, in time."""
 
 import os
 import socket
@@ -10,15 +10,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from driftboard.suite.sandbox.landlock import landlock_version
-from driftboard.suite.sandbox.process import run_limited
+from driftboard.suite.sandbox.launch import landlock_version
+from driftboard.suite.sandbox.process import run_sandboxed
 
 needs_landlock = pytest.mark.skipif(landlock_version() == 0, reason="the kernel has no Landlock")
 GIGABYTE = 10**9
 
 
 def run(folder, source, seconds=20.0, memory=GIGABYTE, **options):
-    return run_limited([sys.executable, "-c", source], folder, seconds, memory, **options)
+    return run_sandboxed([sys.executable, "-c", source], folder, seconds, memory, **options)
 
 
 def running(mark):
@@ -171,7 +171,7 @@ def test_processes_outside_are_not_signalled(tmp_path):
 
 
 def test_a_program_that_is_not_there_is_no_traceback_of_ours(tmp_path):
-    finished = run_limited(["no-such-program"], tmp_path, 20.0, GIGABYTE)
+    finished = run_sandboxed(["no-such-program"], tmp_path, 20.0, GIGABYTE)
     assert finished.code not in (0, None)
     assert "no-such-program" in finished.output or "No such file" in finished.output
 

@@ -1,4 +1,4 @@
-"""The optimisers by value: against PyTorch's own, in both lanes, with shares and frozen blocks."""
+"""The optimisers by value: against PyTorch's own, in both modes, with shares and frozen blocks."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from driftboard.suite.protocol import PROTOCOL, AdamTraining
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import describe
 from driftboard.suite.training import engine
-from driftboard.suite.training.optimisers import optimiser_of
+from driftboard.suite.training.descent import optimiser_of
 
 ADAM = AdamTraining(
     **{name: getattr(TRAINING, name) for name in ("epochs", "batch_size", "minimum_steps")},
@@ -54,22 +54,22 @@ def by_torch(cohort, index, rates):
     return {name: value.detach()[None] for name, value in values.items()}
 
 
-def trained(cohort, strategy, lane, tasks):
+def trained(cohort, strategy, mode, tasks):
     parameters, memory = dict(cohort.initial), {}
     for index in range(tasks):
         parameters, memory, _, _ = engine.train_task(
-            cohort, strategy, index, parameters, memory, lane
+            cohort, strategy, index, parameters, memory, mode
         )
     return parameters
 
 
 @pytest.mark.parametrize("training", [TRAINING, ADAM], ids=["momentum", "Adam"])
 @pytest.mark.parametrize("network", ["MLP", "convolutions"])
-@pytest.mark.parametrize("lane", ["solo", "stacked"])
-def test_two_tasks_end_where_torch_ends(training, network, lane):
+@pytest.mark.parametrize("mode", ["loop", "vmap"])
+def test_two_tasks_end_where_torch_ends(training, network, mode):
     training = replace(training, minimum_steps=7)
-    seeds = (3, 4) if lane == "stacked" else (3,)
-    found = trained(cohort_of(network, seeds, training), Strategy(), lane, 2)
+    seeds = (3, 4) if mode == "vmap" else (3,)
+    found = trained(cohort_of(network, seeds, training), Strategy(), mode, 2)
     rates = dict.fromkeys(found, training.learning_rate)
     for position, seed in enumerate(seeds):
         alone = cohort_of(network, (seed,), training)
@@ -85,9 +85,9 @@ def test_a_share_is_a_share_of_adams_step():
     """A tenth of the step in every block, and half of that in the first."""
     cohort = cohort_of("MLP", (3,), ADAM)
     low = cohort.network.blocks[0].parameters
-    first = trained(cohort, Strategy(), "solo", 1)
+    first = trained(cohort, Strategy(), "loop", 1)
     strategy = Constrained(share=0.1, first_block=0.5)
-    second = engine.train_task(cohort, strategy, 1, first, {}, "solo")[0]
+    second = engine.train_task(cohort, strategy, 1, first, {}, "loop")[0]
     rates = {name: ADAM.learning_rate * (0.05 if name in low else 0.1) for name in first}
     expected = by_torch(replace(cohort, initial=first), 1, rates)
     torch.testing.assert_close(second, expected, rtol=1e-7, atol=1e-9)

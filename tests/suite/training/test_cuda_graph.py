@@ -1,8 +1,9 @@
-"""Recorded steps, replayed as a GPU does it: the same kernels on the same memory, and no Python.
+"""Recorded steps, replayed as a CUDA graph does it: the same kernels on the same memory.
 
-There is no GPU in these tests. A tape takes its place: it writes down every operation of a step
-with the tensors that it reads and writes, and repeats them on these. What a CUDA graph would get
-wrong, for example a tensor that a step replaces and does not change, the tape gets wrong as well.
+These tests need no GPU. A tape takes the place of the graph: it records every operation of a step
+with the tensors that it reads and writes, and repeats the operations on the same tensors. What a
+CUDA graph would get wrong, such as a tensor that a step replaces instead of changing it in place,
+the tape gets wrong as well.
 """
 
 import warnings
@@ -21,7 +22,7 @@ from driftboard.strategies.ewc import Ewc
 from driftboard.suite.checks.tiny import tiny_cohort
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.training import engine
-from driftboard.suite.training.recorded_steps import WARM_UP, Recorder, recorder_on, take_steps
+from driftboard.suite.training.cuda_graph import WARM_UP, GraphRunner, graph_runner_on, run_steps
 
 TO_THE_HOST = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default}
 
@@ -80,7 +81,7 @@ def record_steps(monkeypatch):
             calls.append("recorded")
             return replay
 
-        monkeypatch.setattr(engine, "recorder_on", lambda device: Recorder(record))
+        monkeypatch.setattr(engine, "graph_runner_on", lambda device: GraphRunner(record))
         return calls
 
     return begin
@@ -126,14 +127,14 @@ STRATEGIES = [*BUILTIN.values(), Mixed(), Swapping()]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda strategy: strategy.name)
-@pytest.mark.parametrize("lane", ["solo", "stacked"])
+@pytest.mark.parametrize("mode", ["loop", "vmap"])
 def test_replayed_steps_do_what_written_ones_do(
-    record_steps, strategy, lane, nine_steps, outcome_of
+    record_steps, strategy, mode, nine_steps, outcome_of
 ):
-    cohort = nine_steps("MLP", (3, 4) if lane == "stacked" else (3,))
-    plain = outcome_of(cohort, strategy, lane)
+    cohort = nine_steps("MLP", (3, 4) if mode == "vmap" else (3,))
+    plain = outcome_of(cohort, strategy, mode)
     calls = record_steps()
-    assert_equal(outcome_of(cohort, strategy, lane), plain)
+    assert_equal(outcome_of(cohort, strategy, mode), plain)
     trained = [bool(share.max() > 0) for share, _ in plain["plans"]]
     assert calls == ["tried", "recorded"] * sum(trained)
     assert trained[0]
@@ -146,9 +147,9 @@ def assert_equal(found, expected):
 @pytest.mark.parametrize("strategy", [Strategy(), Ewc(), Swapping()], ids=lambda each: each.name)
 def test_convolutions_are_replayed_too(record_steps, strategy, nine_steps, outcome_of):
     cohort = nine_steps("convolutions", (3, 4))
-    plain = outcome_of(cohort, strategy, "stacked")
+    plain = outcome_of(cohort, strategy, "vmap")
     calls = record_steps()
-    assert_equal(outcome_of(cohort, strategy, "stacked"), plain)
+    assert_equal(outcome_of(cohort, strategy, "vmap"), plain)
     assert calls.count("recorded") == len(cohort.train)
 
 
@@ -173,7 +174,7 @@ class Late(Strategy):
 @pytest.mark.parametrize(("at", "finite"), [(6, False), (9, True)])
 def test_divergence_is_seen_in_replayed_steps(record_steps, at, finite, nine_steps, outcome_of):
     record_steps()
-    found = torch.stack(outcome_of(nine_steps("MLP", (3, 4)), Late(at=at), "stacked")["finite"])
+    found = torch.stack(outcome_of(nine_steps("MLP", (3, 4)), Late(at=at), "vmap")["finite"])
     assert found.tolist() == [[finite, finite]] * 2
 
 
@@ -195,8 +196,8 @@ class Turning(Strategy):
 def test_memory_may_change_places(steps, expected, replayed):
     cohort = tiny_cohort("MLP", (3,))
     cohort = replace(cohort, training=replace(cohort.training, minimum_steps=steps))
-    recorder = Recorder(on_tape) if replayed else None
-    memory = engine.train_task(cohort, Turning(), 0, cohort.initial, {}, "solo", recorder)[1]
+    runner = GraphRunner(on_tape) if replayed else None
+    memory = engine.train_task(cohort, Turning(), 0, cohort.initial, {}, "loop", runner)[1]
     assert "".join(chr(int(memory[name])) for name in "abc") == expected
 
 
@@ -218,9 +219,9 @@ def test_step_that_cannot_be_recorded_is_taken_as_it_is_written(
     record_steps, nine_steps, outcome_of
 ):
     cohort = nine_steps("MLP", (3,))
-    plain = outcome_of(cohort, Asking(), "solo")
+    plain = outcome_of(cohort, Asking(), "loop")
     calls = record_steps()
-    assert_equal(outcome_of(cohort, Asking(), "solo"), plain)
+    assert_equal(outcome_of(cohort, Asking(), "loop"), plain)
     assert calls == ["tried"]  # and not again at the second task
 
 
@@ -234,8 +235,8 @@ def test_nothing_of_a_step_that_could_not_be_recorded_stays():
 
     alive = []
     orders = torch.arange(WARM_UP + 3)
-    recorder = Recorder(record)
-    take_steps(lambda order: alive.append([one() is not None for one in left]), orders, recorder)
+    runner = GraphRunner(record)
+    run_steps(lambda order: alive.append([one() is not None for one in left]), orders, runner)
     assert alive == [[]] * WARM_UP + [[False]] * 3
 
 
@@ -244,7 +245,7 @@ def test_error_of_a_strategy_is_told_also_where_steps_are_recorded(
 ):
     record_steps()
     with pytest.raises(StrategyError, match=r"'asking': correct\(\) raised RuntimeError: always"):
-        outcome_of(nine_steps("MLP", (3,)), Asking(raises=True), "solo")
+        outcome_of(nine_steps("MLP", (3,)), Asking(raises=True), "loop")
 
 
 @pytest.mark.parametrize("count", [1, WARM_UP, WARM_UP + 1, WARM_UP + 2, 20])
@@ -257,7 +258,7 @@ def test_every_row_is_taken_once_and_in_turn(count):
         written.append(order.clone())
         total.mul_(31).add_(order)
 
-    take_steps(step, orders, Recorder(on_tape))
+    run_steps(step, orders, GraphRunner(on_tape))
     expected = torch.zeros(2, 3, dtype=torch.int64)
     for order in orders:
         expected = expected * 31 + order
@@ -266,25 +267,25 @@ def test_every_row_is_taken_once_and_in_turn(count):
 
 
 def test_only_a_gpu_records():
-    assert recorder_on(torch.device("cpu")) is None
-    assert recorder_on(torch.device("cuda")) is not None
+    assert graph_runner_on(torch.device("cpu")) is None
+    assert graph_runner_on(torch.device("cuda")) is not None
 
 
 def test_a_step_that_waits_is_not_recorded_and_none_is_lost():
     calls = []
 
-    def watch(step, order):
+    def synchronizes(step, order):
         step(order)
-        calls.append("watched")
+        calls.append("probed")
         return True
 
-    recorder = Recorder(lambda *_: calls.append("recorded"), watch)
+    runner = GraphRunner(lambda *_: calls.append("recorded"), synchronizes)
     orders = torch.arange(WARM_UP + 3)
     for _ in range(2):
         taken = []
-        take_steps(lambda order, taken=taken: taken.append(int(order)), orders, recorder)
+        run_steps(lambda order, taken=taken: taken.append(int(order)), orders, runner)
         assert taken == orders.tolist()
-    assert calls == ["watched"]
+    assert calls == ["probed"]
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -304,7 +305,7 @@ def test_what_makes_the_host_wait_is_seen_by_torchs_warning(monkeypatch, waits):
         if waits:
             warnings.warn("called a synchronizing CUDA operation (x.cpp:66)", stacklevel=1)
 
-    watch = recorder_on(torch.device("cuda")).watch
-    assert watch(step, torch.tensor(5)) == waits
+    synchronizes = graph_runner_on(torch.device("cuda")).synchronizes
+    assert synchronizes(step, torch.tensor(5)) == waits
     assert taken == [(5, "warn")]
     assert modes == ["default", "warn", "default"]

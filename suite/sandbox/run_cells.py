@@ -1,10 +1,9 @@
-"""Run as ``python -m driftboard.suite.sandbox.run_alone STRATEGY OUT SEEDS SEQUENCE...``.
+"""Run as ``python -m driftboard.suite.sandbox.run_cells STRATEGY OUT SEEDS SEQUENCE...``.
 
-Trains one strategy on some sequences in this very process, with no worker processes to come and
-go, and writes the records below OUT: what ``process.py`` runs to check a submission. It is
-done on the CPU: a process whose address space is limited, and that may write nowhere else, cannot
-use a GPU. The data folder is that of ``DRIFTBOARD_DATA``. The first line on standard error says
-what went wrong.
+Trains one strategy on some sequences in this process, without worker processes, and writes the
+records below OUT. ``process.py`` runs it to check a submission. Training runs on the CPU, because
+a process with a limited address space that may write to one folder only cannot use a GPU. The
+data folder is that of ``DRIFTBOARD_DATA``. The first line on standard error says what went wrong.
 """
 
 import os
@@ -18,7 +17,7 @@ from driftboard.suite.runs.planning import plan
 from driftboard.suite.runs.worker import prepare_process
 
 
-def run_alone(
+def run_cells(
     strategy: str, out: Path, seeds: int, sequences: list[str], data: Path | None
 ) -> None:
     """Train the first ``seeds`` seeds of the protocol on each sequence and write the records.
@@ -44,11 +43,11 @@ def run_alone(
 
 
 def main() -> None:
-    """Read the command line and train."""
+    """Train as the command line says; exit with 1 and one line on standard error on failure."""
     strategy, out, seeds, *sequences = sys.argv[1:]
     data = os.environ.get("DRIFTBOARD_DATA")
     try:
-        run_alone(strategy, Path(out), int(seeds), sequences, Path(data) if data else None)
+        run_cells(strategy, Path(out), int(seeds), sequences, Path(data) if data else None)
     except DriftboardError as error:
         print(one_line(str(error)), file=sys.stderr)
         sys.exit(1)

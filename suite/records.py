@@ -6,7 +6,7 @@ the linear sequences, from excess losses. Reading a record imports no torch.
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from operator import gt
 from pathlib import Path
@@ -235,6 +235,30 @@ def write_record(results: Path, record: AnyRecord) -> Path:
     path = cell_path(results, record.sequence.name, record.strategy.name, record.seed)
     write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
     return path
+
+
+def write_missing(results: Path, records: Iterable[AnyRecord]) -> None:
+    """Write the records that are not there yet; see ``write_record``."""
+    for record in records:
+        if not cell_path(results, record.sequence.name, record.strategy.name, record.seed).exists():
+            write_record(results, record)
+
+
+def check_same(path: Path, *parts: tuple[str, object, object]) -> None:
+    """Check that a record that is there belongs to what is asked for.
+
+    Args:
+        path: of the record.
+        parts: what is compared, in words; what the record says; what is asked for.
+
+    Raises:
+        RecordError: with the first part that differs.
+    """
+    for what, found, wanted in parts:
+        if found != wanted:
+            raise RecordError(
+                f"{path} belongs to another {what}; delete it, or choose another --out"
+            )
 
 
 def read_record(path: Path) -> AnyRecord:

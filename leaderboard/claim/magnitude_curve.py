@@ -13,7 +13,7 @@ from driftboard.leaderboard.analysis.statistics import (
     paired_difference,
 )
 from driftboard.suite import metrics
-from driftboard.suite.sweeps.records import SweepRecord
+from driftboard.suite.sweeps import SweepRecord
 
 SIGNIFICANT = 0.05
 

@@ -20,7 +20,7 @@ from driftboard.suite.records import (
     record_paths,
 )
 from driftboard.suite.submissions import SUBMISSION, Kind, Submission, kind_of
-from driftboard.suite.tuning.records import TuningRecord
+from driftboard.suite.tuning import TuningRecord
 from driftboard.suite.wording import counted
 
 R = TypeVar("R", AnyRecord, Record)

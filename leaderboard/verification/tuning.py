@@ -8,7 +8,7 @@ from driftboard.leaderboard.verification.material import Material
 from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import StrategyStamp
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.tuning.records import TuningRecord
+from driftboard.suite.tuning import TuningRecord
 
 RATE = "rate"
 RATE_PRECISION = 0.01  # a rate is written with three digits

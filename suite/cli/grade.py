@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     Cluster,
     DataFolder,
@@ -15,7 +16,7 @@ from driftboard.suite.cli.options import (
     SequenceFiles,
     Workers,
 )
-from driftboard.suite.runs.workplace import Workplace, leave_if_failed
+from driftboard.suite.runs.backend import Backend
 from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
@@ -55,20 +56,29 @@ def grade(
     """
     from rich.console import Console
 
-    from driftboard.suite.distance.plan import GradeRequest, grade_records, plan_grading
+    from driftboard.suite.distance.measurement import Distances, grade_records
     from driftboard.suite.distance.tables import GRADE_LEGEND, pair_table, terminal_table
     from driftboard.suite.loading import load_sequences
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.records import write_atomically
+    from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import choose_sequences
 
-    workplace = Workplace(workers, cluster, ray_address)
+    backend = Backend(workers, cluster, ray_address)
     files = tuple(sequence_file or ())
     chosen = choose_sequences(load_sequences(files), suite, sequence, bool(files))
     PROTOCOL.check_seed_count(seeds, (one.tier for one in chosen))
-    request = GradeRequest(chosen, files, seeds, parts, data, out, device)
+    request = Request(
+        sequences=chosen,
+        sequence_files=files,
+        seed_count=seeds,
+        results=out,
+        data=data,
+        device=device,
+        work=Distances(parts),
+    )
     what = f"{counted(len(chosen), 'sequence')} to be graded"
-    failures = workplace.work_off(request, plan_grading, what)
+    failures = run_jobs(backend, request, what)
     records: list[GradeRecord] = grade_records(request)
     if records:
         Console().print(terminal_table(records))
@@ -76,4 +86,4 @@ def grade(
         pairs = out / "grades" / "pairs.csv"
         write_atomically(pairs, pair_table(records).encode())
         typer.echo(f"grade records and every pair of tasks: {pairs.parent}")
-    leave_if_failed(failures)
+    exit_on_failure(failures)

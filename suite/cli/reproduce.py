@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     Cluster,
     DataFolder,
@@ -19,12 +20,12 @@ from driftboard.suite.cli.options import (
     Workers,
 )
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.runs.workplace import Workplace, train_all
+from driftboard.suite.runs.backend import Backend
 from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.records import AnyRecord
-    from driftboard.suite.runs.grid import Request
+    from driftboard.suite.runs.request import Request
 
 PAGE_NAME = "reproduction.md"
 CSV_NAME = "reproduction.csv"
@@ -61,15 +62,14 @@ def reproduce(
         typer.echo(paper_comparison())
         return
 
-    workplace = Workplace(workers, cluster, ray_address)
+    backend = Backend(workers, cluster, ray_address)
     chosen = _chosen(published, sequence, strategy)
     request = _request(published, chosen, seeds, out, data, device)
-    train_all(
-        request,
+    what = (
         f"{counted(len(request.sequences), 'sequence')} x "
-        f"{counted(len(request.strategies), 'strategy', 'strategies')}",
-        workplace,
+        f"{counted(len(request.strategies), 'strategy', 'strategies')}"
     )
+    exit_on_failure(run_jobs(backend, request, what))
     _report(chosen, out)
 
 
@@ -132,7 +132,7 @@ def _request(
     from driftboard.baselines.published import published_set
     from driftboard.suite.loading import load_sequences, load_strategy
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.runs.grid import Request
+    from driftboard.suite.runs.request import Request
 
     specifications = published_set(name).specifications
     registry = load_sequences()

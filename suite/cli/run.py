@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     Cluster,
     DataFolder,
@@ -18,11 +19,11 @@ from driftboard.suite.cli.options import (
     Workers,
 )
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.runs.workplace import Workplace, leave_if_failed
+from driftboard.suite.runs.backend import Backend
 from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
-    from driftboard.suite.runs.grid import Request
+    from driftboard.suite.runs.request import Request
 
 Tier = Literal["quick", "linear", "core", "full"]
 
@@ -64,9 +65,10 @@ def run(
 
     Stopped at any moment, the same command goes on and ends with the same records.
     """
+    backend = Backend(workers, cluster, ray_address)
+    backend.warm_up()
     from driftboard.suite.runs.grid import claim_folder, is_complete
 
-    workplace = Workplace(workers, cluster, ray_address)
     request = _request(
         suite, sequence, sequence_file, strategy, seeds, tuning, out, data, device, reference
     )
@@ -79,19 +81,19 @@ def run(
         cells = counted(request.cell_count(), "cell")
         typer.echo(f"{what}, {cells}: all there already", err=True)
     else:
-        _train(request, what, workplace, reference)
+        _train(request, what, backend, reference)
     _show_board(out, reference)
     _show_next_steps(out)
 
 
-def _train(request: "Request", what: str, workplace: Workplace, reference: str) -> None:
+def _train(request: "Request", what: str, backend: Backend, reference: str) -> None:
     """Train what is missing; where something failed, show what there is and leave with 1."""
-    failures = workplace.train(request, what)
+    failures = run_jobs(backend, request, what)
     if failures:
         # Where a failed strategy leaves no record, there may be no board; the failure says why.
         with suppress(DriftboardError):
             _show_board(request.results, reference)
-    leave_if_failed(failures)
+    exit_on_failure(failures)
 
 
 def _request(
@@ -106,22 +108,15 @@ def _request(
     device: str,
     reference: str,
 ) -> "Request":
-    """Return what is asked for; whether there is such a device is not decided yet.
-
-    torch is imported only where files are asked for.
-    """
-    from driftboard.suite.known_stamps import stamped
+    """Return what is asked for; whether there is such a device is not decided yet."""
+    from driftboard.strategies.catalogue import BUILTIN
+    from driftboard.suite.loading import load_sequences, load_strategy
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.runs.grid import Request
-    from driftboard.suite.sequences.registry import registered
+    from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import choose_sequences
 
-    chosen = stamped(strategies)
-    known = registered()
-    if files:
-        from driftboard.suite.loading import load_sequences
-
-        known = load_sequences(tuple(files))
+    chosen = tuple(load_strategy(text) for text in strategies or BUILTIN)
+    known = load_sequences(tuple(files or ()))
     names = [item.stamp.name for item in chosen]
     if len(set(names)) < len(names):
         raise DriftboardError(f"a strategy is named twice: {', '.join(names)}")

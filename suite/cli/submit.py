@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import Cluster, DataFolder, Device, RayAddress, Workers
 from driftboard.suite.errors import DriftboardError, StrategyError
-from driftboard.suite.runs.workplace import Workplace, train_all
+from driftboard.suite.runs.backend import Backend
 from driftboard.suite.submissions import Credits, Tier, kind_of, make_credits
 from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.loading import LoadedStrategy
-    from driftboard.suite.runs.grid import Request
+    from driftboard.suite.runs.request import Request
 
 
 def submit(
@@ -58,7 +59,7 @@ def submit(
     from driftboard.suite.cli.verify import examine_folder
     from driftboard.suite.loading import load_strategy
 
-    workplace = Workplace(workers, cluster, ray_address)
+    backend = Backend(workers, cluster, ray_address)
     words = make_credits(title, author, link or (), licence, description, remark or ())
     source = _source_of(strategy)
     loaded = load_strategy(strategy)
@@ -67,9 +68,8 @@ def submit(
     tuned = None if tuning is None else _tuning_of(tuning, strategy)
     folder = out or Path("submissions") / loaded.stamp.name
     request = _request(loaded, suite, folder, data, device)
-    train_all(
-        request, f"{counted(len(request.sequences), 'sequence')} x {loaded.stamp.name}", workplace
-    )
+    what = f"{counted(len(request.sequences), 'sequence')} x {loaded.stamp.name}"
+    exit_on_failure(run_jobs(backend, request, what))
     _assemble(folder, loaded, source, tuned, words, suite)
     _, findings = examine_folder(folder)
     for line in report_lines(findings):
@@ -110,7 +110,7 @@ def _tuning_of(folder: Path, specification: str) -> Path:
         DriftboardError: there is none in the folder.
     """
     from driftboard.suite.loading import load_strategy
-    from driftboard.suite.tuning.trials import read_tuning, tuning_path
+    from driftboard.suite.tuning import read_tuning, tuning_path
 
     path = tuning_path(folder, load_strategy(specification.split(",")[0]).stamp.name)
     if not path.is_file():
@@ -125,7 +125,7 @@ def _tuning_of(folder: Path, specification: str) -> Path:
 def _request(
     loaded: "LoadedStrategy", tier: Tier, folder: Path, data: Path | None, device: str
 ) -> "Request":
-    from driftboard.suite.runs.grid import Request
+    from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.registry import registered
     from driftboard.suite.sequences.task_sequence import choose_sequences
 

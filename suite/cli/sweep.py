@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     Cluster,
     DataFolder,
@@ -18,10 +19,10 @@ from driftboard.suite.cli.options import (
     Workers,
 )
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.runs.workplace import Workplace, leave_if_failed
+from driftboard.suite.runs.backend import Backend
 
 if TYPE_CHECKING:
-    from driftboard.leaderboard.claim.magnitude_curve import Sweep
+    from driftboard.leaderboard.claim.magnitude_curve import Sweep as Curves
     from driftboard.suite.sequences.linear import LinearSetting
     from driftboard.suite.sequences.task_sequence import TaskSequence
 
@@ -59,10 +60,11 @@ def sweep(
     """
     from driftboard.leaderboard.claim.magnitude_curve import sweep_of
     from driftboard.suite.protocol import PROTOCOL
+    from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.linear import LinearSetting
-    from driftboard.suite.sweeps.sweep import SweepRequest, plan_sweep, sweep_records
+    from driftboard.suite.sweeps import Sweep, sweep_records
 
-    workplace = Workplace(workers, cluster, ray_address)
+    backend = Backend(workers, cluster, ray_address)
     files = tuple(sequence_file or ())
     chosen = _one_sequence(sequence, files)
     grid = _parsed(magnitudes, by) if magnitudes else MAGNITUDES[by]
@@ -71,13 +73,21 @@ def sweep(
     if isinstance(chosen.scenario, LinearSetting):
         _sweep_linear(chosen, chosen.scenario, by, grid, used, out)
         return
-    request = SweepRequest(chosen.name, files, by, grid, used, data, out, device)
+    request = Request(
+        sequences=(chosen,),
+        sequence_files=files,
+        seed_count=seeds,
+        results=out,
+        data=data,
+        device=device,
+        work=Sweep(by, grid),
+    )
     what = f"{chosen.name} at {len(grid)} magnitudes"
-    failures = workplace.work_off(request, plan_sweep, what)
-    records = sweep_records(request)
+    failures = run_jobs(backend, request, what)
+    records = sweep_records(request, by)
     if len(records) == len(used):
         _write(sweep_of(records), out)
-    leave_if_failed(failures)
+    exit_on_failure(failures)
 
 
 def _sweep_linear(
@@ -100,7 +110,7 @@ def _sweep_linear(
     _write(sweep_of_losses(sequence.name, fractions, measured, exact, exact_optima(setting)), out)
 
 
-def _write(curves: "Sweep", out: Path) -> None:
+def _write(curves: "Curves", out: Path) -> None:
     from driftboard.leaderboard.claim.magnitude_curve import files_of, optimum_text
     from driftboard.leaderboard.render.figures.magnitude import write_figures
     from driftboard.suite.records import write_atomically

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     Cluster,
     DataFolder,
@@ -15,11 +16,11 @@ from driftboard.suite.cli.options import (
     SequencePatterns,
     Workers,
 )
-from driftboard.suite.runs.workplace import Workplace, train_all
+from driftboard.suite.runs.backend import Backend
 from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
-    from driftboard.suite.tuning.records import TuningRecord
+    from driftboard.suite.tuning import TuningRecord
 
 
 def tune(
@@ -46,16 +47,16 @@ def tune(
     """
     from driftboard.suite.loading import load_sequences, load_strategy
     from driftboard.suite.protocol import TUNING
-    from driftboard.suite.runs.grid import Request
+    from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import choose_sequences
-    from driftboard.suite.tuning.trials import (
+    from driftboard.suite.tuning import (
         trial_specifications,
         tuning_path,
         tuning_record,
         write_tuning,
     )
 
-    workplace = Workplace(workers, cluster, ray_address)
+    backend = Backend(workers, cluster, ray_address)
     files = tuple(sequence_file or ())
     sequences = choose_sequences(load_sequences(files), suite, sequence, bool(files))
     tuned = [load_strategy(text) for text in strategy]
@@ -70,12 +71,11 @@ def tune(
         data=data,
         device=device,
     )
-    train_all(
-        request,
+    what = (
         f"{counted(len(tuned), 'strategy', 'strategies')} x {TUNING.trials} trials x "
-        f"{counted(len(sequences), 'sequence')}",
-        workplace,
+        f"{counted(len(sequences), 'sequence')}"
     )
+    exit_on_failure(run_jobs(backend, request, what))
     for name, specifications in trials.items():
         record = tuning_record(specifications, sequences, out)
         write_tuning(tuning_path(out, name), record)

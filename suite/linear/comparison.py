@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftboard.suite import metrics
+from driftboard.suite.linear.cells import measure
 from driftboard.suite.linear.exact import STRATEGIES, expected_excess
-from driftboard.suite.linear.job import measure
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.sequences.linear import LinearSetting
 

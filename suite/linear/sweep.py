@@ -3,8 +3,8 @@
 import numpy as np
 
 from driftboard.suite import metrics
+from driftboard.suite.linear.cells import measure
 from driftboard.suite.linear.exact import best_fractions, expected_excess_of_fraction
-from driftboard.suite.linear.job import measure
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.sequences.linear import LinearSetting
 

@@ -143,7 +143,7 @@ def sign_agreement(one: list[Tensor], other: list[Tensor]) -> float:
 
 def sequence_scores(name: str, data: Path | None, seeds: tuple[int, ...]) -> dict[str, float]:
     """Return every score of a sequence, the mean over seeds and consecutive tasks."""
-    setting = Setting(registered()[name], seeds, PROTOCOL.tuning_seeds, "validation", data, "cpu")
+    setting = Setting(registered()[name], seeds, "validation", data, "cpu")
     cohort = prepare(setting).cohort
     lane: Lane = "stacked"
     collected: dict[str, list[float]] = defaultdict(list)

@@ -336,7 +336,7 @@ def take(turn: Turn) -> Work:
 def cohort_of(sequence: str, seeds: int, data: Path | None) -> Cohort:
     """Return the cohort of the first seeds; a process makes each once."""
     numbers = tuple(range(seeds))
-    setting = Setting(registered()[sequence], numbers, numbers, "test", data, "cpu")
+    setting = Setting(registered()[sequence], numbers, "test", data, "cpu")
     cohort = prepare(setting).cohort
     return dataclasses.replace(cohort, training=evened(cohort.training, cohort.train[0].count))
 

@@ -28,8 +28,8 @@ from workloads import Workload, cohort_of
 
 from driftboard.strategies.base import Examples, Parameters, masked, mean_cross_entropy
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.runs.grid import resolve_device
 from driftboard.suite.runs.worker import prepare_process
+from driftboard.suite.training.device import resolve_device
 from driftboard.suite.training.engine import Cohort
 from driftboard.suite.training.optimisers import Momentum
 from driftboard.suite.training.recorded_steps import WARM_UP, recorder_on

@@ -79,7 +79,7 @@ def accuracies(data: Path | None, seeds: int) -> dict[str, list[float]]:
     unscaled = Scaling(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
     found: dict[str, list[float]] = {way: [] for way in WAYS}
     for seed in numbers[:seeds]:
-        cohort = prepare(Setting(sequence, (seed,), numbers, "test", data, "cpu")).cohort
+        cohort = prepare(Setting(sequence, (seed,), "test", data, "cpu")).cohort
         for way, (keeps, raw) in WAYS.items():
             show(f"seed {seed}: {way}")
             chosen = replace(cohort, scaling=unscaled) if raw else cohort

@@ -26,7 +26,7 @@ from driftboard.suite.submissions import (
     kind_of,
     make_credits,
 )
-from driftboard.suite.tuning.records import Trial, TuningRecord
+from driftboard.suite.tuning import Trial, TuningRecord
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "strategies" / "template.py"
 GOOD = {
@@ -196,7 +196,11 @@ def tiny_suite(monkeypatch):
         )
         for name, exchanged in (("tiny-one", 5), ("tiny-two", 3))
     }
-    for module in ("suite.sequences.registry", "suite.loading", "leaderboard.verification.identity"):
+    for module in (
+        "suite.sequences.registry",
+        "suite.loading",
+        "leaderboard.verification.identity",
+    ):
         monkeypatch.setattr(f"driftboard.{module}.registered", lambda: tiny)
 
 
@@ -283,11 +287,12 @@ def test_the_tuning_record_goes_with_the_submission(
 def test_a_source_that_changes_while_it_runs_is_noticed(
     call, make_record, monkeypatch, my_method, tmp_path
 ):
-    def pretend(request, what, workplace):
+    def pretend(backend, request, what):
         write_record(request.results, make_record())
         Path(my_method).write_text("# changed\n")
+        return []
 
-    monkeypatch.setattr("driftboard.suite.cli.submit.train_all", pretend)
+    monkeypatch.setattr("driftboard.suite.cli.submit.run_jobs", pretend)
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert "changed while it ran" in line
     assert not (tmp_path / "sub" / SUBMISSION).exists()
@@ -295,7 +300,7 @@ def test_a_source_that_changes_while_it_runs_is_noticed(
 
 def test_failed_cells_leave_no_submission(call, monkeypatch, my_method, tmp_path):
     monkeypatch.setattr(
-        "driftboard.suite.runs.progress.work_off", lambda *_: ["digits-split / my-method: too bad"]
+        "driftboard.suite.cli.submit.run_jobs", lambda *_: ["digits-split / my-method: too bad"]
     )
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert line == "failed: digits-split / my-method: too bad"

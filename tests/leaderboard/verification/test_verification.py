@@ -44,7 +44,7 @@ from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import AnyRecord, ProtocolStamp, cell_path, write_record
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.submissions import Submission
-from driftboard.suite.tuning.records import Trial, TuningRecord
+from driftboard.suite.tuning import Trial, TuningRecord
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "verification_false_alarms.py"
 
@@ -916,7 +916,7 @@ def test_a_tuning_record_of_an_older_source_is_a_warning(draft, tmp_path):
 
 def test_the_rates_are_those_of_the_command():
     from driftboard.suite.loading import load_strategy
-    from driftboard.suite.tuning.trials import trial_specifications
+    from driftboard.suite.tuning import trial_specifications
 
     texts = trial_specifications(load_strategy("sgd"))[1:]
     rates = [float(text.partition("rate=")[2]) for text in texts]

@@ -64,7 +64,7 @@ def late_complaint(call, monkeypatch, tmp_path):
     """The same for mistakes that come to light when a run is planned, without its processes."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     nobody = nullcontext(SimpleNamespace(description="nowhere"))
-    monkeypatch.setattr("driftboard.suite.runs.local_crew.local_workers", lambda *asked: nobody)
+    monkeypatch.setattr("driftboard.suite.runs.local.local_executor", lambda *asked: nobody)
 
     def run(*arguments):
         code, _, errors = call(*arguments)

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from driftboard.suite.errors import DriftboardError
 from driftboard.suite.training import device
+from driftboard.suite.training.device import resolve_device
 
 CPU = torch.device("cpu")
 INFO = """processor\t: 0
@@ -50,3 +52,18 @@ def test_a_name_without_end_is_cut(named):
     name = named(INFO.replace("Some", "S" * 1000))
     assert len(name) < 200
     assert name.endswith("family 25, model 1, AVX2), 3 thread(s)")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_device_without_a_wish_is_cuda_where_it_is(monkeypatch, there):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    assert resolve_device("auto") == ("cuda" if there else "cpu")
+    assert resolve_device("cpu") == "cpu"
+
+
+def test_cuda_has_to_be_there_when_wished_for(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert resolve_device("cuda") == "cuda"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(DriftboardError, match="use --device cpu"):
+        resolve_device("cuda")

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,11 +107,11 @@ def address(environment):
 @pytest.fixture(scope="module")
 def cluster(address):
     """Connect this process to the machines."""
-    from driftboard.suite.runs.cluster.connection import connected
+    from driftboard.suite.runs.ray_executor import connected
 
-    with pytest.MonkeyPatch.context() as patch, connected(address, None) as reached:
+    with pytest.MonkeyPatch.context() as patch, connected(address, 2) as reached:
         # A slow computer is no reason for one more line.
-        patch.setattr("driftboard.suite.runs.cluster.crew.PATIENCE_SECONDS", math.inf)
+        patch.setattr("driftboard.suite.runs.ray_executor.PATIENCE_SECONDS", math.inf)
         yield reached
 
 
@@ -131,7 +131,7 @@ def write(environment):
 def ask(environment, tmp_path):
     """Return a function that makes a request for strategies on sequences."""
     from driftboard.suite.loading import load_sequences, load_strategy
-    from driftboard.suite.runs.grid import Request
+    from driftboard.suite.runs.request import Request
 
     files = (environment / "sequences.py",)
 
@@ -159,19 +159,29 @@ class Course:
         self.on_line = on_line
         self.told = []
         self.progress = []
+        self.failures = []
 
     def run(self, request, workers=None):
-        from driftboard.suite.runs.crew import run_jobs
-        from driftboard.suite.runs.planning import plan
+        from driftboard.suite.runs.backend import ray_workers
+        from driftboard.suite.runs.cells import plan
+        from driftboard.suite.runs.scheduler import Scheduler
 
-        with self.cluster.workers(request, workers, self.tell) as crew:
-            self.description = crew.description
-            self.failures = run_jobs(plan(request), crew, lambda *news: self.progress.append(news))
+        with ray_workers(self.cluster, request, workers) as executor:
+            self.description = executor.description
+            for event in Scheduler(executor).run(plan(request)):
+                self.take(event)
         return self
 
-    def tell(self, line):
-        self.told.append(line)
-        self.on_line(line)
+    def take(self, event):
+        from driftboard.suite.runs.scheduler import Failure, Log
+
+        if isinstance(event, Log):
+            self.told.append(event.line)
+            self.on_line(event.line)
+        elif isinstance(event, Failure):
+            self.failures.append(event.line)
+        else:
+            self.progress.append((event.done, event.total, event.label))
 
 
 def contents(results):
@@ -186,14 +196,14 @@ def contents(results):
 
 def run_here(request):
     """Train everything in this process, as a worker process of this machine does."""
-    from driftboard.suite.runs.planning import plan
+    from driftboard.suite.runs.cells import plan
     from driftboard.suite.runs.worker import prepare_process
 
     threads = torch.get_num_threads()
     prepare_process("cpu")
     try:
-        for item in plan(request):
-            item.job.execute(lambda: None)
+        for job in plan(request):
+            job.keep(job.measure())
     finally:
         torch.set_num_threads(threads)
     return contents(request.results)
@@ -203,8 +213,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(
     cluster, ask, write, environment, tmp_path, monkeypatch
 ):
     """The records are those of a local run, and what was there already is not touched."""
-    from driftboard.suite.linear import job as linear_job
-    from driftboard.suite.runs import worker as cell_worker
+    from driftboard.suite.runs.job import Job
 
     mark = environment / "has-been-killed"
     mark.touch()
@@ -221,14 +230,13 @@ def test_a_killed_worker_loses_and_doubles_nothing(
         request.results, changed(record, cost=changed(record.cost, evaluation_seconds=77.0))
     ).read_bytes()
     handed_over = []
-    keep = cell_worker.keep
+    keep = Job.keep
 
-    def counting(results, records):
+    def counting(job, records):
         handed_over.extend((r.sequence.name, r.strategy.name, r.seed) for r in records)
-        keep(results, records)
+        keep(job, records)
 
-    for module in (cell_worker, linear_job):
-        monkeypatch.setattr(module, "keep", counting)
+    monkeypatch.setattr(Job, "keep", counting)
     course = Course(cluster).run(request)
 
     assert mark.exists()
@@ -257,7 +265,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(
 
 def test_failures_leave_the_others_alone(cluster, ask, write, monkeypatch):
 
-    monkeypatch.setattr("driftboard.suite.runs.crew.TRIES", 2)  # a new worker takes seconds
+    monkeypatch.setattr("driftboard.suite.runs.scheduler.TRIES", 2)  # a new worker takes seconds
     raising = write("raising", 'raise RuntimeError("on purpose\\nsecond line")')
     deadly = write("deadly", KILL)
     request = ask(deadly, raising, "sgd", "noop")
@@ -318,10 +326,10 @@ def test_machine_without_the_data_is_told_and_not_used(cluster, ask, write, tmp_
 
 
 def test_cluster_without_a_usable_machine_is_one_line(cluster, ask, monkeypatch):
-    from driftboard.suite.runs.cluster import crew as cluster_crew
+    from driftboard.suite.runs import ray_executor, ray_worker
 
-    monkeypatch.setattr(cluster_crew, "versions", lambda: {"driftboard": "9.9", "torch": "0"})
-    monkeypatch.setattr(cluster_crew, "PATIENCE_SECONDS", -1.0)
+    monkeypatch.setattr(ray_worker, "versions", lambda: {"driftboard": "9.9", "torch": "0"})
+    monkeypatch.setattr(ray_executor, "PATIENCE_SECONDS", -1.0)
     course = Course(cluster)
     with pytest.raises(DriftboardError, match="no worker of the Ray cluster is left; what is done"):
         course.run(ask("sgd"), workers=1)
@@ -440,11 +448,11 @@ def on_both(cluster, environment, call, monkeypatch, tmp_path):
     asked = []
 
     @contextmanager
-    def connected(address, workers):
-        asked.append((address, workers))
+    def connected(address, cores):
+        asked.append((address, cores))
         yield cluster
 
-    monkeypatch.setattr("driftboard.suite.runs.cluster.connection.connected", connected)
+    monkeypatch.setattr("driftboard.suite.runs.ray_executor.connected", connected)
 
     def on_both(*words):
         words = (*words, "--sequence-file", environment / "sequences.py", "--device", "cpu")
@@ -510,15 +518,15 @@ def test_without_ray_a_line_says_how_to_get_it(call, tmp_path, monkeypatch):
 
 @pytest.fixture
 def worker(monkeypatch):
-    from driftboard.suite.runs.cluster import worker as cluster_worker
+    from driftboard.suite.runs import ray_worker
 
-    monkeypatch.setattr(cluster_worker, "prepare_process", lambda device: None)
-    mailbox = SimpleNamespace(put=SimpleNamespace(remote=lambda report: None))
-    return cluster_worker.ClusterWorker("cpu", mailbox)
+    monkeypatch.setattr(ray_worker, "prepare_process", lambda device: None)
+    progress = SimpleNamespace(put=SimpleNamespace(remote=lambda report: None))
+    return ray_worker.RayWorker("cpu", progress)
 
 
 def test_worker_examines_its_machine(worker, environment, monkeypatch):
-    from driftboard.suite.runs.cluster.worker import Conditions, fingerprints, versions
+    from driftboard.suite.runs.ray_worker import Conditions, fingerprints, versions
 
     good = Conditions("cpu", versions(), None, fingerprints(None, ["digits", "folder:leaves"]))
     assert worker.fault(good) is None
@@ -531,10 +539,10 @@ def test_worker_examines_its_machine(worker, environment, monkeypatch):
 
 
 def test_versions_leave_out_the_build(monkeypatch):
-    from driftboard.suite.runs.cluster import worker as cluster_worker
+    from driftboard.suite.runs import ray_worker
 
-    monkeypatch.setattr(cluster_worker, "version", lambda name: "2.11.0+cu128")
-    assert cluster_worker.versions() == {"driftboard": "2.11.0", "torch": "2.11.0"}
+    monkeypatch.setattr(ray_worker, "version", lambda name: "2.11.0+cu128")
+    assert ray_worker.versions() == {"driftboard": "2.11.0", "torch": "2.11.0"}
 
 
 def because(error, cause):
@@ -555,16 +563,16 @@ def because(error, cause):
     ],
 )
 def test_worker_says_whose_fault_it_was(worker, ask, monkeypatch, error, of_worker, words):
-    from driftboard.suite.runs.cluster import worker as cluster_worker
-    from driftboard.suite.runs.cluster.worker import Refusal
-    from driftboard.suite.runs.planning import plan
+    from driftboard.suite.runs import ray_worker
+    from driftboard.suite.runs.cells import plan
+    from driftboard.suite.runs.scheduler import Refusal
 
     def broken(job, files, folder):
         raise error
 
-    monkeypatch.setattr(cluster_worker, "_unpacked", broken)
-    (item,) = plan(ask("sgd"))
-    refusal = worker.measure(0, item.job, {})
+    monkeypatch.setattr(ray_worker, "_unpacked", broken)
+    (job,) = plan(ask("sgd"))
+    refusal = worker.measure(0, job, {})
     assert isinstance(refusal, Refusal)
     assert refusal.of_worker is of_worker
     assert refusal.of_memory is ("not enough memory" in words)
@@ -575,41 +583,19 @@ def test_worker_says_whose_fault_it_was(worker, ask, monkeypatch, error, of_work
 @pytest.mark.parametrize("settings", ["", ":Mine", ",turn=2", ":Mine,turn=2,rate=0.5"])
 def test_users_files_come_along(worker, ask, write, monkeypatch, settings):
     """A job finds its strategy and its sequence where neither lies under its own path."""
-    from driftboard.suite.runs.planning import plan
+    from driftboard.suite.runs.cells import plan
 
     own = Path(write("travelling", "pass"))
     monkeypatch.chdir(own.parent)
     for base in (own, f"./{own.name}"):
-        (item,) = plan(ask(f"{base}{settings}"))
-        files = {path: path.read_bytes() for path in item.job.files}
+        (job,) = plan(ask(f"{base}{settings}"))
+        files = {path: path.read_bytes() for path in job.files}
         assert {path.name for path in files} == {"travelling.py", "sequences.py"}
         elsewhere = {path: path.rename(path.with_suffix(".away")) for path in files}
         try:
-            records = worker.measure(0, item.job, files)
+            records = worker.measure(0, job, files)
         finally:
             for path, away in elsewhere.items():
                 away.rename(path)
         assert [record.seed for record in records] == list(range(SEEDS))
         assert records[0].strategy == ask(f"{base}{settings}").strategies[0].stamp
-
-
-def test_other_machines_are_told_of_the_data_folder_from_the_root(ask, monkeypatch, tmp_path):
-    """They may work in another folder than the one that the command was given in."""
-    from driftboard.suite.runs.workplace import Workplace
-
-    monkeypatch.chdir(tmp_path)
-    reached = SimpleNamespace(
-        resolve_device=lambda wanted: f"{wanted} there", workers=lambda *asked: None
-    )
-    monkeypatch.setattr(
-        "driftboard.suite.runs.cluster.connection.connected", lambda *asked: nullcontext(reached)
-    )
-    monkeypatch.setattr(
-        "driftboard.suite.runs.progress.work_off",
-        lambda hire, make_plan, *rest: [hire.args[0], make_plan()],
-    )
-    request = replace(ask("sgd"), data=Path("data"))
-    workplace = Workplace(cluster="ray")
-    examined, planned = workplace.work_off(request, lambda decided: decided, "words")
-    for decided in (examined, planned):
-        assert (decided.data, decided.device) == (tmp_path / "data", "cpu there")

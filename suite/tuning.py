@@ -3,29 +3,69 @@
 Trials are trained on the tuning seeds and tested on a part of the training images. The first
 trial is the strategy as it stands; the others are the points of a Halton sequence (Halton 1960)
 in the strategy's search space, to which the learning rate's factor always belongs. The trial
-with the highest mean Avg.Acc over sequences and seeds is chosen.
+with the highest mean Avg.Acc over sequences and seeds is chosen. Reading a record imports no torch.
 """
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
+from msgspec import Struct
 
-from driftboard.strategies.base import Range
 from driftboard.suite import metrics
 from driftboard.suite.errors import RecordError
 from driftboard.suite.json_file import read_json
-from driftboard.suite.loading import RATE, LoadedStrategy, load_strategy
 from driftboard.suite.protocol import PROTOCOL, TUNING
-from driftboard.suite.records import Record, cell_path, read_record, write_atomically
+from driftboard.suite.records import (
+    Count,
+    Digest,
+    Name,
+    NonNegative,
+    ProtocolStamp,
+    Record,
+    StrategyStamp,
+    Text,
+    cell_path,
+    read_record,
+    write_atomically,
+)
 from driftboard.suite.sequences.task_sequence import TaskSequence
-from driftboard.suite.tuning.records import Trial, TuningRecord
+
+if TYPE_CHECKING:
+    from driftboard.suite.loading import LoadedStrategy
 
 
-def trial_specifications(loaded: LoadedStrategy) -> list[str]:
+class Trial(Struct, frozen=True, forbid_unknown_fields=True):
+    """One setting and what it reached, means over sequences and seeds."""
+
+    specification: Text
+    strategy: StrategyStamp
+    avg_acc: NonNegative
+    task_acc: NonNegative
+    forgetting: float
+    diverged: Count  # cells
+
+
+class TuningRecord(Struct, frozen=True, forbid_unknown_fields=True):
+    """All trials of one strategy; ``chosen`` is the place of the best in ``trials``."""
+
+    schema: Literal[1]
+    protocol: ProtocolStamp
+    tuning: ProtocolStamp
+    sequences: dict[Name, Digest]
+    seeds: tuple[Count, ...]
+    trials: tuple[Trial, ...]
+    chosen: Count
+
+
+def trial_specifications(loaded: "LoadedStrategy") -> list[str]:
     """Return the specifications of all trials of a strategy, in order."""
     from scipy.stats import qmc
+
+    from driftboard.strategies.base import Range
+    from driftboard.suite.loading import RATE
 
     space = {RATE: Range(TUNING.lowest_rate, TUNING.highest_rate, logarithmic=True)}
     space |= loaded.strategy.search
@@ -72,6 +112,8 @@ def tuning_record(
 def _trial(
     specification: str, sequences: Sequence[TaskSequence], seeds: Sequence[int], results: Path
 ) -> Trial:
+    from driftboard.suite.loading import load_strategy
+
     stamp = load_strategy(specification).stamp
     records = [
         read_record(cell_path(results, sequence.name, stamp.name, seed))

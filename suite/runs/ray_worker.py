@@ -1,12 +1,13 @@
-"""What runs on the machines of a cluster: a worker, which trains cohorts and returns the records.
+"""What runs on the machines of a Ray cluster: a worker, which measures and returns records.
 
-It writes no results: the driver does, so neither a shared file system nor equal clocks are
-needed. A job names the strategy's file of the driver's machine, so the files come along.
+It writes no results: the scheduler does, so neither a shared file system nor equal clocks are
+needed. A job names the strategy's file of the commanding machine, so the files come along.
 """
 
+import itertools
 import socket
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +17,9 @@ import torch
 
 from driftboard.suite.data import load_pool
 from driftboard.suite.errors import DataError
-from driftboard.suite.runs.crew import PortableJob, Refusal, refused
-from driftboard.suite.runs.worker import forget, prepare_process
+from driftboard.suite.runs.job import Job
+from driftboard.suite.runs.scheduler import Refusal, Step
+from driftboard.suite.runs.worker import attempt, prepare_process
 
 Files = dict[Path, bytes]
 """The users' files that a job needs, by the path under which it names them."""
@@ -47,37 +49,31 @@ def fingerprints(data: Path | None, sources: Iterable[str]) -> dict[str, str]:
     return {source: load_pool(source, data).fingerprint for source in sources}
 
 
-class ClusterWorker:
-    """A worker process of the cluster; ``mailbox`` is the handle of a ``Mailbox``."""
+class RayWorker:
+    """A worker process of the cluster; ``progress`` is the handle of a ``ProgressActor``."""
 
-    def __init__(self, device: str, mailbox: Any) -> None:
+    def __init__(self, device: str, progress: Any) -> None:
         prepare_process(device)
-        self._mailbox = mailbox
+        self._progress = progress
 
     def fault(self, wanted: Conditions) -> str | None:
         """Return a line on what is wrong with this machine, if anything is."""
         found = _fault(wanted)
         return found and f"{socket.gethostname()} is not used: {found}"
 
-    def measure(self, number: int, job: PortableJob, files: Files) -> list[Any] | Refusal:
+    def measure(self, number: int, job: Job, files: Files) -> list[Any] | Refusal:
         """Do a job and return its records, or say in one line why there are none."""
-        done = 0
+        # A full disk stays full, so the worker is to blame for it.
+        return attempt(job.label, lambda: self._measure(number, job, files), OSError)
+
+    def _measure(self, number: int, job: Job, files: Files) -> list[Any]:
+        steps: Iterator[int] = itertools.count(1)
 
         def on_step() -> None:
-            nonlocal done
-            done += 1
-            self._mailbox.put.remote((number, done))
+            self._progress.put.remote(Step(number, next(steps)))
 
-        try:
-            with tempfile.TemporaryDirectory(prefix="driftboard-") as folder:
-                return _unpacked(job, files, Path(folder)).measure(on_step)
-        except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
-            # A CUDA context does not survive an error, and a full disk stays full.
-            refusal = refused(job.label, error, torch.AcceleratorError, OSError)
-        # Not within the except, whose traceback keeps what the job has made.
-        if refusal.of_memory:
-            forget()
-        return refusal
+        with tempfile.TemporaryDirectory(prefix="driftboard-") as folder:
+            return _unpacked(job, files, Path(folder)).measure(on_step)
 
 
 def _fault(wanted: Conditions) -> str | None:
@@ -96,7 +92,7 @@ def _fault(wanted: Conditions) -> str | None:
     return None
 
 
-def _unpacked(job: PortableJob, files: Files, folder: Path) -> PortableJob:
+def _unpacked(job: Job, files: Files, folder: Path) -> Job:
     """Write the files below ``folder`` and return the job that names them there.
 
     Each keeps its own name, which messages mention.

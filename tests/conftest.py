@@ -31,7 +31,11 @@ def one_thread(monkeypatch, tmp_path):
         thread = threading.Thread(target=work)
         thread.start()
         process = SimpleNamespace(
-            sentinel=ended[0], is_alive=thread.is_alive, join=thread.join, terminate=lambda: None
+            sentinel=ended[0],
+            other_end=ended[1],
+            is_alive=thread.is_alive,
+            join=thread.join,
+            terminate=lambda: None,
         )
         return local.Worker(process, ours)
 

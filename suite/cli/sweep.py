@@ -99,7 +99,7 @@ def _sweep_linear(
     out: Path,
 ) -> None:
     from driftboard.leaderboard.claim.magnitude_curve import sweep_of_losses
-    from driftboard.suite.linear.sweep import exact_curves, exact_optima, measured_curves
+    from driftboard.suite.linear.comparison import exact_curves, exact_optima, measured_curves
 
     if by != "fraction":
         raise DriftboardError(

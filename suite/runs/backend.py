@@ -93,7 +93,7 @@ class Backend:
                     )
                 )
                 show(Progress("making the task splits"))
-                jobs = plan(decided)  # while the workers start
+                jobs = plan(decided, lambda line: show(Log(line)))  # while the workers start
                 there = cells - sum(len(job.seeds) for job in jobs)
                 if there > 0:
                     show(Log(f"already there: {counted(there, 'cell')}"))

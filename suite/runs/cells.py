@@ -28,14 +28,14 @@ LINEAR_EFFORT = 3000.0
 """Roughly the effort of a seed of a linear sequence; for estimates only."""
 
 
-def plan(request: Request) -> list[Job]:
-    """Return the jobs of all sequences, in order.
+def plan(request: Request, log: Callable[[str], None] = lambda line: None) -> list[Job]:
+    """Return the jobs of all sequences, in order; ``log`` is given lines on what does not fit.
 
     Raises:
         DataError: a data set is missing or broken.
         RecordError: a record in the results folder does not belong to this request.
     """
-    planner, work = Planner(request), request.work or Cells()
+    planner, work = Planner(request, log), request.work or Cells()
     return [job for sequence in request.sequences for job in work.jobs(planner, sequence)]
 
 

@@ -23,7 +23,7 @@ from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 from driftboard.suite.errors import DriftboardError
@@ -56,13 +56,6 @@ class Worker:
     number: int | None = None  # of the job that it has
     label: str = ""  # of the same
 
-    def has_news(self) -> bool:
-        """Say whether there is something to receive; False once the process is lost."""
-        try:
-            return self.pipe.poll()
-        except OSError:
-            return False
-
 
 class LocalExecutor:
     """Worker processes of this machine, as an executor; see ``scheduler.Executor``."""
@@ -75,23 +68,17 @@ class LocalExecutor:
             for _ in range(count):
                 self._workers.append(start())
         except BaseException:
-            self.__exit__(*sys.exc_info())
+            self.__exit__()
             raise
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the workers; in case of an error without waiting for what they are at."""
+    def __exit__(self, *error: object) -> None:
+        """End the workers, whatever they are at: only the commanding process writes records."""
         for worker in self._workers:
-            worker.pipe.close()  # which a worker that waits for a job takes as the end
-            if kind is not None:
-                worker.process.terminate()  # only the commanding process writes records
+            worker.pipe.close()
+            worker.process.terminate()
         for worker in self._workers:
             worker.process.join()
 
@@ -108,40 +95,35 @@ class LocalExecutor:
             worker.pipe.send((number, job))
 
     def poll(self, seconds: float) -> Iterator[Log | Step | Result]:
-        """Wait for messages of the workers, or for the end of one.
+        """Wait for messages of the workers that have a job, or for the end of one.
 
         Raises:
             DriftboardError: a worker process does not start.
         """
-        watched: dict[Any, Worker] = {worker.pipe: worker for worker in self._workers}
-        watched |= {worker.process.sentinel: worker for worker in self._workers}
+        busy = [worker for worker in self._workers if worker.number is not None]
+        watched: dict[Any, Worker] = {worker.pipe: worker for worker in busy}
+        watched |= {worker.process.sentinel: worker for worker in busy}
         ready = connection.wait(list(watched), seconds)
         for worker in dict.fromkeys(watched[one] for one in ready):
             yield from self._received(worker)
 
     def _received(self, worker: Worker) -> Iterator[Step | Result]:
-        """Yield what a worker has sent; replace it if it is lost or of no use any more."""
-        try:
-            while worker.has_news():
-                message = worker.pipe.recv()
-                worker.ready = True
-                if isinstance(message, Step):
-                    yield message
-                elif isinstance(message, Result):
-                    worker.number = None
-                    if isinstance(message.outcome, Refusal) and message.outcome.of_worker:
-                        self._replace(worker)
-                    yield message
-        except (OSError, EOFError):
-            pass
-        else:
-            if worker.process.is_alive():
+        """Yield what a worker has sent until now; replace it if it is lost or of no use."""
+        number = worker.number
+        assert number is not None
+        while message := _message(worker):
+            worker.ready = True
+            if isinstance(message, Step):
+                yield message
+            elif isinstance(message, Result):
+                if isinstance(message.outcome, Refusal) and message.outcome.of_worker:
+                    self._replace(worker)
+                worker.number = None
+                yield message
                 return
-        if worker in self._workers:
+        if message is None:
             self._replace(worker)
-            if worker.number is not None:
-                reason = f"{worker.label}: {LOST}"
-                yield Result(worker.number, Refusal(reason, of_worker=True))
+            yield Result(number, Refusal(f"{worker.label}: {LOST}", of_worker=True))
 
     def _replace(self, worker: Worker) -> None:
         if not worker.ready:
@@ -150,6 +132,16 @@ class LocalExecutor:
         worker.process.terminate()
         worker.process.join()
         self._workers[self._workers.index(worker)] = self._start()
+
+
+def _message(worker: Worker) -> Any:
+    """Return the next message, "" if there is none now, and None if the process is lost."""
+    try:
+        if worker.pipe.poll():
+            return worker.pipe.recv()
+    except (OSError, EOFError):
+        return None
+    return "" if worker.process.is_alive() else None
 
 
 def local_executor(device: str, count: int) -> LocalExecutor:
@@ -267,13 +259,13 @@ def work(pipe: "Connection[Any, Any]") -> None:
     Raises:
         EOFError: it has.
     """
-    from driftboard.suite.runs.worker import attempt
+    from driftboard.suite.runs.worker import try_to_measure
 
     pipe.send("ready")
     while True:
         number, job = pipe.recv()
         measure = partial(job.measure, partial(_report, pipe, number, itertools.count(1)))
-        pipe.send(Result(number, attempt(job.label, measure)))
+        pipe.send(Result(number, try_to_measure(job.label, measure)))
 
 
 def _report(pipe: "Connection[Any, Any]", number: int, steps: Iterator[int]) -> None:

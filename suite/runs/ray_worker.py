@@ -19,7 +19,7 @@ from driftboard.suite.data import load_pool
 from driftboard.suite.errors import DataError
 from driftboard.suite.runs.job import Job
 from driftboard.suite.runs.scheduler import Refusal, Step
-from driftboard.suite.runs.worker import attempt, prepare_process
+from driftboard.suite.runs.worker import prepare_process, try_to_measure
 
 Files = dict[Path, bytes]
 """The users' files that a job needs, by the path under which it names them."""
@@ -64,7 +64,7 @@ class RayWorker:
     def measure(self, number: int, job: Job, files: Files) -> list[Any] | Refusal:
         """Do a job and return its records, or say in one line why there are none."""
         # A full disk stays full, so the worker is to blame for it.
-        return attempt(job.label, lambda: self._measure(number, job, files), OSError)
+        return try_to_measure(job.label, lambda: self._measure(number, job, files), OSError)
 
     def _measure(self, number: int, job: Job, files: Files) -> list[Any]:
         steps: Iterator[int] = itertools.count(1)

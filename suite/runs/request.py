@@ -1,7 +1,6 @@
 """A request: what is to be measured and where the results go, and the jobs that it becomes."""
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -78,10 +77,11 @@ class Row:
 
 @dataclass
 class Planner:
-    """Makes the jobs of a request, one sequence after the other."""
+    """Makes the jobs of a request, one sequence after the other; ``log`` is given lines on them."""
 
     request: Request
-    _pools: dict[str, Pool] = field(default_factory=dict)
+    log: Callable[[str], None]
+    _pools: dict[str, Pool] = field(default_factory=dict, init=False)
 
     def pool(self, source: str) -> Pool:
         """Return a data set, read once for all sequences that follow each other.
@@ -144,7 +144,7 @@ class Planner:
         most = min(seeds_at_once or len(seeds), len(seeds))
         noun = "seeds" if learners == 1 else "learners"
         if note := stacking.note(sequence.name, most * learners, noun):
-            print(note, file=sys.stderr)
+            self.log(note)
         images = sum(len(recipe.train) for recipe in recipes) * learners
         cost = 1.0 if sequence.network.startswith("mlp") else CONVOLUTION_COST
         return [

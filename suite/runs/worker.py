@@ -31,7 +31,7 @@ def prepare_process(device: str) -> None:
         torch.backends.cudnn.allow_tf32 = False
 
 
-def attempt(
+def try_to_measure(
     label: str,
     measure: Callable[[], list[Any]],
     *of_worker: type[BaseException],

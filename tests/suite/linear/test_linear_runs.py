@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 from driftboard.suite.linear.cells import LinearCells
-from driftboard.suite.linear.comparison import Comparison, compare
+from driftboard.suite.linear.comparison import (
+    Comparison,
+    compare,
+    exact_curves,
+    exact_optima,
+    measured_curves,
+)
 from driftboard.suite.linear.exact import best_fractions, expected_excess, expected_untrained
-from driftboard.suite.linear.sweep import exact_curves, exact_optima, measured_curves
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.records import read_record, record_paths
 from driftboard.suite.sequences.linear import LinearSetting

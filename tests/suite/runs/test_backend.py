@@ -143,7 +143,7 @@ def test_machines_of_a_cluster_are_told_of_the_data_folder_from_the_root(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ray_executor, "connected", connected)
     monkeypatch.setattr(backend, "ray_workers", workers)
-    monkeypatch.setattr(cells, "plan", lambda request: seen.append(request) or [])
+    monkeypatch.setattr(cells, "plan", lambda request, log: seen.append(request) or [])
     Backend(cluster="ray").run_jobs(replace(ask(), data=Path("data")), "words")
     assert [(one.data, one.device) for one in seen] == [(tmp_path / "data", "cpu there")] * 2
 

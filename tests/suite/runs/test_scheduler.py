@@ -23,7 +23,7 @@ from driftboard.suite.runs.scheduler import (
     Scheduler,
     Step,
 )
-from driftboard.suite.runs.worker import attempt, caused_by
+from driftboard.suite.runs.worker import caused_by, try_to_measure
 
 
 class Office:
@@ -52,7 +52,7 @@ class Office:
         else:
             reports = []
             job.workers.add(who)
-            outcome = attempt(job.label, lambda: job.measure(lambda: reports.append(1)))
+            outcome = try_to_measure(job.label, lambda: job.measure(lambda: reports.append(1)))
             yield from (Step(number, done) for done in range(1, len(reports) + 1))
         if isinstance(outcome, Refusal) and outcome.of_worker:
             who = self.hired

@@ -8,8 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from driftboard.suite.errors import DriftboardError, RecordError
-from driftboard.suite.record_archive import read_archive
-from driftboard.suite.records import AnyRecord, Digest, Name, Positive, Text
+from driftboard.suite.records import AnyRecord, Digest, Name, Positive, Text, read_archive
 
 
 class PublishedSet(Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from driftboard.suite.json_file import read_json
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
     Count,
@@ -22,6 +21,7 @@ from driftboard.suite.records import (
     ProtocolStamp,
     SequenceStamp,
     check_same,
+    read_json,
     write_atomically,
 )
 
@@ -134,14 +134,14 @@ class Sweep:
 
         from driftboard.strategies.magnitude import Ball, Fraction
         from driftboard.suite.training.engine import run
-        from driftboard.suite.training.lanes import choose_lane
         from driftboard.suite.training.memory_plan import in_groups
+        from driftboard.suite.training.networks import choose_mode
         from driftboard.suite.training.preparation import prepare
 
         prepared = prepare(setting)
         swept = {"fraction": Fraction(), "ball": Ball()}[self.kind]
         cohort = prepared.for_strategy(setting, swept.name)
-        lane = choose_lane(setting.sequence.network, cohort.device)
+        mode = choose_mode(setting.sequence.network, cohort.device)
         learners = [
             (position, magnitude)
             for magnitude in self.magnitudes
@@ -152,7 +152,7 @@ class Sweep:
             chosen = _learners(cohort, [position for position, _ in group])
             magnitudes = torch.tensor([m for _, m in group], dtype=cohort.dtype)
             memory = {"magnitude": magnitudes.to(cohort.device)}
-            outcomes.append(run(chosen, swept, lane, lambda _: on_step(), memory))
+            outcomes.append(run(chosen, swept, mode, lambda _: on_step(), memory))
         return [
             self._record(setting, prepared, outcomes, position)
             for position in range(len(setting.seeds))

@@ -16,7 +16,6 @@ from msgspec import Struct
 
 from driftboard.suite import metrics
 from driftboard.suite.errors import RecordError
-from driftboard.suite.json_file import read_json
 from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import (
     Count,
@@ -28,6 +27,7 @@ from driftboard.suite.records import (
     StrategyStamp,
     Text,
     cell_path,
+    read_json,
     read_record,
     write_atomically,
 )

@@ -20,7 +20,7 @@ from driftboard.leaderboard.render.legend import caveats
 from driftboard.leaderboard.render.markdown import markdown_table
 from driftboard.leaderboard.render.text import markdown_cell
 from driftboard.suite.distance.distance import Estimate
-from driftboard.suite.wording import counted
+from driftboard.suite.errors import counted
 
 
 def claim_page(claim: Claim, command: str, figure: str) -> str:

@@ -8,9 +8,9 @@ from driftboard.leaderboard.analysis.statistics import paired_difference
 from driftboard.leaderboard.verification.findings import Finding, some
 from driftboard.leaderboard.verification.machine import same_machine
 from driftboard.leaderboard.verification.material import Material, cell_name
+from driftboard.suite.errors import counted
 from driftboard.suite.metrics import average_accuracy
 from driftboard.suite.records import AnyRecord, Record
-from driftboard.suite.wording import counted
 
 CEILING = "joint"
 ROUNDING_SHARE = 0.01

@@ -5,9 +5,9 @@ from typing import Any
 
 from driftboard.leaderboard.verification.findings import Finding, some
 from driftboard.leaderboard.verification.material import AGAIN, Material, cell_name
+from driftboard.suite.errors import counted
 from driftboard.suite.records import AnyRecord, Record
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.wording import counted
 
 LONGEST_SECONDS = 366 * 24 * 3600.0  # of training, for one cell
 NORM_TOLERANCE = 1e-6

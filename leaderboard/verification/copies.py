@@ -20,8 +20,8 @@ import numpy as np
 
 from driftboard.leaderboard.verification.findings import Finding, some
 from driftboard.leaderboard.verification.material import Material, cell_name
+from driftboard.suite.errors import counted
 from driftboard.suite.records import AnyRecord, Record
-from driftboard.suite.wording import counted
 
 CHANCE = 1e-6
 """A match is called a copy if chance makes one of its kind in the submission more rarely."""

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from driftboard.leaderboard.verification.findings import Finding, some
 from driftboard.leaderboard.verification.material import AGAIN, Material, cell_name
+from driftboard.suite.errors import counted
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import AnyRecord
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.wording import counted
 
 
 def _cells(records: Iterable[AnyRecord]) -> str:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from driftboard.leaderboard.verification.documents import check_source, decode
 from driftboard.leaderboard.verification.files import FolderReader
 from driftboard.leaderboard.verification.findings import Finding, some
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.records import (
     AnyRecord,
     ProtocolStamp,
@@ -21,7 +21,6 @@ from driftboard.suite.records import (
 )
 from driftboard.suite.submissions import SUBMISSION, Kind, Submission, kind_of
 from driftboard.suite.tuning import TuningRecord
-from driftboard.suite.wording import counted
 
 R = TypeVar("R", AnyRecord, Record)
 

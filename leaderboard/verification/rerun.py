@@ -17,9 +17,9 @@ from driftboard.leaderboard.analysis.cells import matrix_of
 from driftboard.leaderboard.verification.findings import Finding, some
 from driftboard.leaderboard.verification.machine import same_machine
 from driftboard.leaderboard.verification.material import cell_name
+from driftboard.suite.errors import counted
 from driftboard.suite.metrics import average_accuracy, average_loss
 from driftboard.suite.records import AnyRecord, LossRecord, Record
-from driftboard.suite.wording import counted
 
 SPOT = "spot re-run"
 FULL = "fully re-run"

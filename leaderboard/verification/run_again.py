@@ -21,10 +21,9 @@ from driftboard.leaderboard.verification.rerun import (
     noise_over_seeds,
     rerun_badge,
 )
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.records import AnyRecord, cell_path, read_record
-from driftboard.suite.sandbox.process import Finished, run_limited
-from driftboard.suite.wording import counted
+from driftboard.suite.sandbox.process import Finished, run_sandboxed
 
 CHECK = "re-run"
 
@@ -48,7 +47,7 @@ def run_again(
     with tempfile.TemporaryDirectory(prefix="driftboard-") as name:
         place = Path(name)
         shutil.copyfile(folder / material.submission.source, place / material.submission.source)
-        finished = run_limited(
+        finished = run_sandboxed(
             _program(material, drawn), place, seconds, memory_bytes, _environment(data)
         )
         if problem := _problem(finished):
@@ -62,7 +61,7 @@ def run_again(
 def _program(material: Material, drawn: Sequence[Cell]) -> list[str]:
     names = list(dict.fromkeys(name for name, _ in drawn))
     seeds = max(len(material.by_sequence[name]) for name in names)
-    program = [sys.executable, "-m", "driftboard.suite.sandbox.run_alone"]
+    program = [sys.executable, "-m", "driftboard.suite.sandbox.run_cells"]
     return [*program, material.submission.specification, "out", str(seeds), *names]
 
 

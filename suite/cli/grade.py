@@ -1,29 +1,23 @@
 """``driftboard grade``: measure how far apart the tasks of sequences are."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
-    Cluster,
-    DataFolder,
-    Device,
-    RayAddress,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
-    Workers,
+    Training,
+    chosen_sequences,
 )
-from driftboard.suite.runs.backend import Backend
-from driftboard.suite.wording import counted
-
-if TYPE_CHECKING:
-    from driftboard.suite.distance.grades import GradeRecord
+from driftboard.suite.errors import counted
 
 
 def grade(
+    *,
     sequence: Annotated[
         list[str] | None,
         typer.Argument(help="Sequences or patterns such as 'fashion-*'.", show_default="all"),
@@ -43,11 +37,7 @@ def grade(
         ),
     ] = 2,
     out: ResultsFolder = Path("driftboard-results"),
-    data: DataFolder = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    cluster: Cluster = None,
-    ray_address: RayAddress = None,
+    training: Training,
 ) -> None:
     """Measure the parameter distance between the tasks of sequences.
 
@@ -58,28 +48,20 @@ def grade(
 
     from driftboard.suite.distance.measurement import Distances, grade_records
     from driftboard.suite.distance.tables import GRADE_LEGEND, pair_table, terminal_table
-    from driftboard.suite.loading import load_sequences
-    from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.records import write_atomically
-    from driftboard.suite.runs.request import Request
-    from driftboard.suite.sequences.task_sequence import choose_sequences
 
-    backend = Backend(workers, cluster, ray_address)
-    files = tuple(sequence_file or ())
-    chosen = choose_sequences(load_sequences(files), suite, sequence, bool(files))
-    PROTOCOL.check_seed_count(seeds, (one.tier for one in chosen))
-    request = Request(
-        sequences=chosen,
-        sequence_files=files,
+    backend = training.backend()
+    chosen = chosen_sequences(suite, sequence, sequence_file, seeds)
+    request = training.request(
+        out,
+        chosen,
+        sequence_files=sequence_file or (),
         seed_count=seeds,
-        results=out,
-        data=data,
-        device=device,
         work=Distances(parts),
     )
     what = f"{counted(len(chosen), 'sequence')} to be graded"
     failures = run_jobs(backend, request, what)
-    records: list[GradeRecord] = grade_records(request)
+    records = grade_records(request)
     if records:
         Console().print(terminal_table(records))
         typer.echo(GRADE_LEGEND)

@@ -17,7 +17,6 @@ import typer
 
 from driftboard.baselines.published import PublishedSet
 from driftboard.leaderboard.analysis.collect import collect
-from driftboard.suite.record_archive import write_archive
 from driftboard.suite.records import (
     AnyRecord,
     Name,
@@ -25,6 +24,7 @@ from driftboard.suite.records import (
     Text,
     read_record,
     record_paths,
+    write_archive,
     write_atomically,
 )
 

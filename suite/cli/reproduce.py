@@ -9,19 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from driftboard.suite.cli.execution import exit_on_failure, run_jobs
-from driftboard.suite.cli.options import (
-    Cluster,
-    DataFolder,
-    Device,
-    RayAddress,
-    ResultsFolder,
-    SeedCount,
-    SequencePatterns,
-    Workers,
-)
-from driftboard.suite.errors import DriftboardError
-from driftboard.suite.runs.backend import Backend
-from driftboard.suite.wording import counted
+from driftboard.suite.cli.options import ResultsFolder, SeedCount, SequencePatterns, Training
+from driftboard.suite.errors import DriftboardError, counted
 
 if TYPE_CHECKING:
     from driftboard.suite.records import AnyRecord
@@ -32,6 +21,7 @@ CSV_NAME = "reproduction.csv"
 
 
 def reproduce(
+    *,
     published: Annotated[
         str, typer.Argument(help="Which published records; --list names them.")
     ] = "quick",
@@ -42,11 +32,7 @@ def reproduce(
     ] = None,
     seeds: SeedCount = None,
     out: ResultsFolder = Path("driftboard-reproduction"),
-    data: DataFolder = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    cluster: Cluster = None,
-    ray_address: RayAddress = None,
+    training: Training,
     known: Annotated[bool, typer.Option("--list", help="Show what is published and stop.")] = False,
     paper: Annotated[
         bool, typer.Option("--paper", help="Set the paper's tables beside ours and stop.")
@@ -62,9 +48,9 @@ def reproduce(
         typer.echo(paper_comparison())
         return
 
-    backend = Backend(workers, cluster, ray_address)
+    backend = training.backend()
     chosen = _chosen(published, sequence, strategy)
-    request = _request(published, chosen, seeds, out, data, device)
+    request = _request(published, chosen, seeds, out, training)
     what = (
         f"{counted(len(request.sequences), 'sequence')} x "
         f"{counted(len(request.strategies), 'strategy', 'strategies')}"
@@ -126,13 +112,11 @@ def _request(
     chosen: Sequence["AnyRecord"],
     seeds: int | None,
     out: Path,
-    data: Path | None,
-    device: str,
+    training: Training,
 ) -> "Request":
     from driftboard.baselines.published import published_set
     from driftboard.suite.loading import load_sequences, load_strategy
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.runs.request import Request
 
     specifications = published_set(name).specifications
     registry = load_sequences()
@@ -141,15 +125,11 @@ def _request(
     sequences = tuple(registry[one] for one in names)
     PROTOCOL.check_seed_count(seeds, (one.tier for one in sequences))
     most = max(record.seed for record in chosen) + 1
-    return Request(
-        sequences=sequences,
-        sequence_files=(),
-        strategies=tuple(load_strategy(specifications[one]) for one in strategies),
+    return training.request(
+        out,
+        sequences,
+        [load_strategy(specifications[one]) for one in strategies],
         seed_count=min(seeds or most, most),
-        purpose="test",
-        results=out,
-        data=data,
-        device=device,
     )
 
 

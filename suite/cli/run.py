@@ -8,29 +8,23 @@ import typer
 
 from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
-    Cluster,
-    DataFolder,
-    Device,
-    RayAddress,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
     SequencePatterns,
-    Workers,
+    Training,
+    chosen_sequences,
 )
-from driftboard.suite.errors import DriftboardError
-from driftboard.suite.runs.backend import Backend
-from driftboard.suite.wording import counted
+from driftboard.suite.errors import DriftboardError, counted
 
 if TYPE_CHECKING:
-    from driftboard.suite.runs.request import Request
-
-Tier = Literal["quick", "linear", "core", "full"]
+    from driftboard.suite.loading import LoadedStrategy
 
 
 def run(
+    *,
     suite: Annotated[
-        Tier | None,
+        Literal["quick", "linear", "core", "full"] | None,
         typer.Option(help="The tier of sequences to run.", show_default="quick"),
     ] = None,
     sequence: SequencePatterns = None,
@@ -52,11 +46,7 @@ def run(
         ),
     ] = False,
     out: ResultsFolder = Path("driftboard-results"),
-    data: DataFolder = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    cluster: Cluster = None,
-    ray_address: RayAddress = None,
+    training: Training,
     reference: Annotated[
         str, typer.Option(help="The strategy that the board compares the others with.")
     ] = "sgd",
@@ -65,58 +55,49 @@ def run(
 
     Stopped at any moment, the same command goes on and ends with the same records.
     """
-    backend = Backend(workers, cluster, ray_address)
+    backend = training.backend()
     backend.warm_up()
     from driftboard.suite.runs.grid import claim_folder, is_complete
 
-    request = _request(
-        suite, sequence, sequence_file, strategy, seeds, tuning, out, data, device, reference
+    strategies = _chosen_strategies(strategy, reference)
+    sequences = chosen_sequences(suite, sequence, sequence_file, seeds, tuning=tuning)
+    request = training.request(
+        out,
+        sequences,
+        strategies,
+        sequence_files=sequence_file or (),
+        seed_count=seeds,
+        purpose="validation" if tuning else "test",
     )
     what = (
-        f"{counted(len(request.sequences), 'sequence')} x "
-        f"{counted(len(request.strategies), 'strategy', 'strategies')}"
+        f"{counted(len(sequences), 'sequence')} x "
+        f"{counted(len(strategies), 'strategy', 'strategies')}"
     )
-    if all(is_complete(request, one) for one in request.sequences):
+    if all(is_complete(request, one) for one in sequences):
         claim_folder(out, request.purpose)
         cells = counted(request.cell_count(), "cell")
         typer.echo(f"{what}, {cells}: all there already", err=True)
-    else:
-        _train(request, what, backend, reference)
+    elif failures := run_jobs(backend, request, what):
+        # Where a failed strategy leaves no record, there may be no board; the failure says why.
+        with suppress(DriftboardError):
+            _show_board(out, reference)
+        exit_on_failure(failures)
     _show_board(out, reference)
     _show_next_steps(out)
 
 
-def _train(request: "Request", what: str, backend: Backend, reference: str) -> None:
-    """Train what is missing; where something failed, show what there is and leave with 1."""
-    failures = run_jobs(backend, request, what)
-    if failures:
-        # Where a failed strategy leaves no record, there may be no board; the failure says why.
-        with suppress(DriftboardError):
-            _show_board(request.results, reference)
-    exit_on_failure(failures)
+def _chosen_strategies(
+    specifications: list[str] | None, reference: str
+) -> "tuple[LoadedStrategy, ...]":
+    """Return the strategies to run.
 
-
-def _request(
-    tier: Tier | None,
-    patterns: list[str] | None,
-    files: list[Path] | None,
-    strategies: list[str] | None,
-    seed_count: int | None,
-    tuning: bool,
-    results: Path,
-    data: Path | None,
-    device: str,
-    reference: str,
-) -> "Request":
-    """Return what is asked for; whether there is such a device is not decided yet."""
+    Raises:
+        DriftboardError: one is named twice, or the reference is not among them.
+    """
     from driftboard.strategies.catalogue import BUILTIN
-    from driftboard.suite.loading import load_sequences, load_strategy
-    from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.runs.request import Request
-    from driftboard.suite.sequences.task_sequence import choose_sequences
+    from driftboard.suite.loading import load_strategy
 
-    chosen = tuple(load_strategy(text) for text in strategies or BUILTIN)
-    known = load_sequences(tuple(files or ()))
+    chosen = tuple(load_strategy(text) for text in specifications or BUILTIN)
     names = [item.stamp.name for item in chosen]
     if len(set(names)) < len(names):
         raise DriftboardError(f"a strategy is named twice: {', '.join(names)}")
@@ -125,25 +106,14 @@ def _request(
             f"the reference '{reference}' is not among the strategies; add --strategy {reference} "
             f"or choose another with --reference"
         )
-    sequences = choose_sequences(known, tier, patterns, bool(files))
-    PROTOCOL.check_seed_count(seed_count, (one.tier for one in sequences), tuning=tuning)
-    return Request(
-        sequences=sequences,
-        sequence_files=tuple(files or ()),
-        strategies=chosen,
-        seed_count=seed_count,
-        purpose="validation" if tuning else "test",
-        results=results,
-        data=data,
-        device=device,
-    )
+    return chosen
 
 
 def _show_board(results: Path, reference: str) -> None:
     from rich.console import Console
 
+    from driftboard.leaderboard.build import build_leaderboard
     from driftboard.leaderboard.render.terminal import terminal_table
-    from driftboard.suite.cli.leaderboard import build_leaderboard
 
     Console().print(terminal_table(build_leaderboard([results], results, reference)))
 

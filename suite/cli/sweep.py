@@ -9,17 +9,13 @@ import typer
 
 from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
-    Cluster,
-    DataFolder,
-    Device,
-    RayAddress,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
-    Workers,
+    Training,
+    known_sequences,
 )
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.runs.backend import Backend
 
 if TYPE_CHECKING:
     from driftboard.leaderboard.claim.magnitude_curve import Sweep as Curves
@@ -33,6 +29,7 @@ MAGNITUDES = {
 
 
 def sweep(
+    *,
     sequence: Annotated[str, typer.Argument(help="A sequence, see 'driftboard sequences'.")],
     by: Annotated[
         Literal["fraction", "ball"],
@@ -47,11 +44,7 @@ def sweep(
     sequence_file: SequenceFiles = None,
     seeds: SeedCount = None,
     out: ResultsFolder = Path("driftboard-results"),
-    data: DataFolder = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    cluster: Cluster = None,
-    ray_address: RayAddress = None,
+    training: Training,
 ) -> None:
     """Sweep the update magnitude on one sequence: a curve with intervals, and its optimum.
 
@@ -60,27 +53,20 @@ def sweep(
     """
     from driftboard.leaderboard.claim.magnitude_curve import sweep_of
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.linear import LinearSetting
     from driftboard.suite.sweeps import Sweep, sweep_records
 
-    backend = Backend(workers, cluster, ray_address)
+    backend = training.backend()
     files = tuple(sequence_file or ())
-    chosen = _one_sequence(sequence, files)
+    chosen = _one_sequence(sequence, known_sequences(files))
     grid = _parsed(magnitudes, by) if magnitudes else MAGNITUDES[by]
     PROTOCOL.check_seed_count(seeds, [chosen.tier])
     used = PROTOCOL.seeds_of(chosen.tier)[:seeds]
     if isinstance(chosen.scenario, LinearSetting):
         _sweep_linear(chosen, chosen.scenario, by, grid, used, out)
         return
-    request = Request(
-        sequences=(chosen,),
-        sequence_files=files,
-        seed_count=seeds,
-        results=out,
-        data=data,
-        device=device,
-        work=Sweep(by, grid),
+    request = training.request(
+        out, [chosen], sequence_files=files, seed_count=seeds, work=Sweep(by, grid)
     )
     what = f"{chosen.name} at {len(grid)} magnitudes"
     failures = run_jobs(backend, request, what)
@@ -124,11 +110,10 @@ def _write(curves: "Curves", out: Path) -> None:
     typer.echo(f"wrote curve.md, curve.csv, curve.svg and curve.png in {folder}")
 
 
-def _one_sequence(name: str, files: tuple[Path, ...]) -> "TaskSequence":
-    from driftboard.suite.loading import load_sequences
+def _one_sequence(name: str, known: "dict[str, TaskSequence]") -> "TaskSequence":
     from driftboard.suite.sequences.task_sequence import find_sequences
 
-    found = find_sequences([name], load_sequences(files))
+    found = find_sequences([name], known)
     if len(found) > 1:
         raise DriftboardError(f"'{name}' names {len(found)} sequences; a sweep takes one")
     return next(iter(found.values()))

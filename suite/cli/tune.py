@@ -7,23 +7,20 @@ import typer
 
 from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
-    Cluster,
-    DataFolder,
-    Device,
-    RayAddress,
     ResultsFolder,
     SequenceFiles,
     SequencePatterns,
-    Workers,
+    Training,
+    chosen_sequences,
 )
-from driftboard.suite.runs.backend import Backend
-from driftboard.suite.wording import counted
+from driftboard.suite.errors import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.tuning import TuningRecord
 
 
 def tune(
+    *,
     strategy: Annotated[
         list[str], typer.Argument(help="NAME, FILE.py or FILE.py:CLASS; several at once.")
     ],
@@ -34,21 +31,15 @@ def tune(
     sequence: SequencePatterns = None,
     sequence_file: SequenceFiles = None,
     out: ResultsFolder = Path("driftboard-tuning"),
-    data: DataFolder = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    cluster: Cluster = None,
-    ray_address: RayAddress = None,
+    training: Training,
 ) -> None:
     """Give every strategy the same number of trials and write down what each reached.
 
     Trains on the tuning seeds, tests on a part of the training images: nothing that is reported
     is looked at. Stopped at any moment, the same command goes on.
     """
-    from driftboard.suite.loading import load_sequences, load_strategy
+    from driftboard.suite.loading import load_strategy
     from driftboard.suite.protocol import TUNING
-    from driftboard.suite.runs.request import Request
-    from driftboard.suite.sequences.task_sequence import choose_sequences
     from driftboard.suite.tuning import (
         trial_specifications,
         tuning_path,
@@ -56,20 +47,16 @@ def tune(
         write_tuning,
     )
 
-    backend = Backend(workers, cluster, ray_address)
-    files = tuple(sequence_file or ())
-    sequences = choose_sequences(load_sequences(files), suite, sequence, bool(files))
+    backend = training.backend()
+    sequences = chosen_sequences(suite, sequence, sequence_file)
     tuned = [load_strategy(text) for text in strategy]
     trials = {loaded.stamp.name: trial_specifications(loaded) for loaded in tuned}
-    request = Request(
-        sequences=sequences,
-        sequence_files=files,
-        strategies=tuple(load_strategy(text) for texts in trials.values() for text in texts),
-        seed_count=None,
+    request = training.request(
+        out,
+        sequences,
+        [load_strategy(text) for texts in trials.values() for text in texts],
+        sequence_files=sequence_file or (),
         purpose="validation",
-        results=out,
-        data=data,
-        device=device,
     )
     what = (
         f"{counted(len(tuned), 'strategy', 'strategies')} x {TUNING.trials} trials x "

@@ -39,10 +39,10 @@ from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.scenarios import FewShot, Indices, Recipe
 from driftboard.suite.sequences.splits import cached_splits
 from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.training.cuda_graph import graph_runner_on
 from driftboard.suite.training.engine import Cohort, train_task
-from driftboard.suite.training.lanes import choose_lane
 from driftboard.suite.training.memory_plan import in_groups, stacking_of
-from driftboard.suite.training.networks import ModuleNetwork
+from driftboard.suite.training.networks import ModuleNetwork, choose_mode
 from driftboard.suite.training.preparation import (
     Setting,
     build_cohort,
@@ -51,7 +51,6 @@ from driftboard.suite.training.preparation import (
     streams,
 )
 from driftboard.suite.training.record_builder import environment
-from driftboard.suite.training.recorded_steps import recorder_on
 
 REFUSAL_LENGTH = 200
 
@@ -175,7 +174,7 @@ def measure(
         setting: names what is graded.
         parts: how many separate parts of each task are trained on, at least 2.
         at_once: how many of the learners, one for every part of every seed, are trained together;
-            1 in the solo lane.
+            1 in the mode "loop".
         on_step: called whenever a cohort of learners has been trained on a task.
     """
     sequence, setting = (
@@ -186,7 +185,7 @@ def measure(
     splits = cached_splits(setting.sequence, pool, PROTOCOL, setting.seeds, setting.purpose)
     recipes = dict(zip(setting.seeds, splits, strict=True))
     network = initial_network(setting, pool, len(splits[0][0].active), setting.seeds[0])[0]
-    ran = environment(torch.device(setting.device), "stacked", setting.seeds)
+    ran = environment(torch.device(setting.device), "vmap", setting.seeds)
 
     def record(images: int, seeds: tuple[SeedProducts, ...], refusal: str | None) -> GradeRecord:
         return GradeRecord(
@@ -272,13 +271,13 @@ def _solutions(
 
     The tensors have shape (learners, tasks, size of the parameter).
     """
-    lane = choose_lane(network, cohort.device)
+    mode = choose_mode(network, cohort.device)
     moved: dict[str, list[Tensor]] = {name: [] for name in cohort.initial}
     finite = True
-    recorder = recorder_on(cohort.device)
+    runner = graph_runner_on(cohort.device)
     for task in range(len(cohort.train)):
         solution, _, _, stayed_finite = train_task(
-            cohort, Sgd(), task, cohort.initial, {}, lane, recorder
+            cohort, Sgd(), task, cohort.initial, {}, mode, runner
         )
         finite = finite and bool(stayed_finite.all())
         for name, value in solution.items():

@@ -43,7 +43,7 @@ class LinearCells:
             setting,
             loaded.stamp,
             sequence.stamp(TITLE, data_hash, linear_network(scenario).blocks),
-            environment(torch.device("cpu"), "stacked", setting.seeds),
+            environment(torch.device("cpu"), "vmap", setting.seeds),
         )
         return [
             _record(builder, scenario, outcome, position, seconds)

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, counted
 from driftboard.suite.runs.scheduler import Event, Failure, Log, Progress, Scheduler
-from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console

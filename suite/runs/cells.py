@@ -15,7 +15,7 @@ from driftboard.suite.runs.request import Planner, Request, Row
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.engine import Cohort, Outcome, run
-from driftboard.suite.training.lanes import choose_lane
+from driftboard.suite.training.networks import choose_mode
 from driftboard.suite.training.preparation import Setting, prepare
 from driftboard.suite.training.record_builder import (
     RecordBuilder,
@@ -86,13 +86,13 @@ class Cells:
         cohort = replace(cohort, training=scaled)
         if cohort.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        lane = choose_lane(setting.sequence.network, cohort.device)
-        outcome = run(cohort, loaded.strategy, lane, lambda _: on_step())
+        mode = choose_mode(setting.sequence.network, cohort.device)
+        outcome = run(cohort, loaded.strategy, mode, lambda _: on_step())
         stamp = setting.sequence.stamp(
             prepared.data_title, prepared.data_hash, cohort.network.blocks
         )
         builder = RecordBuilder(
-            setting, loaded.stamp, stamp, environment(cohort.device, lane, setting.seeds)
+            setting, loaded.stamp, stamp, environment(cohort.device, mode, setting.seeds)
         )
         return [_record(builder, cohort, outcome, place) for place in range(len(setting.seeds))]
 

@@ -9,6 +9,7 @@ from driftboard.suite.errors import RecordError
 from driftboard.suite.loading import LoadedStrategy
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
+    MARKER,
     ProtocolStamp,
     cell_path,
     check_same,
@@ -19,8 +20,6 @@ from driftboard.suite.records import (
 from driftboard.suite.runs.request import Request
 from driftboard.suite.sequences.splits import Purpose
 from driftboard.suite.sequences.task_sequence import TaskSequence
-
-MARKER = "driftboard.json"
 
 
 def claim_folder(results: Path, purpose: Purpose) -> None:

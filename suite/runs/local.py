@@ -26,9 +26,8 @@ from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, counted
 from driftboard.suite.runs.scheduler import Log, Refusal, Result, Step
-from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.runs.job import Job

@@ -19,9 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
-from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.errors import DriftboardError, counted, one_line
 from driftboard.suite.runs.scheduler import TRIES, Log, Refusal, Result, Step
-from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.runs.job import Job

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from driftboard.suite.data import Pool, load_pool
+from driftboard.suite.data import Pool, convert_originals, load_pool
 from driftboard.suite.loading import LoadedStrategy
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.runs.job import Job, Payload
@@ -90,6 +90,7 @@ class Planner:
             DataError: it is missing or broken.
         """
         if source not in self._pools:
+            convert_originals(source, self.request.data)
             self._pools = {source: load_pool(source, self.request.data)}
         return self._pools[source]
 

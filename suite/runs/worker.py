@@ -11,7 +11,7 @@ import torch
 
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.runs.scheduler import Refusal
-from driftboard.suite.training.heap import keep_freed_memory
+from driftboard.suite.training.device import keep_freed_memory
 from driftboard.suite.training.preparation import prepare
 
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)

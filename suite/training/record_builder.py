@@ -13,7 +13,7 @@ from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import Cost, Environment, PlanStamp, SequenceStamp, StrategyStamp
 from driftboard.suite.training.device import device_name
 from driftboard.suite.training.engine import Cohort
-from driftboard.suite.training.lanes import Lane
+from driftboard.suite.training.networks import LANES, Mode
 from driftboard.suite.training.preparation import Setting
 
 Rows = Iterable[torch.Tensor]  # one per task, shape (blocks,)
@@ -91,14 +91,14 @@ class RecordBuilder:
         }
 
 
-def environment(device: torch.device, lane: Lane, seeds: tuple[int, ...]) -> Environment:
+def environment(device: torch.device, mode: Mode, seeds: tuple[int, ...]) -> Environment:
     """Return versions and device of this process, for a cohort of some seeds."""
     return Environment(
         driftboard=version("driftboard"),
         python=platform.python_version(),
         torch=str(torch.__version__),
         device=device_name(device),
-        lane=lane,
+        lane=LANES[mode],
         cohort=seeds,
     )
 

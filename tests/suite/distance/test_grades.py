@@ -387,7 +387,7 @@ def test_a_grading_takes_no_more_learners_than_fit(room, seeds, note, tmp_path, 
     from driftboard.suite.runs.cells import plan
     from driftboard.suite.training.memory_plan import Stacking
 
-    monkeypatch.setattr(measurement, "stacking_of", lambda *_: Stacking("stacked", room))
+    monkeypatch.setattr(measurement, "stacking_of", lambda *_: Stacking("vmap", room))
     told = []
     jobs = plan(request_for(tmp_path, parts=4), told.append)
     assert [job.seeds for job in jobs] == seeds
@@ -418,7 +418,7 @@ def test_a_grading_plans_for_what_a_learner_is_trained_on(tmp_path, monkeypatch)
 
     def noted(network, shape, units, trained, tested, training, device):
         asked.append((network, tuple(shape), units, trained, tested, training, device))
-        return Stacking("stacked", 99)
+        return Stacking("vmap", 99)
 
     monkeypatch.setattr(measurement, "stacking_of", noted)
     made = registered()["digits-rotated-15"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from driftboard.leaderboard.analysis.board import Board
-    from driftboard.leaderboard.claim.claim import Claim
+    from driftboard.leaderboard.claim.trend import Claim
     from driftboard.leaderboard.render.figures.drawing import Illustration
     from driftboard.suite.distance.grades import Grade
 
@@ -140,7 +140,7 @@ def _illustrated(
 
 def _claim(board: "Board", grades: "Mapping[str, Grade]") -> "Claim | None":
     """Return the test of the paper's claim, None where the records do not hold what it needs."""
-    from driftboard.leaderboard.claim.claim import make_claim
+    from driftboard.leaderboard.claim.trend import make_claim
     from driftboard.suite.errors import RecordError
 
     with suppress(RecordError):

@@ -25,20 +25,20 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from scipy.stats import binom, chi2
 
-from driftboard.leaderboard.verification import files, rerun
-from driftboard.leaderboard.verification.checks import FORENSIC, examine
+from driftboard.baselines.published import published_records
+from driftboard.leaderboard.verification import reading, rerun
+from driftboard.leaderboard.verification.checks import FORENSIC, examine, examine_folder
 from driftboard.leaderboard.verification.comparison import (
     check_above_joint,
+    check_copies_of_others,
     check_learning,
     check_untrained,
+    log_chance,
 )
-from driftboard.leaderboard.verification.contents import check_norms
-from driftboard.leaderboard.verification.copies import check_copies_of_others, log_chance
-from driftboard.leaderboard.verification.documents import check_source, decode
-from driftboard.leaderboard.verification.findings import Finding, badge, report_json, report_lines
-from driftboard.leaderboard.verification.tuning import halton_rates
-from driftboard.leaderboard.verification.variance import LEAST, lower_tail, spread
-from driftboard.suite.cli.verify import examine_folder
+from driftboard.leaderboard.verification.contents import LEAST, check_norms, lower_tail, spread
+from driftboard.leaderboard.verification.identity import halton_rates
+from driftboard.leaderboard.verification.reading import check_source, decode
+from driftboard.leaderboard.verification.report import Finding, badge, report_json, report_lines
 from driftboard.suite.errors import RecordError
 from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import AnyRecord, ProtocolStamp, cell_path, write_record
@@ -207,7 +207,7 @@ def check(folder, *against):
 
 
 def test_published_records_can_be_compared_with(draft, tmp_path):
-    _, findings = examine_folder(draft.write(tmp_path), (), ("quick",))
+    _, findings = examine_folder(draft.write(tmp_path), (), published_records("quick"))
     (untrained,) = (finding for finding in findings if finding.check == "untrained")
     # the untrained networks of made-up records are made up
     assert untrained.level == "FAILED"
@@ -230,8 +230,8 @@ def test_without_a_tuning_record_there_is_a_warning_and_the_badge(draft, tmp_pat
 
 
 def test_honest_made_up_submissions_raise_no_alarm():
-    for material in made_up.made_up_materials(10):
-        found = examine(material, FORENSIC)
+    for data in made_up.made_up_submissions(10):
+        found = examine(data, FORENSIC)
         assert {finding.level for finding in found} == {"ok"}
 
 
@@ -325,7 +325,7 @@ def add_strange_name(folder):
 
 
 def add_large_source(folder):
-    (folder / "other.py").write_bytes(b"#" * (files.LARGEST["source"] + 1))
+    (folder / "other.py").write_bytes(b"#" * (reading.LARGEST["source"] + 1))
 
 
 def add_bad_marker(folder):
@@ -369,7 +369,7 @@ def test_nothing_is_opened_through_a_link_or_outside_of_the_folder(draft, monkey
         opened.append((path, flags, options.get("dir_fd")))
         return real(path, flags, *rest, **options)
 
-    monkeypatch.setattr(files.os, "open", watched)
+    monkeypatch.setattr(reading.os, "open", watched)
     check(folder)
     (root, flags, above), *others = opened
     assert (root, above) == (folder, None)
@@ -392,17 +392,17 @@ def test_a_file_that_is_changed_between_looking_and_opening_is_refused(
     def fooled(path, **options):
         return real("submission.json" if path == "other.py" else path, **options)
 
-    monkeypatch.setattr(files.os, "stat", fooled)
+    monkeypatch.setattr(reading.os, "stat", fooled)
     assert failures(check(folder)) == {"folder"}
 
 
 def test_many_or_large_files_are_not_read_to_the_end(draft, monkeypatch, tmp_path):
     folder = draft.write(tmp_path)
-    monkeypatch.setattr(files, "LARGEST_IN_ALL", 30_000)
+    monkeypatch.setattr(reading, "LARGEST_IN_ALL", 30_000)
     assert "folder" in failures(check(folder))
     monkeypatch.undo()
-    monkeypatch.setattr(files, "MOST_FILES", 20)
-    reader = files.FolderReader(folder)
+    monkeypatch.setattr(reading, "MOST_FILES", 20)
+    reader = reading.FolderReader(folder)
     assert len(list(reader.read())) <= 21
     assert reader.problems
 
@@ -490,7 +490,7 @@ def test_a_bad_submission_document_is_one_clear_line(draft, name, tmp_path):
 
 def test_a_huge_submission_document_is_not_parsed(draft, tmp_path):
     folder = draft.write(tmp_path)
-    (folder / "submission.json").write_bytes(b" " * (files.LARGEST["submission"] + 1))
+    (folder / "submission.json").write_bytes(b" " * (reading.LARGEST["submission"] + 1))
     assert failures(check(folder)) == {"folder", "submission.json"}
 
 
@@ -835,8 +835,8 @@ def test_a_forgery_is_refused_by_the_check_made_for_it(draft, forge, tmp_path):
 
 def test_endless_copies_are_not_all_looked_at(honest):
     """As many records of one content as a folder may hold; more than this would take for ever."""
-    own = [replace(honest[0], seed=seed) for seed in range(files.MOST_FILES)]
-    assert "copies" in failures(examine(made_up.as_material(own, ()), FORENSIC))
+    own = [replace(honest[0], seed=seed) for seed in range(reading.MOST_FILES)]
+    assert "copies" in failures(examine(made_up.as_submission(own, ()), FORENSIC))
 
 
 # Tuning records.
@@ -938,16 +938,16 @@ def test_untrained_answers_may_differ_a_little_on_another_machine_only(honest, o
     first, *rest = honest
     answers = (first.correct_untrained[0] + 1, *first.correct_untrained[1:])
     changed = replace(first, correct_untrained=answers)
-    assert check_untrained(made_up.as_material([changed, *rest], others)).level == "FAILED"
+    assert check_untrained(made_up.as_submission([changed, *rest], others)).level == "FAILED"
     elsewhere = replace(changed, environment=replace(first.environment, device="another"))
-    assert check_untrained(made_up.as_material([elsewhere, *rest], others)).level == "warning"
+    assert check_untrained(made_up.as_submission([elsewhere, *rest], others)).level == "warning"
     nameless = replace(first.environment, device="x86_64 CPU, 1 thread(s)")
     mine = replace(changed, environment=nameless)
     theirs = [replace(other, environment=nameless) for other in others]
-    assert check_untrained(made_up.as_material([mine, *rest], theirs)).level == "warning"
+    assert check_untrained(made_up.as_submission([mine, *rest], theirs)).level == "warning"
     far = (first.correct_untrained[0] + 9, *first.correct_untrained[1:])
     elsewhere = replace(elsewhere, correct_untrained=far)
-    assert check_untrained(made_up.as_material([elsewhere, *rest], others)).level == "FAILED"
+    assert check_untrained(made_up.as_submission([elsewhere, *rest], others)).level == "FAILED"
 
 
 def test_other_data_than_that_of_others_is_recognised(draft, against, tmp_path):
@@ -980,7 +980,7 @@ def test_counts_of_anothers_other_seed_are_copied(draft, others, against, tmp_pa
 
 def test_agreement_at_the_same_seed_is_weighed(honest, others):
     def levels(own):
-        return [one.level for one in check_copies_of_others(made_up.as_material(own, others))]
+        return [one.level for one in check_copies_of_others(made_up.as_submission(own, others))]
 
     as_other = [replace(one, strategy=STAMP) for one in others]
     assert levels(honest) == ["ok"]
@@ -988,7 +988,7 @@ def test_agreement_at_the_same_seed_is_weighed(honest, others):
     assert levels(as_other) == ["warning"]
     norms_of_its_own = replace(as_other[0], solution_norms=honest[0].solution_norms)
     assert levels([norms_of_its_own, *honest[1:]]) == ["warning"]
-    assert check_copies_of_others(made_up.as_material(honest, ())) == []
+    assert check_copies_of_others(made_up.as_submission(honest, ())) == []
 
 
 def test_better_than_joint_training_asks_for_an_explanation(honest):
@@ -998,18 +998,18 @@ def test_better_than_joint_training_asks_for_an_explanation(honest):
         correct = tuple(tuple(int(factor * count) for count in row) for row in record.correct)
         return replace(record, strategy=joint, correct=correct)
 
-    below = made_up.as_material(honest, [scaled(one, 0.8) for one in honest])
+    below = made_up.as_submission(honest, [scaled(one, 0.8) for one in honest])
     finding = check_above_joint(below)
     assert finding.level == "warning"
     assert "digits-permuted (by " in finding.found
     assert finding.found.endswith("and 2 more")
     explained = replace(below.submission, remarks=("It sees more images.",))
-    material = made_up.Material(explained, below.records, None, (), below.against)
-    assert check_above_joint(material).level == "ok"
-    same = made_up.as_material(honest, [replace(one, strategy=joint) for one in honest])
+    data = made_up.SubmissionData(explained, below.records, None, (), below.against)
+    assert check_above_joint(data).level == "ok"
+    same = made_up.as_submission(honest, [replace(one, strategy=joint) for one in honest])
     assert check_above_joint(same).level == "ok"
     one_seed_lower = [scaled(one, 0.5 if one.seed == 2 else 1.0) for one in honest]
-    assert check_above_joint(made_up.as_material(honest, one_seed_lower)).level == "ok"
+    assert check_above_joint(made_up.as_submission(honest, one_seed_lower)).level == "ok"
 
 
 def test_learning_nothing_is_a_warning(honest):
@@ -1021,8 +1021,8 @@ def test_learning_nothing_is_a_warning(honest):
         )
         for one in honest
     ]
-    assert check_learning(made_up.as_material(nothing, ())).level == "warning"
-    assert check_learning(made_up.as_material(honest, ())).level == "ok"
+    assert check_learning(made_up.as_submission(nothing, ())).level == "warning"
+    assert check_learning(made_up.as_submission(honest, ())).level == "ok"
 
 
 def test_a_submission_is_not_compared_with_itself(draft, tmp_path):
@@ -1108,7 +1108,7 @@ def test_norms_by_hand(make_record, why):
         for name, values in (norms | PATHS[why]).items()
     }
     record = make_record(correct=((90, 10, 10), (80, 90, 10), (70, 80, 90)), **rows)
-    (finding,) = check_norms(made_up.as_material([record], ()))
+    (finding,) = check_norms(made_up.as_submission([record], ()))
     assert why in finding.found
     assert finding.level == ("FAILED" if PATHS[why] else "ok")
 
@@ -1118,7 +1118,7 @@ def test_frozen_blocks_that_move_are_worth_a_warning(honest):
     plans = (honest[0].plans[0], plan, *honest[0].plans[2:])
 
     def levels(record):
-        return [one.level for one in check_norms(made_up.as_material([record], ()))]
+        return [one.level for one in check_norms(made_up.as_submission([record], ()))]
 
     assert levels(replace(honest[0], plans=plans)) == ["warning"]
     restarted = (plans[0], replace(plan, restart=(True, False, False)), *plans[2:])
@@ -1127,8 +1127,8 @@ def test_frozen_blocks_that_move_are_worth_a_warning(honest):
 
 def test_linear_records_are_checked_too(make_loss_record):
     own = [make_loss_record(seed=seed) for seed in range(2)]
-    material = made_up.as_material(own, ())
-    failed = failures(examine(material, FORENSIC))
+    data = made_up.as_submission(own, ())
+    failed = failures(examine(data, FORENSIC))
     assert failed == {"norms", "copies"}  # the fixture's norms are no path, and twice the same
 
 
@@ -1252,7 +1252,7 @@ def test_noise_of_several_sequences_adds_up(make_record):
 def test_what_was_learned_is_told_in_points(make_record):
     """Of 100 images of ten classes 90 and 80 are right, so 80 and 70 above guessing."""
     own = [make_record(correct=((90, 10), (60, 80)))]
-    found = check_learning(made_up.as_material(own, ())).found
+    found = check_learning(made_up.as_submission(own, ())).found
     assert found == "75.0 points above guessing right after training"
 
 
@@ -1296,5 +1296,5 @@ def test_badges_follow_the_evidence():
 
 
 def test_pipes_and_modes_are_told_apart():
-    assert files._oddity(stat.S_IFIFO) == "a named pipe"
-    assert files._oddity(stat.S_IFLNK) == "a symbolic link"
+    assert reading._oddity(stat.S_IFIFO) == "a named pipe"
+    assert reading._oddity(stat.S_IFLNK) == "a symbolic link"

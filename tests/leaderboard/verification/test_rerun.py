@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from driftboard.leaderboard.verification import run_again as module
-from driftboard.leaderboard.verification.material import Material
-from driftboard.leaderboard.verification.run_again import run_again
+from driftboard.leaderboard.verification import rerun as module
+from driftboard.leaderboard.verification.rerun import run_again
+from driftboard.leaderboard.verification.submission import SubmissionData
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import StrategyStamp, write_record
 from driftboard.suite.sandbox.process import Finished
@@ -55,7 +55,7 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def material(make_record):
+def submitted(make_record):
     """A submission of two sequences with three seeds each."""
     stamp = StrategyStamp("still", "ranked", {"strength": 1.0}, "d" * 64)
     records = tuple(
@@ -63,7 +63,7 @@ def material(make_record):
         for name in ("alpha", "beta")
         for seed in range(3)
     )
-    return Material(submission(stamp), records, "d" * 64, digest="e" * 64)
+    return SubmissionData(submission(stamp), records, "d" * 64, digest="e" * 64)
 
 
 def pretend(monkeypatch, records=(), **changes):
@@ -84,26 +84,26 @@ def pretend(monkeypatch, records=(), **changes):
     return calls
 
 
-def outcome(folder, material, cells=2, salt=""):
-    findings, badge = run_again(folder, material, cells, salt, 60.0, GIGABYTE)
+def outcome(folder, submitted, cells=2, salt=""):
+    findings, badge = run_again(folder, submitted, cells, salt, 60.0, GIGABYTE)
     return {(finding.level, finding.check): finding for finding in findings}, badge
 
 
-def test_equal_cells_earn_a_badge(monkeypatch, folder, material):
-    calls = pretend(monkeypatch, material.records)
-    findings, badge = outcome(folder, material)
+def test_equal_cells_earn_a_badge(monkeypatch, folder, submitted):
+    calls = pretend(monkeypatch, submitted.records)
+    findings, badge = outcome(folder, submitted)
     assert findings.keys() == {("ok", "re-run"), ("ok", "drawn")}
     assert badge == "spot re-run"
-    assert outcome(folder, material, cells=6)[1] == "fully re-run"
+    assert outcome(folder, submitted, cells=6)[1] == "fully re-run"
     program = calls[1]
     assert program[1:6] == ["-m", "driftboard.suite.sandbox.run_alone", "still.py", "out", "3"]
     assert sorted(program[6:]) == ["alpha", "beta"]
 
 
-def test_other_counts_on_the_same_machine_are_refused(monkeypatch, folder, material):
-    changed = [replace(record, correct=((90, 10), (0, 80))) for record in material.records]
+def test_other_counts_on_the_same_machine_are_refused(monkeypatch, folder, submitted):
+    changed = [replace(record, correct=((90, 10), (0, 80))) for record in submitted.records]
     pretend(monkeypatch, changed)
-    findings, badge = outcome(folder, material)
+    findings, badge = outcome(folder, submitted)
     assert "not the results of the same run" in findings["FAILED", "re-run"].found
     assert badge is None
 
@@ -117,23 +117,23 @@ def test_other_counts_on_the_same_machine_are_refused(monkeypatch, folder, mater
         ({"code": 0}, "left no record of"),
     ],
 )
-def test_what_does_not_end_well_is_refused(monkeypatch, folder, material, changes, words):
+def test_what_does_not_end_well_is_refused(monkeypatch, folder, submitted, changes, words):
     pretend(monkeypatch, **changes)
-    findings, badge = outcome(folder, material)
+    findings, badge = outcome(folder, submitted)
     assert words in findings["FAILED", "re-run"].found
     assert badge is None
 
 
-def test_unconfined_writes_are_told(monkeypatch, folder, material):
-    pretend(monkeypatch, material.records, confined=False)
-    findings, badge = outcome(folder, material)
+def test_unconfined_writes_are_told(monkeypatch, folder, submitted):
+    pretend(monkeypatch, submitted.records, confined=False)
+    findings, badge = outcome(folder, submitted)
     assert "container" in findings["warning", "drawn"].advice
     assert badge == "spot re-run"
 
 
-def test_the_salt_decides_what_is_drawn(monkeypatch, folder, material):
-    pretend(monkeypatch, material.records)
-    drawn = {outcome(folder, material, 1, str(salt))[0]["ok", "drawn"].found for salt in range(40)}
+def test_the_salt_decides_what_is_drawn(monkeypatch, folder, submitted):
+    pretend(monkeypatch, submitted.records)
+    drawn = {outcome(folder, submitted, 1, str(salt))[0]["ok", "drawn"].found for salt in range(40)}
     assert len(drawn) == 6
 
 
@@ -148,10 +148,10 @@ def test_a_real_run_is_repeated_in_a_limited_process(folder):
     assert [record.seed for record in records] == [0, 1]
     stamp = load_strategy(specification).stamp
     assert stamp.source_hash == hashlib.sha256(Path(folder, "still.py").read_bytes()).hexdigest()
-    material = Material(
+    submitted = SubmissionData(
         submission(stamp, "still.py,strength=2"), records, stamp.source_hash, digest="e" * 64
     )
-    findings, badge = run_again(folder, material, 2, "", 300.0, 8 * GIGABYTE)
+    findings, badge = run_again(folder, submitted, 2, "", 300.0, 8 * GIGABYTE)
     assert {finding.level for finding in findings} == {"ok"}, findings
     assert "2 cells, 2 with equal results" in findings[0].found
     assert badge == "fully re-run"

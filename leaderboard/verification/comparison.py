@@ -1,4 +1,4 @@
-"""Are the results plausible beside each other, beside those of other strategies, beside guessing?"""
+"""Are the results plausible beside each other, those of other strategies, and guessing?"""
 
 import math
 import re

@@ -7,7 +7,6 @@ import typer
 
 from driftboard.suite.cli.check import check
 from driftboard.suite.cli.claim import claim
-from driftboard.suite.cli.coverage import coverage
 from driftboard.suite.cli.data import app as data
 from driftboard.suite.cli.grade import grade
 from driftboard.suite.cli.leaderboard import leaderboard
@@ -37,7 +36,6 @@ app.command()(check)
 app.command()(grade)
 app.command()(leaderboard)
 app.command()(claim)
-app.command()(coverage)
 app.command()(linear)
 app.command()(sweep)
 app.command()(tune)

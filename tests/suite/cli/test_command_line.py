@@ -85,7 +85,6 @@ COMMANDS = {
     ("leaderboard",): ["--out", "--reference", "--skip-broken", "--format", "--update"],
     ("new",): ["--out"],
     ("check",): ["strategy", "exit code"],
-    ("coverage",): ["--repetitions", "--seed", "--out"],
     ("reproduce",): ["--list", "--paper", "--seeds", "--out"],
     ("submit",): ["--title", "--author", "--licence", "--tuning"],
     ("verify",): ["--against", "--published", "--rerun", "--salt", "--json"],

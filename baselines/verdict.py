@@ -9,7 +9,7 @@ more seeds decide.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import stdev
+from statistics import fmean, stdev
 from typing import Literal
 
 from scipy.special import stdtr, stdtrit
@@ -83,14 +83,13 @@ def difference(published: Mapping[int, float], found: Mapping[int, float]) -> Di
 
 def _paired(differences: Sequence[float]) -> Difference:
     n = len(differences)
-    mean = math.fsum(differences) / n
     identical = all(abs(one) <= ROUNDING for one in differences)
     error = stdev(differences) / math.sqrt(n) if n > 1 else math.nan
-    return Difference(mean, error, n - 1, n, paired=True, identical=identical)
+    return Difference(fmean(differences), error, n - 1, n, paired=True, identical=identical)
 
 
 def _welch(published: Sequence[float], found: Sequence[float]) -> Difference:
-    mean = math.fsum(found) / len(found) - math.fsum(published) / len(published)
+    mean = fmean(found) - fmean(published)
     n = min(len(published), len(found))
     if n < 2:
         return Difference(mean, math.nan, 0, n, paired=False, identical=False)

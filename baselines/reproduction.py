@@ -217,15 +217,11 @@ def _raw(row: Reproduced) -> dict[str, Value]:
 
 def _in_words(row: Reproduced) -> str:
     """Return one verdict with its numbers, and what would settle it."""
-    judgement = row.judgement
-    is_share = row.metric.is_share
-    found = judgement.difference
-    scale = 100.0 if is_share else 1.0
+    judgement, cells = row.judgement, _cells(row)
     text = (
-        f"{judgement.verdict}: {row.strategy} on {row.sequence}, {row.metric.title} "
-        f"{_one(row.found, is_share)}, published {_one(row.published, is_share)}, difference "
-        f"{estimate_text(found.mean, *found.interval(0.90), is_share, sign='+')} against a margin "
-        f"of {number_text(scale * judgement.margin)}"
+        f"{judgement.verdict}: {row.strategy} on {row.sequence}, {cells['Metric']} "
+        f"{cells['Found']}, published {cells['Published']}, difference {cells['Difference']} "
+        f"against a margin of {cells['Margin']}"
     )
     if judgement.verdict == "CONTRADICTED":
         return text

@@ -249,15 +249,16 @@ def _lines(result: ContrastResult) -> Iterator[dict[str, Value]]:
     trend = result.trend
     if trend is None:
         return
-    for what, interval in (
-        ("slope", trend.slope),
-        ("intercept", trend.intercept),
-        ("at-nearest", trend.at_nearest),
-    ):
-        yield about | {"what": what} | _numbers(interval)
-    yield about | {"what": "spearman"} | _numbers(trend.spearman)
-    if trend.crossover is not None:
-        yield about | {"what": "crossover"} | _numbers(trend.crossover)
+    fitted: dict[str, Interval | Estimate | None] = {
+        "slope": trend.slope,
+        "intercept": trend.intercept,
+        "at-nearest": trend.at_nearest,
+        "spearman": trend.spearman,
+        "crossover": trend.crossover,
+    }
+    for what, found in fitted.items():
+        if found is not None:
+            yield about | {"what": what} | _numbers(found)
 
 
 def _columns_of(point: ContrastPoint) -> dict[str, Value]:

@@ -69,7 +69,6 @@ class ContrastPoint:
     """
 
     sequence: str
-    group: Group
     grade: Grade | None
     other: str
     by_seed: Mapping[int, float]
@@ -278,7 +277,6 @@ def _point(
     other = others[best]
     return ContrastPoint(
         sequence=sequence,
-        group=group_of(sequence),
         grade=grade,
         other=contrast.others[best],
         by_seed={seed: first[seed] - other[seed] for seed in seeds},

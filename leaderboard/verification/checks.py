@@ -3,28 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from driftboard.leaderboard.verification.comparison import (
-    check_above_joint,
-    check_copies,
-    check_copies_of_others,
-    check_learning,
-    check_untrained,
-)
-from driftboard.leaderboard.verification.contents import (
-    check_cost,
-    check_divergence,
-    check_norms,
-    check_test_sets,
-    check_variance,
-)
-from driftboard.leaderboard.verification.identity import (
-    check_environment,
-    check_protocol,
-    check_seeds,
-    check_sequences,
-    check_strategy,
-    check_tuning,
-)
+from driftboard.leaderboard.verification import comparison, contents, identity
 from driftboard.leaderboard.verification.report import Finding
 from driftboard.leaderboard.verification.submission import SubmissionData, load_submission
 from driftboard.suite.records import AnyRecord
@@ -32,25 +11,25 @@ from driftboard.suite.records import AnyRecord
 Check = Callable[[SubmissionData], Finding | list[Finding]]
 
 IDENTITY: tuple[Check, ...] = (
-    check_protocol,
-    check_sequences,
-    check_strategy,
-    check_seeds,
-    check_environment,
+    identity.check_protocol,
+    identity.check_sequences,
+    identity.check_strategy,
+    identity.check_seeds,
+    identity.check_environment,
 )
 FORENSIC: tuple[Check, ...] = (
-    check_divergence,
-    check_test_sets,
-    check_norms,
-    check_cost,
-    check_copies,
-    check_copies_of_others,
-    check_variance,
-    check_untrained,
-    check_learning,
-    check_above_joint,
+    contents.check_divergence,
+    contents.check_test_sets,
+    contents.check_norms,
+    contents.check_cost,
+    comparison.check_copies,
+    comparison.check_copies_of_others,
+    contents.check_variance,
+    comparison.check_untrained,
+    comparison.check_learning,
+    comparison.check_above_joint,
 )
-ALL: tuple[Check, ...] = (*IDENTITY, *FORENSIC, check_tuning)
+ALL: tuple[Check, ...] = (*IDENTITY, *FORENSIC, identity.check_tuning)
 
 
 def examine(data: SubmissionData, checks: Sequence[Check] = ALL) -> list[Finding]:

@@ -3,8 +3,7 @@
 import math
 import re
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, islice, pairwise
 from typing import TypeVar
 
@@ -13,7 +12,7 @@ import numpy as np
 from driftboard.leaderboard.analysis.cells import matrix_of
 from driftboard.leaderboard.analysis.statistics import paired_difference
 from driftboard.leaderboard.verification.report import Finding, shorten
-from driftboard.leaderboard.verification.submission import SubmissionData, cell_name
+from driftboard.leaderboard.verification.submission import SubmissionData, cell_name, group_by
 from driftboard.suite.metrics import average_accuracy
 from driftboard.suite.records import AnyRecord, Environment, Record
 from driftboard.suite.wording import counted
@@ -26,7 +25,7 @@ SLACK = 2
 
 MOST_PAIRS = 1000
 MOST_SEEDS = 100
-S = TypeVar("S")
+R = TypeVar("R", bound=AnyRecord)
 
 ADVICE = "submit every cell as its own run made it"
 
@@ -72,17 +71,10 @@ def _sorted_counts(record: Record) -> tuple[object, ...]:
     return (tuple(rows), tuple(columns))
 
 
-def _same_shapes(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
-    groups: dict[tuple[object, ...], list[Record]] = defaultdict(list)
-    for record in records:
-        groups[_sorted_counts(record)].append(record)
-    yield from _some_pairs(groups.values())
-
-
-def _some_pairs(groups: Iterable[Sequence[S]]) -> Iterator[tuple[S, S]]:
-    """Yield the pairs of each group, but no more than a report could use."""
-    pairs = (pair for group in groups for pair in combinations(group, 2))
-    return islice(pairs, MOST_PAIRS)
+def _pairs_of(records: Iterable[R], key: Callable[[R], Hashable]) -> Iterator[tuple[R, R]]:
+    """Yield the pairs of records with the same key, but no more than a report could use."""
+    groups = group_by(records, key).values()
+    return islice((pair for group in groups for pair in combinations(group, 2)), MOST_PAIRS)
 
 
 def _close(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
@@ -105,7 +97,7 @@ def check_copies(data: SubmissionData) -> Finding:
     records = data.counted
     found: dict[tuple[str, str], str] = {}
     budget = math.log10(CHANCE / _pairs(len(records)))
-    for one, other in _same_shapes(records):
+    for one, other in _pairs_of(records, _sorted_counts):
         same = one.correct == other.correct
         allowance = 0.0 if same else 2.0 * math.log10(math.factorial(one.tasks))
         if log_chance(one) + allowance < budget:
@@ -115,7 +107,9 @@ def check_copies(data: SubmissionData) -> Finding:
         for one, other in _close(group):
             if log_chance(one, SLACK) < budget:
                 found.setdefault(_names(one, other), f"counts within {SLACK} images")
-    for pair in _same_norms(data.records):
+    # Two trainings never agree in all digits.
+    trained = (record for record in data.records if all(record.solution_norms[0]))
+    for pair in _pairs_of(trained, lambda record: record.solution_norms):
         found.setdefault(_names(*pair), "equal norms")
     if found:
         pairs = [f"{a} and {b} ({why})" for (a, b), why in found.items()]
@@ -126,15 +120,6 @@ def check_copies(data: SubmissionData) -> Finding:
 
 def _names(one: AnyRecord, other: AnyRecord) -> tuple[str, str]:
     return cell_name(one), cell_name(other)
-
-
-def _same_norms(records: Iterable[AnyRecord]) -> Iterator[tuple[AnyRecord, AnyRecord]]:
-    """Yield pairs whose solutions have the same norms: two trainings never agree in all digits."""
-    groups: dict[tuple[tuple[float, ...], ...], list[AnyRecord]] = defaultdict(list)
-    for record in records:
-        if all(record.solution_norms[0]):
-            groups[record.solution_norms].append(record)
-    yield from _some_pairs(groups.values())
 
 
 def check_copies_of_others(data: SubmissionData) -> list[Finding]:
@@ -173,9 +158,7 @@ def check_copies_of_others(data: SubmissionData) -> list[Finding]:
 
 
 def _from_other_seeds(data: SubmissionData, others: Sequence[Record]) -> list[str]:
-    by_counts: dict[tuple[tuple[int, ...], ...], list[Record]] = defaultdict(list)
-    for other in others:
-        by_counts[other.correct].append(other)
+    by_counts = group_by(others, lambda record: record.correct)
     budget = math.log10(CHANCE / max(1, len(data.counted) * len(others)))
     return [
         f"{cell_name(record)} is {cell_name(other)} of {other.strategy.name}"

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
@@ -139,17 +140,12 @@ class Noise:
     freedom: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Apart:
-    """A cell that was run again on another machine: submitted minus re-run."""
+class _Apart(NamedTuple):
+    """A cell that was run again on another machine; ``difference`` is submitted minus re-run."""
 
     name: str
     difference: float
     noise: Noise | None
-
-    def is_beyond(self, level: float) -> bool:
-        """Return whether noise does not explain the difference, at a two-sided level."""
-        return self.noise is not None and abs(self.difference) > _limit(self.noise, level)
 
 
 def noise_over_seeds(own: Sequence[AnyRecord]) -> Noise | None:
@@ -210,7 +206,7 @@ def compare(
     if unequal:
         found = f"not the results of the same run on the same machine: {shorten(unequal)}"
         findings.append(Finding("FAILED", CHECK, found, "submit what the runs gave"))
-    findings += _beyond_noise([one for one in apart if one.noise is not None], level)
+    findings += _beyond_noise(apart, level)
     if unknown := [one for one in apart if one.noise is None and one.difference]:
         found = f"other results, perhaps of another processor: {_named(unknown)}"
         findings.append(Finding("warning", CHECK, found, "re-run on the machine named"))
@@ -231,17 +227,20 @@ def _must_agree(one: AnyRecord, other: AnyRecord) -> bool:
 
 
 def _beyond_noise(apart: Sequence[_Apart], level: float) -> list[Finding]:
-    if not apart:
+    """Return a finding for single cells that noise does not explain, and one for all together."""
+    known = [(one, one.noise) for one in apart if one.noise is not None]
+    if not known:
         return []
     findings = []
-    if far := [one for one in apart if one.is_beyond(level / len(apart))]:
+    share = level / len(known)
+    if far := [one for one, noise in known if abs(one.difference) > _limit(noise, share)]:
         found = f"farther from the re-run than another seed would be: {_named(far)}"
         findings.append(Finding("FAILED", CHECK, found, "submit what the runs gave"))
-    noises = [one.noise for one in apart if one.noise is not None]
-    every = Noise(math.hypot(*(one.size for one in noises)), min(one.freedom for one in noises))
-    total = sum(one.difference for one in apart)
-    if abs(total) > (limit := _limit(every, level)):
-        mean, most = total / len(apart), limit / len(apart)
+    size = math.hypot(*(noise.size for _, noise in known))
+    limit = _limit(Noise(size, min(noise.freedom for _, noise in known)), level)
+    total = sum(one.difference for one, _ in known)
+    if abs(total) > limit:
+        mean, most = total / len(known), limit / len(known)
         found = f"{mean:+.4f} from the re-runs on average, more than {most:.4f}"
         findings.append(Finding("FAILED", CHECK, found, "submit what the runs gave"))
     return findings

@@ -1,7 +1,7 @@
 """A submission as data: its parts, read once and given to all checks."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,8 @@ from driftboard.suite.submissions import SUBMISSION, Kind, Submission, kind_of
 from driftboard.suite.tuning.records import TuningRecord
 from driftboard.suite.wording import counted
 
-R = TypeVar("R", AnyRecord, Record)
+R = TypeVar("R", bound=AnyRecord)
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class SubmissionData:
     @cached_property
     def by_sequence(self) -> Mapping[str, tuple[AnyRecord, ...]]:
         """The records of every sequence, by seed."""
-        return _grouped(self.records)
+        return group_by(self.records, _sequence_of)
 
     @cached_property
     def counted(self) -> tuple[Record, ...]:
@@ -52,22 +53,24 @@ class SubmissionData:
     @cached_property
     def counted_by_sequence(self) -> Mapping[str, tuple[Record, ...]]:
         """The counted records of every sequence, by seed."""
-        return _grouped(self.counted)
+        return group_by(self.counted, _sequence_of)
 
     @cached_property
     def others(self) -> Mapping[tuple[str, int], tuple[AnyRecord, ...]]:
         """The records of ``against``, by sequence and seed."""
-        found: dict[tuple[str, int], list[AnyRecord]] = {}
-        for record in self.against:
-            found.setdefault((record.sequence.name, record.seed), []).append(record)
-        return {cell: tuple(records) for cell, records in found.items()}
+        return group_by(self.against, lambda record: (record.sequence.name, record.seed))
 
 
-def _grouped(records: Iterable[R]) -> dict[str, tuple[R, ...]]:
-    found: dict[str, list[R]] = {}
+def group_by(records: Iterable[R], key: Callable[[R], K]) -> dict[K, tuple[R, ...]]:
+    """Return the records with the same key together, in their order."""
+    found: dict[K, list[R]] = {}
     for record in records:
-        found.setdefault(record.sequence.name, []).append(record)
+        found.setdefault(key(record), []).append(record)
     return {name: tuple(group) for name, group in found.items()}
+
+
+def _sequence_of(record: AnyRecord) -> str:
+    return record.sequence.name
 
 
 def cell_name(record: AnyRecord) -> str:
@@ -161,22 +164,18 @@ def _submission_finding(parts: _Parts) -> Finding:
 
 
 def _unreadable(parts: _Parts) -> list[Finding]:
-    named: dict[Kind, str] = {
-        "record": "records",
-        "source": "source",
-        "tuning": "tuning",
-        "marker": "folder",
-    }
+    names: dict[Kind, str] = {"record": "records", "source": "source"}
+    names |= {"tuning": "tuning", "marker": "folder"}
     findings = [
         Finding("FAILED", name, shorten(parts.unreadable[kind]), AGAIN)
-        for kind, name in named.items()
+        for kind, name in names.items()
         if kind in parts.unreadable
     ]
-    if "record" in parts.unreadable:
-        return findings
-    if not parts.records:
-        return [*findings, Finding("FAILED", "records", "there are none", AGAIN)]
-    return [*findings, Finding("ok", "records", f"{len(parts.records)}, all readable")]
+    if not parts.records and "record" not in parts.unreadable:
+        findings.append(Finding("FAILED", "records", "there are none", AGAIN))
+    elif "record" not in parts.unreadable:
+        findings.append(Finding("ok", "records", f"{len(parts.records)}, all readable"))
+    return findings
 
 
 def _listing_findings(digests: Mapping[str, str], submission: Submission) -> list[Finding]:

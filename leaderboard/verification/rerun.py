@@ -131,7 +131,7 @@ def _about(drawn: Sequence[AnyRecord], finished: Finished) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """How far apart two honest runs of a cell lie at most, as a standard deviation.
+    """The largest difference of two honest runs of a cell, as a standard deviation.
 
     ``size`` is in the units of ``score``, known from ``freedom`` degrees of freedom.
     """
@@ -140,7 +140,7 @@ class Noise:
     freedom: int
 
 
-class _Apart(NamedTuple):
+class _Difference(NamedTuple):
     """A cell that was run again on another machine; ``difference`` is submitted minus re-run."""
 
     name: str
@@ -197,8 +197,8 @@ def compare(
         for one, again in pairs
         if _must_agree(one, again) and _results(one) != _results(again)
     ]
-    apart = [
-        _Apart(cell_name(one), score(one) - score(again), noise.get(one.sequence.name))
+    differences = [
+        _Difference(cell_name(one), score(one) - score(again), noise.get(one.sequence.name))
         for one, again in pairs
         if not _must_agree(one, again)
     ]
@@ -206,8 +206,8 @@ def compare(
     if unequal:
         found = f"not the results of the same run on the same machine: {shorten(unequal)}"
         findings.append(Finding("FAILED", CHECK, found, "submit what the runs gave"))
-    findings += _beyond_noise(apart, level)
-    if unknown := [one for one in apart if one.noise is None and one.difference]:
+    findings += _beyond_noise(differences, level)
+    if unknown := [one for one in differences if one.noise is None and one.difference]:
         found = f"other results, perhaps of another processor: {_named(unknown)}"
         findings.append(Finding("warning", CHECK, found, "re-run on the machine named"))
     return findings or [Finding("ok", CHECK, _agreement(pairs))]
@@ -226,9 +226,9 @@ def _must_agree(one: AnyRecord, other: AnyRecord) -> bool:
     return same_machine(a, b) and a.cohort == b.cohort
 
 
-def _beyond_noise(apart: Sequence[_Apart], level: float) -> list[Finding]:
+def _beyond_noise(differences: Sequence[_Difference], level: float) -> list[Finding]:
     """Return a finding for single cells that noise does not explain, and one for all together."""
-    known = [(one, one.noise) for one in apart if one.noise is not None]
+    known = [(one, one.noise) for one in differences if one.noise is not None]
     if not known:
         return []
     findings = []
@@ -250,7 +250,7 @@ def _limit(noise: Noise, level: float) -> float:
     return float(stdtrit(noise.freedom, 1.0 - level / 2)) * noise.size
 
 
-def _named(cells: Sequence[_Apart]) -> str:
+def _named(cells: Sequence[_Difference]) -> str:
     return shorten(f"{one.name} ({one.difference:+.4f})" for one in cells)
 
 

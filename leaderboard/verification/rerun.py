@@ -167,9 +167,12 @@ def noise_over_seeds(own: Sequence[AnyRecord]) -> Noise | None:
 
 
 def draw_cells(cells: Iterable[Cell], count: int, digest: str, salt: str = "") -> tuple[Cell, ...]:
-    """Return ``count`` of the cells, or all if there are fewer; the order given does not matter.
+    """Return ``count`` of the cells, or all if there are fewer, whatever the order given.
 
-    Every subset is equally likely over salts, and with more cells drawn the first ones stay.
+    Over salts every subset is equally likely. A larger ``count`` adds cells to those of a smaller.
+
+    >>> draw_cells([("digits-split", 0), ("digits-split", 1)], 1, "", "salt")
+    (('digits-split', 1),)
     """
 
     def lot(cell: Cell) -> str:

@@ -219,6 +219,9 @@ def place_labels(
     grow until they leave ``area``. No box overlaps another one or ``solid``, and none overlaps
     ``thin`` unless no other place is left. Where there is no place at all, the label covers its
     point.
+
+    >>> place_labels([(50.0, 50.0)], [(8.0, 4.0)], Box(0.0, 0.0, 100.0, 100.0), solid=[])
+    [Box(left=52.0, bottom=48.0, right=60.0, top=52.0)]
     """
     placed: list[Box] = []
     for point, size in zip(points, sizes, strict=True):

@@ -1,15 +1,14 @@
-"""What the checks look at: a submission's parts, read once."""
+"""A submission as data: its parts, read once and given to all checks."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from driftboard.leaderboard.verification.documents import check_source, decode
-from driftboard.leaderboard.verification.files import FolderReader
-from driftboard.leaderboard.verification.findings import Finding, some
+from driftboard.leaderboard.verification.reading import FolderReader, check_source, decode
+from driftboard.leaderboard.verification.report import AGAIN, Finding, describe, shorten
 from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.records import (
     AnyRecord,
@@ -22,16 +21,15 @@ from driftboard.suite.records import (
 from driftboard.suite.submissions import SUBMISSION, Kind, Submission, kind_of
 from driftboard.suite.tuning.records import TuningRecord
 
-R = TypeVar("R", AnyRecord, Record)
-
-AGAIN = "run `driftboard submit` again, which mends it"
+R = TypeVar("R", bound=AnyRecord)
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Material:
-    """A submission as its folder tells it, and the results that it is compared with.
+class SubmissionData:
+    """The content of a submission's folder, and the results that it is compared with.
 
-    ``against`` holds records of other strategies, under the same protocol.
+    ``against`` holds records of other strategies under the same protocol.
     """
 
     submission: Submission
@@ -44,41 +42,43 @@ class Material:
     @cached_property
     def by_sequence(self) -> Mapping[str, tuple[AnyRecord, ...]]:
         """The records of every sequence, by seed."""
-        return _grouped(self.records)
+        return group_by(self.records, _sequence_of)
 
     @cached_property
     def counted(self) -> tuple[Record, ...]:
-        """The records that hold counts of right answers."""
+        """The records with counts of right answers, which linear sequences do not have."""
         return tuple(record for record in self.records if isinstance(record, Record))
 
     @cached_property
     def counted_by_sequence(self) -> Mapping[str, tuple[Record, ...]]:
-        """Those of every sequence, by seed."""
-        return _grouped(self.counted)
+        """The counted records of every sequence, by seed."""
+        return group_by(self.counted, _sequence_of)
 
     @cached_property
     def others(self) -> Mapping[tuple[str, int], tuple[AnyRecord, ...]]:
-        """The records compared with, by sequence and seed."""
-        found: dict[tuple[str, int], list[AnyRecord]] = {}
-        for record in self.against:
-            found.setdefault((record.sequence.name, record.seed), []).append(record)
-        return {cell: tuple(records) for cell, records in found.items()}
+        """The records of ``against``, by sequence and seed."""
+        return group_by(self.against, lambda record: (record.sequence.name, record.seed))
 
 
-def _grouped(records: Iterable[R]) -> dict[str, tuple[R, ...]]:
-    found: dict[str, list[R]] = {}
+def group_by(records: Iterable[R], key: Callable[[R], K]) -> dict[K, tuple[R, ...]]:
+    """Return the records with the same key together, in their order."""
+    found: dict[K, list[R]] = {}
     for record in records:
-        found.setdefault(record.sequence.name, []).append(record)
+        found.setdefault(key(record), []).append(record)
     return {name: tuple(group) for name, group in found.items()}
 
 
+def _sequence_of(record: AnyRecord) -> str:
+    return record.sequence.name
+
+
 def cell_name(record: AnyRecord) -> str:
-    """Return what a report calls a cell."""
+    """Return the name of a cell in a report."""
     return f"{record.sequence.name} seed {record.seed}"
 
 
 class _Parts:
-    """Takes the files of a folder one by one and keeps what the checks need of each."""
+    """What the checks need of a folder's files, which are taken one by one."""
 
     def __init__(self) -> None:
         self.digests: dict[str, str] = {}
@@ -114,12 +114,13 @@ def _record_in_place(record: AnyRecord, place: str) -> AnyRecord:
     return record
 
 
-def load(
+def load_submission(
     folder: Path, against: Sequence[Path] = (), published: Iterable[AnyRecord] = ()
-) -> tuple[Material | None, list[Finding]]:
-    """Read a submission's folder; without a sound ``submission.json`` there is no material.
+) -> tuple[SubmissionData | None, list[Finding]]:
+    """Read a submission's folder and return its data and what was found wrong with its files.
 
-    It is compared with the results folders ``against`` and with ``published`` records.
+    The data are None without a valid ``submission.json``. They are compared with the results
+    folders ``against`` and with ``published`` records.
 
     Raises:
         RecordError: a folder of ``against``, which is the user's own, has a broken record.
@@ -135,7 +136,7 @@ def load(
     if submission is None:
         return None, findings
     findings += _listing_findings(parts.digests, submission)
-    material = Material(
+    data = SubmissionData(
         submission=submission,
         records=tuple(sorted(parts.records, key=lambda one: (one.sequence.name, one.seed))),
         source_hash=parts.digests.get(submission.source),
@@ -143,67 +144,63 @@ def load(
         against=read_others(against, submission, published),
         digest=parts.digests[SUBMISSION],
     )
-    return material, findings
+    return data, findings
 
 
 def _folder_finding(parts: _Parts, problems: Sequence[str]) -> Finding:
     if problems:
-        return Finding("FAILED", "folder", some(problems), "leave only plain files of a submission")
+        return Finding(
+            "FAILED", "folder", shorten(problems), "leave only plain files of a submission"
+        )
     return Finding("ok", "folder", f"{counted(len(parts.digests), 'plain file')}")
 
 
 def _submission_finding(parts: _Parts) -> Finding:
     if parts.submission is not None:
         return Finding("ok", SUBMISSION, f"of the suite {parts.submission.tier}, schema 1")
-    reason = some(parts.unreadable.get("submission", ["there is none"]))
+    reason = shorten(parts.unreadable.get("submission", ["there is none"]))
     return Finding("FAILED", SUBMISSION, reason, "write it with `driftboard submit`")
 
 
 def _unreadable(parts: _Parts) -> list[Finding]:
-    named: dict[Kind, str] = {
-        "record": "records",
-        "source": "source",
-        "tuning": "tuning",
-        "marker": "folder",
-    }
+    names: dict[Kind, str] = {"record": "records", "source": "source"}
+    names |= {"tuning": "tuning", "marker": "folder"}
     findings = [
-        Finding("FAILED", name, some(parts.unreadable[kind]), AGAIN)
-        for kind, name in named.items()
+        Finding("FAILED", name, shorten(parts.unreadable[kind]), AGAIN)
+        for kind, name in names.items()
         if kind in parts.unreadable
     ]
-    if "record" in parts.unreadable:
-        return findings
-    if not parts.records:
-        return [*findings, Finding("FAILED", "records", "there are none", AGAIN)]
-    return [*findings, Finding("ok", "records", f"{len(parts.records)}, all readable")]
+    if not parts.records and "record" not in parts.unreadable:
+        findings.append(Finding("FAILED", "records", "there are none", AGAIN))
+    elif "record" not in parts.unreadable:
+        findings.append(Finding("ok", "records", f"{len(parts.records)}, all readable"))
+    return findings
 
 
 def _listing_findings(digests: Mapping[str, str], submission: Submission) -> list[Finding]:
-    """Compare what is there with what ``submission.json`` lists."""
+    """Compare the files of the folder with those that ``submission.json`` lists."""
     listed = submission.files
     there = {place: digest for place, digest in digests.items() if place != SUBMISSION}
     changed = [place for place in there.keys() & listed.keys() if there[place] != listed[place]]
-    problems = [
-        f"{what}: {some(sorted(places))}"
-        for what, places in (
-            ("changed since they were listed", changed),
-            ("not listed", there.keys() - listed.keys()),
-            ("listed but missing", listed.keys() - there.keys()),
-            ("the source is not listed", {submission.source} - listed.keys()),
-        )
-        if places
-    ]
+    problems = describe(
+        {
+            "changed since they were listed": sorted(changed),
+            "not listed": sorted(there.keys() - listed.keys()),
+            "listed but missing": sorted(listed.keys() - there.keys()),
+            "the source is not listed": {submission.source} - listed.keys(),
+        }
+    )
     if problems:
-        return [Finding("FAILED", "files", "; ".join(problems), AGAIN)]
+        return [Finding("FAILED", "files", problems, AGAIN)]
     return [Finding("ok", "files", f"{len(there)} as listed")]
 
 
 def read_others(
     folders: Iterable[Path], submission: Submission, published: Iterable[AnyRecord] = ()
 ) -> tuple[AnyRecord, ...]:
-    """Return the published records and those below results folders that can be compared with.
+    """Return the comparable ones of the published records and of those below results folders.
 
-    Those of the same strategy and of another protocol or split are left out.
+    Records of the same strategy or of another protocol or split are left out.
 
     Raises:
         RecordError: a folder has no records, or a broken one.

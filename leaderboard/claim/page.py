@@ -1,26 +1,33 @@
-"""The answer to the paper's claim in Markdown: a paragraph in words, and every number behind it."""
+"""The answer to the paper's claim: a page of Markdown, and its numbers as CSV.
 
-from collections.abc import Callable, Sequence
+The columns of the CSV file are an interface that the README promises.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
-from driftboard.leaderboard.claim.claim import (
+from driftboard.leaderboard.claim.trend import (
     CONTRASTS,
     FEWEST_SEQUENCES,
     GROUPS,
     PAPER,
     Claim,
     Contrast,
-    Finding,
+    ContrastPoint,
+    ContrastResult,
     Group,
-    Point,
 )
+from driftboard.leaderboard.render.csv_file import Value, csv_text
 from driftboard.leaderboard.render.layout import CROSSING, NOTHING, distance_text, estimate_text
 from driftboard.leaderboard.render.legend import caveats
 from driftboard.leaderboard.render.markdown import markdown_table
 from driftboard.leaderboard.render.text import markdown_cell
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.errors import counted
+
+COLUMNS: tuple[str, ...] = ("contrast", "metric", "data", "what", "sequence", "other")
+COLUMNS += ("distance", "distance_low", "distance_high", "grade", "value", "low", "high", "n")
 
 
 def claim_page(claim: Claim, command: str, figure: str) -> str:
@@ -37,9 +44,9 @@ def claim_page(claim: Claim, command: str, figure: str) -> str:
 def answer(claim: Claim) -> list[str]:
     """Return a paragraph for each group of sequences on the paper's claim, from its numbers."""
     return [
-        " ".join([_about(group, claim), *map(_sentence, findings)])
+        " ".join([_about(group, claim), *map(_sentence, results)])
         for group in GROUPS
-        if (findings := claim.of(PAPER, group)) and findings[0].points
+        if (results := claim.of(PAPER, group)) and results[0].points
     ]
 
 
@@ -70,10 +77,10 @@ def _summary(claim: Claim) -> str:
 
 
 def _about(group: Group, claim: Claim) -> str:
-    finding = claim.of(PAPER, group)[0]
-    trend = finding.trend
+    result = claim.of(PAPER, group)[0]
+    trend = result.trend
     if trend is None:
-        return f"**{GROUPS[group].capitalize()}** ({counted(len(finding.points), 'sequence')})."
+        return f"**{GROUPS[group].capitalize()}** ({counted(len(result.points), 'sequence')})."
     sequences, seeds = counted(trend.sequences, "sequence"), counted(trend.seeds, "seed")
     return (
         f"**{GROUPS[group].capitalize()}** ({sequences} at distances {trend.nearest:z.2f} to "
@@ -81,27 +88,27 @@ def _about(group: Group, claim: Claim) -> str:
     )
 
 
-def _sentence(finding: Finding) -> str:
-    """Return what one finding says of 'a small distance favours the first strategy'."""
-    first, other = finding.contrast.first, finding.contrast.others[0]
-    title, trend = finding.metric.title, finding.trend
+def _sentence(result: ContrastResult) -> str:
+    """Return what one result says about 'a small distance favours the first strategy'."""
+    first, other = result.contrast.first, result.contrast.others[0]
+    title, trend = result.metric.title, result.trend
     if trend is None:
-        return f"{title}: cannot be said, {finding.no_trend}."
+        return f"{title}: cannot be said, {result.no_trend}."
     change = {
         "falls": f"the advantage of {first} falls as the distance grows",
         "rises": f"the advantage of {first} rises with the distance",
         "unclear": f"the advantage of {first} has no clear trend with the distance",
-    }[finding.change]
+    }[result.change]
     ahead = {
         "first": f"{first} is ahead at the smallest distance",
         "other": f"{other} is ahead at the smallest distance",
         "neither": "neither is clearly ahead at the smallest distance",
-    }[finding.ahead]
-    verdict = "holds" if finding.holds else "does not hold"
+    }[result.ahead]
+    verdict = "holds" if result.holds else "does not hold"
     text = (
-        f"{title}: the claim **{verdict}**; {change} (slope {_difference(finding, trend.slope)}, "
+        f"{title}: the claim **{verdict}**; {change} (slope {_difference(result, trend.slope)}, "
         f"Spearman {_ranks(trend.spearman)}), and {ahead} "
-        f"({_difference(finding, trend.at_nearest)})"
+        f"({_difference(result, trend.at_nearest)})"
     )
     if trend.crossover is not None:
         text += f"; the fitted line crosses zero at {distance_text(trend.crossover)}"
@@ -109,8 +116,8 @@ def _sentence(finding: Finding) -> str:
 
 
 def _contrast(claim: Claim, contrast: Contrast) -> list[str]:
-    findings = claim.of(contrast)
-    parts = [f"## {_heading(contrast)}"]
+    results = claim.of(contrast)
+    parts = [f"## {contrast.title[:1].upper()}{contrast.title[1:]}"]
     strategies = {cell.strategy for cell in claim.source.cells}
     absent = [name for name in (contrast.first, *contrast.others) if name not in strategies]
     if absent:
@@ -120,56 +127,52 @@ def _contrast(claim: Claim, contrast: Contrast) -> list[str]:
             "The best is chosen for each sequence and metric by the mean over the same seeds. "
             "That flatters it: it profits from luck, so an equally good strategy comes out behind."
         )
-    missing = sorted({name for finding in findings for name in finding.missing})
+    missing = sorted({name for result in results for name in result.missing})
     if missing:
         parts.append(f"Not compared, because the strategies share no seed: {_listed(missing)}.")
     groups = [group for group in GROUPS if claim.of(contrast, group)[0].points]
     if groups:
-        trends = [_trend_row(finding) for group in groups for finding in claim.of(contrast, group)]
+        trends = [_trend_row(result) for group in groups for result in claim.of(contrast, group)]
         parts.append(markdown_table(trends, left=("Data", "Metric")))
         rows = [row for group in groups for row in _point_rows(claim, contrast, group)]
         parts.append(markdown_table(rows, left=("Data", "Sequence", "Grade")))
     return parts
 
 
-def _heading(contrast: Contrast) -> str:
-    return contrast.title[:1].upper() + contrast.title[1:]
-
-
-def _trend_row(finding: Finding) -> dict[str, str]:
-    trend = finding.trend
-    cells = {"Data": GROUPS[finding.group], "Metric": finding.metric.title}
+def _trend_row(result: ContrastResult) -> dict[str, str]:
+    trend = result.trend
+    cells = {"Data": GROUPS[result.group], "Metric": result.metric.title}
     if trend is None:
         names = ("Sequences", "Seeds", "Spearman", "Slope", "At the smallest", "Crossover")
-        return {**cells, **dict.fromkeys(names, NOTHING), "Favoured near": finding.no_trend}
+        return {**cells, **dict.fromkeys(names, NOTHING), "Favoured near": result.no_trend}
     return {
         **cells,
         "Sequences": str(trend.sequences),
         "Seeds": str(trend.seeds),
         "Spearman": _ranks(trend.spearman),
-        "Slope": _difference(finding, trend.slope),
-        "At the smallest": _difference(finding, trend.at_nearest),
+        "Slope": _difference(result, trend.slope),
+        "At the smallest": _difference(result, trend.at_nearest),
         "Crossover": "none" if trend.crossover is None else distance_text(trend.crossover),
-        "Favoured near": "yes" if finding.holds else "no",
+        "Favoured near": "yes" if result.holds else "no",
     }
 
 
 def _point_rows(claim: Claim, contrast: Contrast, group: Group) -> list[dict[str, str]]:
     """Return a row per sequence; all metrics have the same points."""
-    findings = claim.of(contrast, group)
+    results = claim.of(contrast, group)
     rows = []
-    for points in zip(*(finding.points for finding in findings), strict=True):
+    for points in zip(*(result.points for result in results), strict=True):
         row = {"Data": GROUPS[group], **_place(points[0])}
-        for finding, point in zip(findings, points, strict=True):
-            text = _difference(finding, point.difference)
+        for result, point in zip(results, points, strict=True):
+            text = _difference(result, point.difference)
             best = f" ({point.other})" if len(contrast.others) > 1 else ""
-            row[finding.metric.title] = text + best
+            row[result.metric.title] = text + best
         row["Seeds"] = str(points[0].difference.n)
         rows.append(row)
     return rows
 
 
-def _place(point: Point) -> dict[str, str]:
+def _place(point: ContrastPoint) -> dict[str, str]:
     grade = point.grade
     return {
         "Sequence": f"`{point.sequence}`",
@@ -178,8 +181,8 @@ def _place(point: Point) -> dict[str, str]:
     }
 
 
-def _difference(finding: Finding, found: Interval | PairedDifference) -> str:
-    return estimate_text(found.mean, found.low, found.high, finding.metric.is_share, sign="+")
+def _difference(result: ContrastResult, found: Interval | PairedDifference) -> str:
+    return estimate_text(found.mean, found.low, found.high, result.metric.is_share, sign="+")
 
 
 def _ranks(found: Estimate) -> str:
@@ -228,3 +231,49 @@ def _legend(claim: Claim, command: str) -> str:
         f"Command: <code>{markdown_cell(command)}</code>",
     ]
     return "## Legend\n\n" + "\n".join(f"- {point}" for point in points)
+
+
+def claim_csv(claim: Claim) -> str:
+    """Return one row per difference on a sequence and per number of a fit, raw and unrounded."""
+    return csv_text(COLUMNS, (line for result in claim.results for line in _lines(result)))
+
+
+def _lines(result: ContrastResult) -> Iterator[dict[str, Value]]:
+    about: dict[str, Value] = {
+        "contrast": result.contrast.title,
+        "metric": result.metric.name,
+        "data": result.group,
+    }
+    for point in result.points:
+        yield about | {"what": "difference"} | _columns_of(point) | _numbers(point.difference)
+    trend = result.trend
+    if trend is None:
+        return
+    fitted: dict[str, Interval | Estimate | None] = {
+        "slope": trend.slope,
+        "intercept": trend.intercept,
+        "at-nearest": trend.at_nearest,
+        "spearman": trend.spearman,
+        "crossover": trend.crossover,
+    }
+    for what, found in fitted.items():
+        if found is not None:
+            yield about | {"what": what} | _numbers(found)
+
+
+def _columns_of(point: ContrastPoint) -> dict[str, Value]:
+    place: dict[str, Value] = {"sequence": point.sequence, "other": point.other}
+    if point.grade is None:
+        return place
+    distance = point.grade.distance
+    return place | {
+        "distance": distance.value,
+        "distance_low": distance.low,
+        "distance_high": distance.high,
+        "grade": point.grade.level,
+    }
+
+
+def _numbers(found: Interval | PairedDifference | Estimate) -> dict[str, Value]:
+    value = found.value if isinstance(found, Estimate) else found.mean
+    return {"value": value, "low": found.low, "high": found.high, "n": found.n}

@@ -1,13 +1,14 @@
 """The paper's claim under test: does a small distance between tasks favour freezing?
 
-Every comparison of two strategies is laid against the measured distance of the sequences. What
-is estimated is over new seeds on these sequences: distances and sequences count as given.
+The difference of two strategies on each sequence is related to the measured distance of its tasks.
+Intervals are over new seeds on these sequences: sequences and distances are taken as given.
 """
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 from driftboard.leaderboard.analysis.collect import Collection
@@ -24,11 +25,11 @@ from driftboard.suite.distance.distance import Estimate, jackknife
 from driftboard.suite.distance.grades import Grade
 from driftboard.suite.errors import RecordError
 
-FEWEST_SEQUENCES = 3  # a line through two points fits always
+FEWEST_SEQUENCES = 3  # any two points lie on a line
 
 Group = Literal["full", "few-shot"]
 GROUPS: dict[Group, str] = {"full": "full data", "few-shot": "few samples in later tasks"}
-"""The groups in which sequences are looked at apart, with their titles."""
+"""The groups of sequences that are analysed separately, with their titles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +57,18 @@ CONTRASTS = (
     Contrast("initialized", ("scratch",)),
     HYBRID,
 )
-"""The paper's, then the same under other readings of what restarts, then the paper's hybrid."""
+"""The paper's contrast, the same under other readings of what restarts, and the paper's hybrid."""
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A contrast on one sequence: ``by_seed`` holds the differences of one metric.
+class ContrastPoint:
+    """A contrast on one sequence; ``by_seed`` holds the differences in one metric.
 
-    ``other`` is the strategy that was subtracted; ``grade`` is None without a usable distance.
+    ``other`` is the strategy that was subtracted. ``grade`` is None where the sequence has no
+    usable distance.
     """
 
     sequence: str
-    group: Group
     grade: Grade | None
     other: str
     by_seed: Mapping[int, float]
@@ -75,7 +76,7 @@ class Point:
 
     @property
     def distance(self) -> float:
-        """The measured distance, infinite where there is none, so that it sorts last."""
+        """The measured distance; infinite where there is none, so that these sort last."""
         return math.inf if self.grade is None else self.grade.distance.value
 
 
@@ -83,13 +84,12 @@ class Point:
 class Trend:
     """How a contrast's difference depends on the distance, over the graded sequences of a group.
 
-    Everything is over the ``seeds`` that all of these sequences share. ``spearman`` is the rank
+    Only the ``seeds`` that all of these sequences share are used. ``spearman`` is the rank
     correlation of mean difference and distance, with a jackknife interval over seeds. A line is
-    fitted to every seed's differences: ``slope`` and ``intercept`` are the means of theirs, and
-    ``at_nearest`` that of the lines' values at the smallest distance, ``nearest``; with t
-    intervals over seeds. ``crossover`` is where the mean line is zero, with a jackknife interval;
-    None if the interval of the slope contains zero or the line has no zero in the measured range,
-    from ``nearest`` to ``farthest``.
+    fitted to the differences of each seed: ``slope``, ``intercept`` and ``at_nearest``, the value
+    at the smallest distance ``nearest``, are means over these lines with t intervals over seeds.
+    ``crossover`` is where the mean line is zero, with a jackknife interval; None if the interval
+    of the slope contains zero or the zero lies outside ``nearest`` to ``farthest``.
     """
 
     sequences: int
@@ -104,17 +104,17 @@ class Trend:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ContrastResult:
     """One contrast in one metric over one group of sequences.
 
-    ``missing`` names the sequences on which the strategies share no seed; ``no_trend`` says why
-    there is no trend where there is none.
+    ``missing`` names the sequences on which the strategies share no seed. ``no_trend`` says why
+    ``trend`` is None.
     """
 
     contrast: Contrast
     metric: Metric
     group: Group
-    points: tuple[Point, ...]  # by distance, those without one last
+    points: tuple[ContrastPoint, ...]  # by distance, those without one last
     missing: tuple[str, ...]
     trend: Trend | None
     no_trend: str
@@ -123,7 +123,7 @@ class Finding:
     def change(self) -> Literal["falls", "rises", "unclear"]:
         """What the first strategy's advantage does as the distance grows.
 
-        Clear only if the intervals of slope and rank correlation both exclude zero.
+        It is unclear unless the intervals of slope and rank correlation both exclude zero.
         """
         if self.trend is None:
             return "unclear"
@@ -142,26 +142,26 @@ class Finding:
 
     @property
     def holds(self) -> bool | None:
-        """Whether a small distance favours the first strategy; None if that cannot be said."""
+        """Whether a small distance favours the first strategy; None without a trend."""
         if self.trend is None:
             return None
         return self.change == "falls" and self.ahead == "first"
 
     def _advantage(self, interval: Interval | Estimate) -> int:
-        """Return the sign of an interval, positive for the first strategy; 0 if it has none."""
+        """Return which way an interval points: 1 to the first strategy, -1 to the other, 0."""
         sign = (interval.low > 0.0) - (interval.high < 0.0)
         return -sign if self.metric.lower_is_better else sign
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """All findings, by contrast, group and metric, and what they were made from.
+    """The results of all contrasts, groups and metrics, and the records they were made from.
 
-    ``unusable`` says of every sequence without a usable distance why it has none; ``absent``
-    names the graded sequences without a record.
+    ``unusable`` maps every sequence without a usable distance to the reason; ``absent`` names the
+    graded sequences without a record.
     """
 
-    findings: tuple[Finding, ...]
+    results: tuple[ContrastResult, ...]
     unusable: Mapping[str, str]
     absent: tuple[str, ...]
     source: Collection
@@ -171,19 +171,21 @@ class Claim:
         """The metrics of the collection."""
         return METRICS[self.source.measure]
 
-    def of(self, contrast: Contrast, group: Group | None = None) -> tuple[Finding, ...]:
-        """Return the findings of one contrast, of one group only if it is named."""
+    def of(self, contrast: Contrast, group: Group | None = None) -> tuple[ContrastResult, ...]:
+        """Return the results of one contrast, in all groups or in one."""
         return tuple(
-            finding
-            for finding in self.findings
-            if finding.contrast == contrast and group in (None, finding.group)
+            result
+            for result in self.results
+            if result.contrast == contrast and group in (None, result.group)
         )
 
 
 def make_claim(collection: Collection, grades: Mapping[str, Grade]) -> Claim:
-    """Compare the strategies of every contrast on every sequence, against its distance.
+    """Return every contrast on every sequence and its trend with the distance.
 
-    ``grades`` are looked up by the hash of the sequence.
+    Args:
+        collection: the records of all strategies.
+        grades: by the hash of the sequence; those of other sequences are named as absent.
 
     Raises:
         RecordError: the collection lacks one of the paper's strategies, or none of its sequences
@@ -198,11 +200,7 @@ def make_claim(collection: Collection, grades: Mapping[str, Grade]) -> Claim:
             )
     stamps = collection.sequences
     found = {name: grades.get(stamp.hash) for name, stamp in sorted(stamps.items())}
-    usable = {
-        name: grade
-        for name, grade in found.items()
-        if grade is not None and grade.level is not None
-    }
+    usable = {name: grade for name, grade in found.items() if grade and grade.level is not None}
     if not usable:
         raise RecordError(
             f"none of the {len(stamps)} sequences has a usable distance; measure distances with "
@@ -210,8 +208,8 @@ def make_claim(collection: Collection, grades: Mapping[str, Grade]) -> Claim:
         )
     hashes = {stamp.hash for stamp in stamps.values()}
     return Claim(
-        findings=tuple(
-            _finding(contrast, metric, group, collection, usable)
+        results=tuple(
+            _result(contrast, metric, group, collection, usable)
             for contrast in CONTRASTS
             for group in GROUPS
             for metric in METRICS[collection.measure]
@@ -227,26 +225,29 @@ def make_claim(collection: Collection, grades: Mapping[str, Grade]) -> Claim:
 
 
 def group_of(sequence: str) -> Group:
-    """Return whether the later tasks of a sequence have few samples.
+    """Return the group of a sequence by its name.
 
-    A record does not tell the number of its training samples. The registry's names do, they are
-    its documentation: few-shot sequences have a part ``fewshot``.
+    Records do not say how many training samples a task has, but the registry's names do: a
+    few-shot sequence has the part ``fewshot``.
+
+    >>> group_of("cifar100-fewshot-5"), group_of("digits-split")
+    ('few-shot', 'full')
     """
     return "few-shot" if "fewshot" in re.split(r"[-._]", sequence) else "full"
 
 
-def _finding(
+def _result(
     contrast: Contrast,
     metric: Metric,
     group: Group,
     collection: Collection,
     grades: Mapping[str, Grade],
-) -> Finding:
+) -> ContrastResult:
     names = [name for name in sorted(collection.sequences) if group_of(name) == group]
     found = {name: _point(contrast, metric, name, collection, grades.get(name)) for name in names}
     points = [point for point in found.values() if point is not None]
     trend, no_trend = _trend([point for point in points if point.grade is not None])
-    return Finding(
+    return ContrastResult(
         contrast=contrast,
         metric=metric,
         group=group,
@@ -259,8 +260,8 @@ def _finding(
 
 def _point(
     contrast: Contrast, metric: Metric, sequence: str, collection: Collection, grade: Grade | None
-) -> Point | None:
-    """Return the contrast on one sequence, None if its strategies share no seed there."""
+) -> ContrastPoint | None:
+    """Return the contrast on one sequence; None if its strategies share no seed there."""
     values: dict[str, dict[int, float]] = {
         strategy: {} for strategy in (contrast.first, *contrast.others)
     }
@@ -274,9 +275,8 @@ def _point(
     totals = [math.fsum(other.values()) for other in others]
     best = totals.index(min(totals) if metric.lower_is_better else max(totals))
     other = others[best]
-    return Point(
+    return ContrastPoint(
         sequence=sequence,
-        group=group_of(sequence),
         grade=grade,
         other=contrast.others[best],
         by_seed={seed: first[seed] - other[seed] for seed in seeds},
@@ -284,7 +284,7 @@ def _point(
     )
 
 
-def _trend(points: Sequence[Point]) -> tuple[Trend | None, str]:
+def _trend(points: Sequence[ContrastPoint]) -> tuple[Trend | None, str]:
     """Return the trend over graded points, or None and why there is none."""
     if len(points) < FEWEST_SEQUENCES:
         return None, f"{len(points)} graded of the {FEWEST_SEQUENCES} sequences that a fit needs"
@@ -296,41 +296,34 @@ def _trend(points: Sequence[Point]) -> tuple[Trend | None, str]:
         return None, "no seed is common to all sequences"
     by_seed = [[point.by_seed[seed] for point in points] for seed in seeds]
     fits = [line_fit(distances, differences) for differences in by_seed]
-    slope, intercept = (_over_seeds([fit[part] for fit in fits]) for part in (0, 1))
     nearest, farthest = min(distances), max(distances)
 
     def rank_correlation(kept: Sequence[int]) -> float:
-        means = [_mean([by_seed[seed][index] for seed in kept]) for index in range(len(points))]
+        means = [fmean(by_seed[seed][index] for seed in kept) for index in range(len(points))]
         return spearman(distances, means)
 
     def crossing(kept: Sequence[int]) -> float:
-        mean_slope = _mean([fits[seed][0] for seed in kept])
-        return -_mean([fits[seed][1] for seed in kept]) / mean_slope if mean_slope else math.nan
+        mean_slope = fmean(fits[seed][0] for seed in kept)
+        return -fmean(fits[seed][1] for seed in kept) / mean_slope if mean_slope else math.nan
+
+    def over_seeds(values: Sequence[float]) -> Interval:
+        return mean_interval(values, -math.inf, math.inf)
 
     ranks = jackknife(rank_correlation, len(seeds))
+    slope = over_seeds([rise for rise, _ in fits])
     crossover = None
     if slope.low > 0.0 or slope.high < 0.0:
         found = jackknife(crossing, len(seeds))
         crossover = found if nearest <= found.value <= farthest else None
-    return (
-        Trend(
-            sequences=len(points),
-            seeds=len(seeds),
-            nearest=nearest,
-            farthest=farthest,
-            spearman=Estimate(ranks.value, max(ranks.low, -1.0), min(ranks.high, 1.0), ranks.n),
-            slope=slope,
-            intercept=intercept,
-            at_nearest=_over_seeds([one + rise * nearest for rise, one in fits]),
-            crossover=crossover,
-        ),
-        "",
+    trend = Trend(
+        sequences=len(points),
+        seeds=len(seeds),
+        nearest=nearest,
+        farthest=farthest,
+        spearman=Estimate(ranks.value, max(ranks.low, -1.0), min(ranks.high, 1.0), ranks.n),
+        slope=slope,
+        intercept=over_seeds([start for _, start in fits]),
+        at_nearest=over_seeds([start + rise * nearest for rise, start in fits]),
+        crossover=crossover,
     )
-
-
-def _over_seeds(values: Sequence[float]) -> Interval:
-    return mean_interval(values, -math.inf, math.inf)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+    return trend, ""

@@ -1,54 +1,68 @@
-"""``driftboard coverage``: what the leaderboard's statistics promise, measured by simulation."""
+"""What the leaderboard's statistics promise, measured by simulation.
 
+    python tests/studies/coverage.py --repetitions 4000
+
+measures how often the intervals, tests and rank sets of a board are right, beside the rules that
+were not chosen. It prints tables in Markdown; docs/studies/coverage.md shows them.
+"""
+
+import argparse
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from coverage_rules import CORRELATED, NORMAL, SKEWED, UNEQUAL
+from coverage_studies import (
+    FAILURE_SHARES,
+    RANKS_PER_SET,
+    SEEDS,
+    STUDIES,
+    clopper_pearson_coverage,
+    measured_row,
+)
+from rich.console import Console
+from rich.progress import track
 
-from driftboard.suite.errors import DriftboardError
+from driftboard.leaderboard.render.markdown import markdown_table
+from driftboard.suite.records import write_atomically
 
 FEWEST_REPETITIONS = 100
 DEFAULT_REPETITIONS = 4000
 DEFAULT_SEED = 0
 
 
-def coverage(
-    repetitions: Annotated[
-        int, typer.Option(help=f"Simulated boards per row, at least {FEWEST_REPETITIONS}.")
-    ] = DEFAULT_REPETITIONS,
-    seed: Annotated[int, typer.Option(help="The seed of all random numbers.")] = DEFAULT_SEED,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="The Markdown file to write.", show_default="print the tables"),
-    ] = None,
-) -> None:
-    """Measure by simulation how often the intervals, tests and rank sets of a board are right.
-
-    Beside them stand the rules that were not chosen. Prints tables in Markdown.
-    """
-    from driftboard.suite.records import write_atomically
-
-    if repetitions < FEWEST_REPETITIONS:
-        raise DriftboardError(
-            f"--repetitions {repetitions} is too few to measure a share; "
+def main(words: Sequence[str] | None = None) -> None:
+    """Print the page, or write it to a file."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--repetitions",
+        type=int,
+        default=DEFAULT_REPETITIONS,
+        help=f"Simulated boards per row, at least {FEWEST_REPETITIONS}.",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=DEFAULT_SEED, help="The seed of all random numbers."
+    )
+    parser.add_argument("--out", type=Path, help="The Markdown file to write.")
+    options = parser.parse_args(words)
+    if options.repetitions < FEWEST_REPETITIONS:
+        sys.exit(
+            f"coverage: --repetitions {options.repetitions} is too few to measure a share; "
             f"give at least {FEWEST_REPETITIONS}"
         )
-    if seed < 0:
-        raise DriftboardError(f"--seed {seed} is negative; give 0 or a positive number")
-    page = coverage_page(seed, repetitions)
-    if out is None:
-        typer.echo(page, nl=False)
+    if options.seed < 0:
+        sys.exit(f"coverage: --seed {options.seed} is negative; give 0 or a positive number")
+    page = coverage_page(options.seed, options.repetitions)
+    if options.out is None:
+        print(page, end="")
     else:
-        write_atomically(out, page.encode())
-        typer.echo(f"wrote {out}")
+        write_atomically(options.out, page.encode())
+        print(f"wrote {options.out}")
 
 
 def coverage_page(seed: int, repetitions: int) -> str:
     """Return all tables in Markdown and how they were made; progress goes to stderr."""
-    from driftboard.leaderboard.coverage import STUDIES
-
     rows = _measured(seed, repetitions)
     parts = [_distributions()]
     for study in STUDIES:
@@ -60,11 +74,6 @@ def coverage_page(seed: int, repetitions: int) -> str:
 
 def _measured(seed: int, repetitions: int) -> dict[str, list[dict[str, str]]]:
     """Return the rows of each study's table by its title."""
-    from rich.console import Console
-    from rich.progress import track
-
-    from driftboard.leaderboard.coverage import SEEDS, STUDIES, measured_row
-
     places = [
         (study, distribution, n)
         for study in STUDIES
@@ -83,8 +92,6 @@ def _measured(seed: int, repetitions: int) -> dict[str, list[dict[str, str]]]:
 
 
 def _texts(numbers: Mapping[str, float]) -> dict[str, str]:
-    from driftboard.leaderboard.coverage import RANKS_PER_SET
-
     return {
         name: f"{number if name == RANKS_PER_SET else 100.0 * number:.1f}"
         for name, number in numbers.items()
@@ -92,8 +99,6 @@ def _texts(numbers: Mapping[str, float]) -> dict[str, str]:
 
 
 def _distributions() -> str:
-    from driftboard.leaderboard.coverage import CORRELATED, NORMAL, SKEWED, UNEQUAL
-
     skewness = " and ".join(
         f"{2.0 * deviation / (1.0 - SKEWED.mean):.1f}" for deviation in SKEWED.deviations
     )
@@ -118,8 +123,6 @@ def _points(deviations: Sequence[float]) -> str:
 
 
 def _failures() -> list[str]:
-    from driftboard.leaderboard.coverage import FAILURE_SHARES, SEEDS, clopper_pearson_coverage
-
     rows = [
         {"seeds": str(n)}
         | {
@@ -137,13 +140,11 @@ def _failures() -> list[str]:
 
 
 def _table(rows: Sequence[Mapping[str, str]]) -> str:
-    from driftboard.leaderboard.render.markdown import markdown_table
-
     return markdown_table(rows, left=("distribution",))
 
 
 def _footnote(seed: int, repetitions: int) -> str:
-    command = ["driftboard", "coverage"]
+    command = ["python", "tests/studies/coverage.py"]
     if repetitions != DEFAULT_REPETITIONS:
         command += ["--repetitions", str(repetitions)]
     if seed != DEFAULT_SEED:
@@ -154,3 +155,7 @@ def _footnote(seed: int, repetitions: int) -> str:
         f"where a share is 95 % (or 5 %), {errors[1]:.2f} where it is 50 %, never more. Made with "
         f"`{shlex.join(command)}`."
     )
+
+
+if __name__ == "__main__":
+    main()

@@ -47,8 +47,8 @@ def submit(
     Stopped at any moment, the same command goes on. At the end the submission is checked as
     `driftboard verify` does it.
     """
-    from driftboard.leaderboard.verification.findings import has_failed, report_lines
-    from driftboard.suite.cli.verify import examine_folder
+    from driftboard.leaderboard.verification.checks import examine_folder
+    from driftboard.leaderboard.verification.report import has_failed, report_lines
     from driftboard.suite.loading import load_strategy
     from driftboard.suite.submissions import assemble, make_credits, source_of
 

@@ -18,7 +18,7 @@ from driftboard.suite.cli.options import (
 from driftboard.suite.errors import DriftboardError
 
 if TYPE_CHECKING:
-    from driftboard.leaderboard.claim.magnitude_curve import Sweep as Curves
+    from driftboard.leaderboard.claim.magnitude import Sweep
     from driftboard.suite.sequences.linear import LinearSetting
     from driftboard.suite.sequences.task_sequence import TaskSequence
 
@@ -51,7 +51,7 @@ def sweep(
     Writes curve.md, curve.csv, curve.svg and curve.png. Stopped at any moment, the same command
     goes on.
     """
-    from driftboard.leaderboard.claim.magnitude_curve import sweep_of
+    from driftboard.leaderboard.claim.magnitude import sweep_of
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.sequences.linear import LinearSetting
     from driftboard.suite.sweeps import Sweep, sweep_records
@@ -84,7 +84,7 @@ def _sweep_linear(
     seeds: tuple[int, ...],
     out: Path,
 ) -> None:
-    from driftboard.leaderboard.claim.magnitude_curve import sweep_of_losses
+    from driftboard.leaderboard.claim.magnitude import sweep_of_losses
     from driftboard.suite.linear.comparison import exact_curves, exact_optima, measured_curves
 
     if by != "fraction":
@@ -96,9 +96,9 @@ def _sweep_linear(
     _write(sweep_of_losses(sequence.name, fractions, measured, exact, exact_optima(setting)), out)
 
 
-def _write(curves: "Curves", out: Path) -> None:
-    from driftboard.leaderboard.claim.magnitude_curve import files_of, optimum_text
-    from driftboard.leaderboard.render.figures.magnitude import write_figures
+def _write(curves: "Sweep", out: Path) -> None:
+    from driftboard.leaderboard.claim.magnitude import files_of, optimum_text
+    from driftboard.leaderboard.render.figures.curves import write_figures
     from driftboard.suite.records import write_atomically
 
     folder = out / "sweeps" / f"{curves.sequence}-by-{curves.kind}"

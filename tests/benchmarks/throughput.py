@@ -1,6 +1,6 @@
 """How fast Driftboard trains: by network, lane and seeds, beside a plain loop and the hardware.
 
-    python tests/benchmarks/throughput.py --out suite/SPEED.md
+    python tests/benchmarks/throughput.py --out docs/studies/speed.md
 
 One command, on a CPU or a CUDA GPU, with no data at hand: the images are drawn at random, shapes
 and settings are the protocol's. Everything is done once to warm up and then in turn, so many

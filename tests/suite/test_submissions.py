@@ -146,7 +146,7 @@ def no_training(monkeypatch):
     def refuse(*_):
         pytest.fail("training has begun")
 
-    monkeypatch.setattr("driftboard.suite.cli.submit.train_all", refuse)
+    monkeypatch.setattr("driftboard.suite.cli.submit.run_jobs", refuse)
 
 
 def complaint(call, *arguments):
@@ -265,12 +265,13 @@ def test_the_tuning_record_goes_with_the_submission(
     (tmp_path / "tuned" / "tuning").mkdir(parents=True)
     (tmp_path / "tuned" / "tuning" / "my-method.json").write_bytes(content)
 
-    def pretend(request, what, workplace):
+    def pretend(backend, request, what):
         (loaded,) = request.strategies
         record = make_record("digits-split", loaded.stamp.name)
         write_record(request.results, replace(record, strategy=loaded.stamp))
+        return []
 
-    monkeypatch.setattr("driftboard.suite.cli.submit.train_all", pretend)
+    monkeypatch.setattr("driftboard.suite.cli.submit.run_jobs", pretend)
     folder = tmp_path / "sub"
     code, out, _ = call(
         *("submit", f"{my_method},rate=0.5", *WORDS, "--suite", "quick", "--out", folder),

@@ -9,17 +9,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from driftboard.leaderboard.claim.magnitude_curve import (
+from driftboard.leaderboard.analysis.metric import METRICS
+from driftboard.leaderboard.claim.magnitude import (
     COLUMNS,
-    Measured,
     csv_of,
     curve_of,
     markdown_of,
     optimum_text,
     sweep_of,
 )
+from driftboard.leaderboard.render.figures.curves import sweep_figure
 from driftboard.leaderboard.render.figures.drawing import images
-from driftboard.leaderboard.render.figures.magnitude import sweep_figure
 from driftboard.suite.errors import RecordError
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import SequenceStamp
@@ -235,10 +235,10 @@ def test_curves_by_hand():
 
 def test_what_seeds_cannot_tell_apart_is_tied():
     values = [[0.5, 0.6, 0.7], [0.52, 0.58, 0.72], [0.1, 0.2, 0.3]]
-    curve = curve_of(Measured("avg_acc", "Avg.Acc", True, 0.0, 1.0, values))
+    curve = curve_of(METRICS["accuracy"][0], values)
     assert curve.best == 1
     assert curve.tied == (0, 1)
-    lower = curve_of(Measured("loss", "Loss", False, 0.0, 9.0, values))
+    lower = curve_of(METRICS["excess-loss"][0], values)
     assert (lower.best, lower.tied) == (2, (2,))
 
 

@@ -91,7 +91,6 @@ WORDS = {
     ("leaderboard",): ["--out", "--reference", "--skip-broken", "--format", "--update"],
     ("new",): ["--out"],
     ("check",): ["strategy", "exit code"],
-    ("coverage",): ["--repetitions", "--seed", "--out"],
     ("reproduce",): ["--list", "--paper", "--seeds", "--out"],
     ("submit",): ["--title", "--author", "--licence", "--tuning"],
     ("verify",): ["--against", "--published", "--rerun", "--salt", "--json"],

@@ -1,0 +1,275 @@
+"""The parts of the reference that are made from code: Markdown that its pages include."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import io
+import re
+import tokenize
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def write_pages(folder: Path) -> None:
+    """Write every generated part of the reference below ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "python-api": python_api(),
+        "command-line": command_line(),
+        "leaderboard-columns": columns_table(leaderboard_columns()),
+        "claim-columns": columns_table(claim_columns()),
+        "record-schema": record_schema(),
+    }
+    for name, text in parts.items():
+        (folder / f"{name}.md").write_text(text)
+
+
+# The Python interface
+
+_FIRST = ["run", "load", "published", "Results", "leaderboard", "Leaderboard", "grade", "Grades"]
+_FIRST += ["sequences", "strategies"]
+# Names that the page shows in a chapter of their own.
+_ELSEWHERE = ("driftboard.strategies", "driftboard.suite.sequences", "driftboard.suite.checks")
+
+
+def python_api() -> str:
+    """Return an entry for mkdocstrings for each name that ``import driftboard`` gives.
+
+    Each is named by its home, for ``driftboard.leaderboard`` is also a package.
+    """
+    tree = ast.parse((ROOT / "suite" / "api" / "__init__.py").read_text())
+    homes = {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("driftboard")
+        for alias in node.names
+        if not node.module.startswith(_ELSEWHERE)
+    }
+    names = [name for name in _FIRST if name in homes] + sorted(homes.keys() - set(_FIRST))
+    return "".join(f"::: {homes[name]}.{name}\n\n" for name in names)
+
+
+# The command line
+
+
+def command_line() -> str:
+    """Return the reference of all commands, which the package writes itself."""
+    from driftboard.suite.cli.reference import command_reference
+
+    return command_reference()
+
+
+# The columns of CSV files
+
+
+def leaderboard_columns() -> dict[str, str]:
+    """Return name and meaning of every column of ``leaderboard.csv``, in order.
+
+    The names come from the package's registry of columns, or from a published file where there is
+    none yet: delete that line then. What they mean is said here, for the registry explains what
+    tables show, not every raw number.
+    """
+    if importlib.util.find_spec("driftboard.leaderboard.columns") is None:
+        return {name: _LEADERBOARD_MEANINGS[name] for name in published_columns("leaderboard")}
+    registry = importlib.import_module("driftboard.leaderboard.columns")
+    return {name: _LEADERBOARD_MEANINGS[name] for one in registry.COLUMNS for name in one.keys}
+
+
+def claim_columns() -> dict[str, str]:
+    """Return name and meaning of every column of ``claim.csv``, in order."""
+    return {name: _CLAIM_MEANINGS[name] for name in published_columns("claim")}
+
+
+def published_columns(name: str) -> list[str]:
+    """Return the columns of a published CSV file; a test of the package makes it again."""
+    with (ROOT / "baselines" / "core-fashion" / f"{name}.csv").open() as file:
+        return file.readline().strip().split(",")
+
+
+def columns_table(columns: dict[str, str]) -> str:
+    """Return a Markdown table of columns.
+
+    >>> print(columns_table({"n": "number of seeds"}))
+    | column | meaning |
+    | --- | --- |
+    | `n` | number of seeds |
+    <BLANKLINE>
+    """
+    rows = [f"| `{name}` | {in_cell(meaning)} |" for name, meaning in columns.items()]
+    return "\n".join(["| column | meaning |", "| --- | --- |", *rows]) + "\n"
+
+
+_LEADERBOARD_MEANINGS = {
+    "sequence": "name of the sequence, or of the average: `overall`, `suite:core`, `grade:near`",
+    "tier": "tier of the sequence; for `overall` all tiers, divided by spaces",
+    "strategy": "name of the strategy",
+    "role": "`ranked` or `bound`",
+    "metric": "which metric the numbers of this row are of",
+    "mean": "mean over `n` seeds",
+    "low": "lower bound of the mean's 95 % interval",
+    "high": "upper bound of it",
+    "n": "number of seeds",
+    "difference": "strategy minus reference on common seeds; empty for the reference",
+    "difference_low": "lower bound of the difference's 95 % interval",
+    "difference_high": "upper bound of it",
+    "p": "two-sided paired t test, raw",
+    "p_holm": "the same, corrected by Holm; empty outside the family",
+    "correlation": "Pearson's, with the reference over the common seeds",
+    "diverged": "seeds with at least one diverged run",
+    "missing": "cells that another strategy has and this one has not",
+    "rank": "by mean Avg.Acc (or Avg.Loss) in this section, the same for its three metrics; equal "
+    "means share a rank",
+    "flags": "`few-seeds`, `at-ceiling`, divided by `;`",
+    "step": "norm of a task's update relative to that of its solution, mean over the tasks after "
+    "the first and over cells; the same for the three metrics",
+    "drift": "distance of the final solution from the first task's, relative to that; likewise",
+    "distance": "measured distance between the sequence's tasks; empty for averages over sequences",
+    "distance_low": "lower bound of the distance's 95 % interval",
+    "distance_high": "upper bound of it",
+    "grade": "`near`, `medium` or `far`",
+    "rank_low": "first rank of the rank set; the same for the three metrics, empty for bounds and "
+    "incomplete strategies",
+    "rank_high": "last rank of it",
+    "tied_best": "1 if the rank set begins at 1",
+    "letters": "groups of ranked strategies without significant difference, divided by spaces",
+    "diverged_low": "lower bound of the Clopper-Pearson interval of the share of diverged seeds",
+    "diverged_high": "upper bound of it",
+    "memory_bytes": "the most that the strategy carried over between tasks",
+    "sequences": "number of sequences",
+    "sequences_low": "lower bound of the interval of the mean over new sequences",
+    "sequences_high": "upper bound of it",
+    "sequences_difference_low": "the same for the difference from the reference, lower bound",
+    "sequences_difference_high": "upper bound of it",
+    "evidence": "`published`, `records checked`, `spot re-run` or `fully re-run`; empty where no "
+    "check is known",
+}
+_CLAIM_MEANINGS = {
+    "contrast": "what is subtracted from what, e.g. `frozen - initialized`",
+    "metric": "the metric's name as in `leaderboard.csv`",
+    "data": "group of sequences: `full` or `few-shot`",
+    "what": "`difference`, or of the fit: `slope`, `intercept`, `at-nearest`, `spearman`, "
+    "`crossover`",
+    "sequence": "of a difference: the sequence",
+    "other": "of a difference: the strategy that was subtracted",
+    "distance": "of that sequence; empty where it has no usable one",
+    "distance_low": "lower bound of the distance's 95 % interval",
+    "distance_high": "upper bound of it",
+    "grade": "of that sequence",
+    "value": "the number, raw",
+    "low": "lower bound of its 95 % interval",
+    "high": "upper bound of it",
+    "n": "number of seeds",
+}
+
+
+# The record schema
+
+
+def record_schema() -> str:
+    """Return every struct of ``suite/records.py`` with its fields, as tables.
+
+    The meaning of a field is the comment behind it, or in the docstring of its struct, or here.
+    """
+    from driftboard.suite import records
+
+    source = inspect.getsource(records)
+    tree, comments = ast.parse(source), comments_of(source)
+    structs = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    first = ["Record", "LossRecord", "_Run"]  # then their parts
+    names = first + [name for name in structs if name not in (*first, "_Strict", "_Version")]
+    lines = [line for name in names for line in _struct(structs[name], comments)]
+    return "\n".join([*lines, "## Types\n", *_types(tree), ""])
+
+
+def _struct(node: ast.ClassDef, comments: dict[int, str]) -> list[str]:
+    title = "Every record" if node.name == "_Run" else node.name
+    text = inspect.cleandoc(ast.get_docstring(node) or "")
+    lines = [f"## {title}\n", text, ""]
+    lines += ["| field | type | meaning |", "| --- | --- | --- |"]
+    for field in node.body:
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            name, kind = field.target.id, ast.unparse(field.annotation)
+            above = "see above" if f"``{name}[" in text else None
+            meaning = comments.get(field.lineno) or above or _FIELD_MEANINGS[name]
+            lines.append(f"| `{name}` | {as_code(kind)} | {in_cell(meaning)} |")
+    return [*lines, ""]
+
+
+_FIELD_MEANINGS = {
+    "schema": "version of this schema",
+    "protocol": "the protocol it was made under",
+    "sequence": "the task sequence and its data",
+    "strategy": "the strategy, its parameters and its source",
+    "seed": "the seed of the cell",
+    "split": "`test`, or `validation` of runs with `--tuning`",
+    "plans": "the update plan of every task",
+    "diverged_at": "the first task after which something was not finite",
+    "status": "whether loss and parameters stayed finite",
+    "cost": "time and memory",
+    "environment": "versions and device",
+    "test_sizes": "number of test images of every task",
+    "name": "its name",
+    "version": "its version",
+    "hash": "SHA-256 of all that decides its results",
+    "tier": "its tier: `quick`, `linear`, `core`, `full` or `own`",
+    "data_hash": "SHA-256 of the data",
+    "role": "bounds are not ranked",
+    "parameters": "its hyper-parameters",
+    "source_hash": "SHA-256 of its source file",
+    "share": "share of every step that each block takes",
+    "restart": "whether each block began at the initialisation",
+    "evaluation_seconds": "time of all tests",
+    "driftboard": "version",
+    "python": "version",
+    "torch": "version",
+    "device": "name of the processor or GPU",
+    "lane": "whether the seeds of a cohort were trained one by one or stacked",
+    "draws": "number of independent draws of the seed",
+}
+
+
+def _types(tree: ast.Module) -> list[str]:
+    """Return the table of the names that stand for restricted types."""
+    rows = []
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript):
+            base, *limits = ast.unparse(node.value.slice).strip("()").split(", ", 1)
+            if ast.unparse(node.value.value) == "Annotated" and isinstance(
+                node.targets[0], ast.Name
+            ):
+                limit = limits[0].removeprefix("Meta(").removesuffix(")") if limits else ""
+                rows.append(f"| `{node.targets[0].id}` | `{base}` | {as_code(limit)} |")
+    return ["| name | type | limits |", "| --- | --- | --- |", *rows]
+
+
+def comments_of(source: str) -> dict[int, str]:
+    """Return the comments of a source by the number of their line.
+
+    >>> comments_of("a = 1\\nb = 2  # two\\n")
+    {2: 'two'}
+    """
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    found = (token for token in tokens if token.type == tokenize.COMMENT)
+    return {token.start[0]: token.string.lstrip("# ") for token in found}
+
+
+# Markdown
+
+
+def in_cell(text: str) -> str:
+    """Return text for a cell of a table: on one line, without what would end the cell."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def as_code(text: str) -> str:
+    """Return text as code for a cell of a table; a bar cannot stand between backticks there.
+
+    >>> as_code("int"), as_code("a | b")
+    ('`int`', '<code>a &#124; b</code>')
+    """
+    text = " ".join(text.split())
+    if "|" not in text:
+        return f"`{text}`" if text else ""
+    return f"<code>{re.sub(r'[^a-zA-Z0-9 ]', lambda sign: f'&#{ord(sign[0])};', text)}</code>"

@@ -1,13 +1,46 @@
-"""The tables of arXiv 2602.20796, as data."""
+"""The paper's tables and other publications' numbers as data, and both beside ours."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+
+from driftboard.baselines.published import published_records, published_sets
+from driftboard.leaderboard.analysis.cells import cell_of, matrix_of
+from driftboard.leaderboard.analysis.metric import METRICS
+from driftboard.leaderboard.analysis.statistics import Interval, mean_interval
+from driftboard.leaderboard.render.layout import NOTHING, estimate_text
+from driftboard.leaderboard.render.markdown import markdown_table
+from driftboard.suite.errors import DriftboardError
+
+STAND_INS = {
+    "cifar10-split-full": "cifar10-split",
+    "cifar100-overlap-50": "cifar10-overlap-50",
+    "cub200-corrupted-3": "cifar10-corrupted-3",
+    "mnist-permuted": "fashion-permuted",
+}
+"""For a sequence of the paper, one of ours of the same kind on other data, or on less of it."""
+
+_DIFFERENCES = (
+    "The paper's learning rate, epochs, batch size, threshold and modules per task are not known "
+    "to us; ours are the protocol's, with 1,000 images and four epochs a task in core.",
+    "The paper reports three runs with standard deviations; ours are means over new seeds with "
+    "95 % intervals.",
+    "What the paper calls frozen keeps part of the shared parameters; see strategies/README.md "
+    "for our reading.",
+    "A stand-in is a sequence of the same kind on other data: its level says nothing of the "
+    "paper's, only the order of the strategies can be held against it.",
+    "The paper's rows do not satisfy Avg.Acc = Task.Acc - (M - 1)/M forgetting; see "
+    "baselines/README.md.",
+)
+_METRICS = {metric.name: metric for metric in METRICS["accuracy"]}
+
+Key = tuple[str, str, str]  # sequence, strategy, metric
 
 
 @dataclass(frozen=True)
 class PaperValue:
-    """One number of the paper, in percent, under the name of our nearest sequence."""
+    """One number of arXiv 2602.20796, in percent, under the name of our nearest sequence."""
 
     table: str  # I, II or III
     sequence: str
@@ -17,17 +50,125 @@ class PaperValue:
     deviation: float | None  # standard deviation over three runs, where it is known
 
 
+@dataclass(frozen=True)
+class LiteratureValue:
+    """One number of another publication, in percent; text is empty where nothing is known.
+
+    ``our_sequence`` is the sequence of ours that is closest to its setting, and ``our_strategy``
+    our published strategy in its place, empty where none was run.
+    """
+
+    source: str
+    sequence: str
+    network: str
+    optimiser: str
+    iterations: str
+    batch_size: str
+    seeds: str
+    selection: str  # of hyper-parameters
+    strategy: str
+    metric: str
+    mean: float
+    standard_error: float
+    our_sequence: str
+    our_strategy: str
+
+
 def paper_values() -> tuple[PaperValue, ...]:
     """Return all numbers of the paper's Tables I to III that are known to us."""
-    text = files("driftboard.baselines").joinpath("paper_tables.csv").read_text("utf-8")
     return tuple(
         PaperValue(
-            table=row["table"],
-            sequence=row["sequence"],
-            strategy=row["strategy"],
-            metric=row["metric"],
+            **{name: row[name] for name in ("table", "sequence", "strategy", "metric")},
             mean=float(row["mean"]),
             deviation=float(row["deviation"]) if row["deviation"] else None,
         )
-        for row in csv.DictReader(text.splitlines())
+        for row in _rows("paper_tables.csv")
     )
+
+
+def literature_values() -> tuple[LiteratureValue, ...]:
+    """Return all numbers of the literature that are known to us, apart from the paper's."""
+    return tuple(
+        LiteratureValue(
+            **{name: row[name] for name in row if name not in ("mean", "standard_error")},
+            mean=float(row["mean"]),
+            standard_error=float(row["standard_error"]),
+        )
+        for row in _rows("literature.csv")
+    )
+
+
+def _rows(file: str) -> list[dict[str, str]]:
+    text = files("driftboard.baselines").joinpath(file).read_text("utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+def paper_comparison() -> str:
+    """Return Markdown: Tables I to III with our published numbers, and the literature's.
+
+    Raises:
+        DriftboardError: nothing is published.
+    """
+    ours = _published_means()
+    parts = ["# The paper's tables beside ours"]
+    for table in ("I", "II", "III"):
+        rows = [_row(value, ours) for value in paper_values() if value.table == table]
+        table_text = markdown_table(rows, left=("Sequence", "Strategy", "Metric", "Stand-in"))
+        parts += [f"## Table {table}", table_text]
+    parts.append("## What differs\n\n" + "\n".join(f"- {line}" for line in _DIFFERENCES))
+    literature = [_literature_row(value, ours) for value in literature_values()]
+    left = ("Sequence", "Strategy", "Our sequence", "Our strategy", "How", "Source")
+    parts += ["## Other publications", markdown_table(literature, left)]
+    return "\n\n".join(parts)
+
+
+def _published_means() -> dict[Key, Interval]:
+    """Return the mean over seeds of every published sequence, strategy and metric."""
+    values: dict[Key, dict[int, float]] = {}
+    for name in published_sets():
+        for record in published_records(name):
+            found = cell_of(record, matrix_of(record)).metrics
+            for metric in _METRICS:
+                key = (record.sequence.name, record.strategy.name, metric)
+                values.setdefault(key, {})[record.seed] = found[metric]
+    if not values:
+        raise DriftboardError("no records are published with this version")
+    return {
+        key: mean_interval(list(by_seed.values()), _METRICS[key[2]].low, _METRICS[key[2]].high)
+        for key, by_seed in values.items()
+    }
+
+
+def _row(value: PaperValue, ours: Mapping[Key, Interval]) -> dict[str, str]:
+    stand_in = STAND_INS.get(value.sequence, "")
+    deviation = "" if value.deviation is None else f" ± {value.deviation:.2f}"
+    return {
+        "Sequence": f"`{value.sequence}`",
+        "Strategy": f"`{value.strategy}`",
+        "Metric": _METRICS[value.metric].title,
+        "Paper": f"{value.mean:.2f}{deviation}",
+        "Ours": _text(ours.get((value.sequence, value.strategy, value.metric))),
+        "Stand-in": f"`{stand_in}`" if stand_in else NOTHING,
+        "On the stand-in": _text(ours.get((stand_in, value.strategy, value.metric))),
+    }
+
+
+def _literature_row(value: LiteratureValue, ours: Mapping[Key, Interval]) -> dict[str, str]:
+    names = ("network", "optimiser", "iterations", "batch_size", "seeds", "selection")
+    how = {name.replace("_", " "): getattr(value, name) for name in names}
+    return {
+        "Sequence": value.sequence,
+        "Strategy": value.strategy,
+        "Avg.Acc ± standard error": f"{value.mean:.2f} ± {value.standard_error:.2f}",
+        "Our sequence": f"`{value.our_sequence}`",
+        "Our strategy": f"`{value.our_strategy}`" if value.our_strategy else NOTHING,
+        "Ours": _text(ours.get((value.our_sequence, value.our_strategy, value.metric))),
+        "How": "; ".join(f"{name}: {text}" for name, text in how.items() if text),
+        "Source": value.source,
+    }
+
+
+def _text(interval: Interval | None) -> str:
+    if interval is None:
+        return NOTHING
+    return estimate_text(interval.mean, interval.low, interval.high, is_share=True)

@@ -1,13 +1,23 @@
-"""A re-run beside published records: one verdict for every sequence, strategy and metric."""
+"""A re-run beside published records: one verdict for every sequence, strategy and metric.
+
+The verdicts in words and tables: for the terminal, as Markdown and as CSV.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
 
 from driftboard.baselines.verdict import Judgement, Verdict, difference, judge, margin
 from driftboard.leaderboard.analysis.cells import cell_of, matrix_of
 from driftboard.leaderboard.analysis.metric import METRICS, Metric
+from driftboard.leaderboard.render.csv_file import Value, csv_text
+from driftboard.leaderboard.render.layout import estimate_text, number_text
+from driftboard.leaderboard.render.markdown import markdown_table
 from driftboard.suite.errors import RecordError
-from driftboard.suite.records import AnyRecord, LossRecord
+from driftboard.suite.records import AnyRecord, LossRecord, read_record, record_paths
+
+VERDICTS: tuple[Verdict, ...] = ("REPRODUCED", "INCONCLUSIVE", "CONTRADICTED")
 
 LEAST_MARGIN = 0.005  # half a point of percent; for losses, this share of the published mean
 
@@ -42,14 +52,29 @@ class Reproduction:
         return sum(row.judgement.verdict == verdict for row in self.rows)
 
 
-def reproduce(published: Iterable[AnyRecord], found: Iterable[AnyRecord]) -> Reproduction:
+def compare_folder(published: Sequence[AnyRecord], results: Path) -> Reproduction:
+    """Compare the records of a results folder with published ones of the same cells.
+
+    Raises:
+        RecordError: a record is broken, or the two cannot be compared, see ``compare``.
+    """
+    wanted = {(record.sequence.name, record.strategy.name) for record in published}
+    found = [
+        record
+        for record in map(read_record, record_paths(results))
+        if (record.sequence.name, record.strategy.name) in wanted
+    ]
+    return compare(published, found)
+
+
+def compare(published: Iterable[AnyRecord], found: Iterable[AnyRecord]) -> Reproduction:
     """Compare a re-run with published records, on the cells that the re-run has.
 
     Raises:
         RecordError: the two are not of one protocol, split or sequence, or share nothing.
     """
     old, new = list(published), list(found)
-    _refuse_mixtures(old, new)
+    _check_comparable(old, new)
     known, measured = _values(old), _values(new)
     tasks: list[tuple[Metric, Place]] = [
         (metric, place)
@@ -65,7 +90,7 @@ def reproduce(published: Iterable[AnyRecord], found: Iterable[AnyRecord]) -> Rep
         [_margin(metric, before) for (metric, _), (before, _) in zip(tasks, pairs, strict=True)],
     )
     rows = [
-        Reproduced(*place, metric, _mean(before), _mean(after), judgement)
+        Reproduced(*place, metric, fmean(before.values()), fmean(after.values()), judgement)
         for (metric, place), (before, after), judgement in zip(
             tasks, pairs, judgements, strict=True
         )
@@ -77,12 +102,8 @@ def reproduce(published: Iterable[AnyRecord], found: Iterable[AnyRecord]) -> Rep
 
 
 def _margin(metric: Metric, published: Mapping[int, float]) -> float:
-    scale = 1.0 if metric.is_share else abs(_mean(published))
-    return margin(list(published.values()), LEAST_MARGIN * scale)
-
-
-def _mean(values: Mapping[int, float]) -> float:
-    return sum(values.values()) / len(values)
+    values = list(published.values())
+    return margin(values, LEAST_MARGIN * (1.0 if metric.is_share else abs(fmean(values))))
 
 
 def _values(records: Iterable[AnyRecord]) -> Values:
@@ -94,7 +115,7 @@ def _values(records: Iterable[AnyRecord]) -> Values:
     return values
 
 
-def _refuse_mixtures(old: Sequence[AnyRecord], new: Sequence[AnyRecord]) -> None:
+def _check_comparable(old: Sequence[AnyRecord], new: Sequence[AnyRecord]) -> None:
     if not old or not new:
         raise RecordError("there are no records to compare")
     if len({(record.protocol.hash, record.split) for record in (*old, *new)}) > 1:
@@ -110,14 +131,100 @@ def _refuse_mixtures(old: Sequence[AnyRecord], new: Sequence[AnyRecord]) -> None
 
 
 def _changed(old: Iterable[AnyRecord], new: Iterable[AnyRecord]) -> tuple[str, ...]:
-    sources = {record.strategy.name: record.strategy.source_hash for record in old}
-    return tuple(
-        sorted(
-            {
-                record.strategy.name
-                for record in new
-                if sources.get(record.strategy.name, record.strategy.source_hash)
-                != record.strategy.source_hash
-            }
-        )
+    known = {record.strategy.name: record.strategy.source_hash for record in old}
+    sources = {(record.strategy.name, record.strategy.source_hash) for record in new}
+    return tuple(sorted({name for name, digest in sources if known.get(name, digest) != digest}))
+
+
+def summary(reproduction: Reproduction) -> list[str]:
+    """Return the verdicts in a few lines: how many of each, and what to look at."""
+    rows = reproduction.rows
+    counts = ", ".join(f"{reproduction.count(verdict)} {verdict}" for verdict in VERDICTS)
+    identical = sum(row.judgement.difference.identical for row in rows)
+    lines = [f"{len(rows)} numbers: {counts}; {identical} of them equal to the last digit"]
+    if reproduction.changed:
+        names = ", ".join(reproduction.changed)
+        lines.append(f"source changed since the records were published: {names}")
+    lines += [_in_words(row) for row in rows if row.judgement.verdict == "CONTRADICTED"]
+    lines += [_in_words(row) for row in rows if row.judgement.verdict == "INCONCLUSIVE"]
+    return lines
+
+
+def reproduction_page(reproduction: Reproduction) -> str:
+    """Return all verdicts as a page of Markdown."""
+    parts = ["# Reproduction of the published baselines"]
+    parts.append("\n".join(f"- {line}" for line in summary(reproduction)))
+    left = ("Sequence", "Strategy", "Metric", "Verdict")
+    parts.append(markdown_table([_cells(row) for row in reproduction.rows], left))
+    parts.append(
+        "Found minus published, with the 90 % t interval, paired by seed where the re-run used "
+        "published seeds. REPRODUCED: the interval lies within the margin, twice the deviation "
+        "over the published seeds and at least half a point. CONTRADICTED: the 95 % interval lies "
+        "wholly outside it, with Holm's correction over all numbers. INCONCLUSIVE: neither."
     )
+    return "\n\n".join(parts) + "\n"
+
+
+def reproduction_csv(reproduction: Reproduction) -> str:
+    """Return all verdicts with raw numbers; an empty cell means not defined."""
+    rows = [_raw(row) for row in reproduction.rows]
+    return csv_text(list(rows[0]), rows)  # there is no reproduction without a row
+
+
+def _cells(row: Reproduced) -> dict[str, str]:
+    is_share = row.metric.is_share
+    found = row.judgement.difference
+    scale = 100.0 if is_share else 1.0
+    return {
+        "Sequence": f"`{row.sequence}`",
+        "Strategy": f"`{row.strategy}`",
+        "Metric": row.metric.title,
+        "Verdict": row.judgement.verdict,
+        "Published": _one(row.published, is_share),
+        "Found": _one(row.found, is_share),
+        "Difference": estimate_text(found.mean, *found.interval(0.90), is_share, sign="+"),
+        "Margin": number_text(scale * row.judgement.margin),
+        "Seeds": str(found.n),
+    }
+
+
+def _one(value: float, is_share: bool) -> str:
+    return estimate_text(value, value, value, is_share).partition(" ")[0]
+
+
+def _raw(row: Reproduced) -> dict[str, Value]:
+    judgement = row.judgement
+    found = judgement.difference
+    low, high = found.interval(0.90)
+    return {
+        "sequence": row.sequence,
+        "strategy": row.strategy,
+        "metric": row.metric.name,
+        "verdict": judgement.verdict,
+        "published": row.published,
+        "found": row.found,
+        "difference": found.mean,
+        "low": low,
+        "high": high,
+        "margin": judgement.margin,
+        "p_contradicted": judgement.p_contradicted,
+        "seeds": found.n,
+        "paired": int(found.paired),
+        "identical": int(found.identical),
+        "seeds_needed": judgement.seeds,
+    }
+
+
+def _in_words(row: Reproduced) -> str:
+    """Return one verdict with its numbers, and what would settle it."""
+    judgement, cells = row.judgement, _cells(row)
+    text = (
+        f"{judgement.verdict}: {row.strategy} on {row.sequence}, {cells['Metric']} "
+        f"{cells['Found']}, published {cells['Published']}, difference {cells['Difference']} "
+        f"against a margin of {cells['Margin']}"
+    )
+    if judgement.verdict == "CONTRADICTED":
+        return text
+    if judgement.seeds is None:
+        return f"{text}; run more seeds: these do not tell on which side it lies"
+    return f"{text}; about {judgement.seeds} seeds would settle it"

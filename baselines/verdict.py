@@ -9,7 +9,7 @@ more seeds decide.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import stdev
+from statistics import fmean, stdev
 from typing import Literal
 
 from scipy.special import stdtr, stdtrit
@@ -62,7 +62,10 @@ class Judgement:
 def margin(published: Sequence[float], least: float) -> float:
     """Return how far a re-run may be off: twice the deviation over the published seeds.
 
-    At least ``least``, for numbers that do not vary over the published seeds.
+    It is at least ``least``, for numbers that do not vary over the published seeds.
+
+    >>> margin([0.75, 0.75], least=0.005), margin([1.0, 2.0, 3.0], least=0.005)
+    (0.005, 2.0)
     """
     spread = stdev(published) if len(published) > 1 else 0.0
     return max(MARGIN_DEVIATIONS * spread, least)
@@ -70,6 +73,10 @@ def margin(published: Sequence[float], least: float) -> float:
 
 def difference(published: Mapping[int, float], found: Mapping[int, float]) -> Difference:
     """Compare values by seed: paired where all found seeds were published, else by Welch.
+
+    >>> found = difference({0: 0.5, 1: 0.75}, {0: 0.625, 1: 0.875})
+    >>> found.mean, found.n, found.paired
+    (0.125, 2, True)
 
     Raises:
         ValueError: one side has no value.
@@ -83,14 +90,13 @@ def difference(published: Mapping[int, float], found: Mapping[int, float]) -> Di
 
 def _paired(differences: Sequence[float]) -> Difference:
     n = len(differences)
-    mean = math.fsum(differences) / n
     identical = all(abs(one) <= ROUNDING for one in differences)
     error = stdev(differences) / math.sqrt(n) if n > 1 else math.nan
-    return Difference(mean, error, n - 1, n, paired=True, identical=identical)
+    return Difference(fmean(differences), error, n - 1, n, paired=True, identical=identical)
 
 
 def _welch(published: Sequence[float], found: Sequence[float]) -> Difference:
-    mean = math.fsum(found) / len(found) - math.fsum(published) / len(published)
+    mean = fmean(found) - fmean(published)
     n = min(len(published), len(found))
     if n < 2:
         return Difference(mean, math.nan, 0, n, paired=False, identical=False)
@@ -104,7 +110,12 @@ def _welch(published: Sequence[float], found: Sequence[float]) -> Difference:
 
 
 def judge(differences: Sequence[Difference], margins: Sequence[float]) -> list[Judgement]:
-    """Judge all numbers of a re-run together, each with its margin."""
+    """Judge all numbers of a re-run together, each with its margin.
+
+    >>> equal = difference({0: 0.5, 1: 0.75}, {0: 0.5, 1: 0.75})
+    >>> judge([equal], [0.005])[0].verdict
+    'REPRODUCED'
+    """
     p_values = [_p_outside(one, limit) for one, limit in zip(differences, margins, strict=True)]
     return [
         Judgement(one, limit, p, _verdict(one, limit, p), _seeds_needed(one, limit))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from driftboard.leaderboard.analysis.board import Board
-    from driftboard.leaderboard.claim.claim import Claim
+    from driftboard.leaderboard.claim.trend import Claim
     from driftboard.suite.distance.grades import Grade
     from driftboard.suite.records import AnyRecord
 
@@ -165,7 +165,7 @@ def _illustrated(
 
 def _claim(board: "Board", grades: Mapping[str, "Grade"]) -> "Claim | None":
     """Return the test of the paper's claim, None where the records do not hold what it needs."""
-    from driftboard.leaderboard.claim.claim import make_claim
+    from driftboard.leaderboard.claim.trend import make_claim
     from driftboard.suite.errors import RecordError
 
     with suppress(RecordError):

@@ -274,6 +274,31 @@ def write_record(results: Path, record: AnyRecord) -> Path:
     return path
 
 
+def write_missing(results: Path, records: Iterable[AnyRecord]) -> None:
+    """Write the records that are not there yet; see ``write_record``."""
+    for record in records:
+        place = record.sequence.name, record.strategy.name, record.seed
+        if not cell_path(results, *place).exists():
+            write_record(results, record)
+
+
+def check_same(path: Path, *parts: tuple[str, object, object]) -> None:
+    """Check that a record that is there belongs to what is asked for.
+
+    Args:
+        path: of the record.
+        parts: what is compared, in words; what the record says; what is asked for.
+
+    Raises:
+        RecordError: with the first part that differs.
+    """
+    for what, found, wanted in parts:
+        if found != wanted:
+            raise RecordError(
+                f"{path} belongs to another {what}; delete it, or choose another --out"
+            )
+
+
 def read_record(path: Path) -> AnyRecord:
     """Read and check one record.
 

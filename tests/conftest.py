@@ -1,10 +1,10 @@
 """Fixtures that several test files share. torch is imported where it is used: it costs seconds."""
 
-import os
-import queue
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+import multiprocessing
+import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,22 +17,33 @@ settings.load_profile("driftboard")
 
 @pytest.fixture
 def one_thread(monkeypatch, tmp_path):
-    """Let the crew of this machine be a thread of this process: the same code, but no start-up."""
-    from driftboard.suite.runs import local_crew
+    """Let the only worker of this machine be a thread: the same code, but no start-up."""
+    from driftboard.suite.runs import local
 
-    reports = queue.SimpleQueue()
+    def start():
+        ours, theirs = multiprocessing.Pipe()
+        ended = multiprocessing.Pipe()
 
-    @contextmanager
-    def crew_of_one(device, wanted, tell):
-        with ThreadPoolExecutor(1) as executor:
-            worker = local_crew.LocalWorker(executor, reports, executor.submit(os.getpid))
-            crew = local_crew.LocalCrew(lambda: worker, "in a thread", tell)
-            crew.hire(1)
-            yield crew
+        def work():
+            with suppress(EOFError, ConnectionError):
+                local.work(theirs)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        process = SimpleNamespace(
+            sentinel=ended[0],
+            other_end=ended[1],
+            is_alive=thread.is_alive,
+            join=thread.join,
+            terminate=lambda: None,
+        )
+        return local.Worker(process, ours)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(local_crew, "_parent", [reports])
-    monkeypatch.setattr(local_crew, "local_workers", crew_of_one)
+    monkeypatch.setattr(
+        local, "local_executor", lambda device, count: local.LocalExecutor(1, start, device)
+    )
+    monkeypatch.setattr(local, "start_server", lambda: False)
 
 
 @pytest.fixture

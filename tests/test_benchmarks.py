@@ -20,7 +20,8 @@ from driftboard.strategies.base import Examples, Task
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL, AdamTraining, Training
-from driftboard.suite.runs.grid import Request, missing_cells
+from driftboard.suite.runs.grid import missing_cells
+from driftboard.suite.runs.request import Request
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.training import engine
 from driftboard.suite.training.cuda_graph import GraphRunner
@@ -525,7 +526,7 @@ def test_a_made_up_grid_is_complete(tmp_path):
     assert len(texts) == 2
     core = tuple(each for each in registered().values() if each.tier == "core")
     strategies = tuple(map(load_strategy, texts))
-    request = Request(core, (), strategies, None, "test", tmp_path, None, "cpu")
+    request = Request(sequences=core, strategies=strategies, results=tmp_path, device="cpu")
     assert request.cell_count() == 520
     missing = [seeds for each in core for _, seeds in missing_cells(request, each)]
     assert missing == [()] * 52

@@ -1,10 +1,15 @@
 """Do the numbers of each record agree with each other and with what is known of its sequence?"""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from driftboard.leaderboard.verification.findings import Finding, some
-from driftboard.leaderboard.verification.material import AGAIN, Material, cell_name
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammainc
+
+from driftboard.leaderboard.verification.report import AGAIN, Finding, shorten
+from driftboard.leaderboard.verification.submission import SubmissionData, cell_name
 from driftboard.suite.errors import counted
 from driftboard.suite.records import AnyRecord, Record
 from driftboard.suite.sequences.registry import registered
@@ -13,21 +18,26 @@ LONGEST_SECONDS = 366 * 24 * 3600.0  # of training, for one cell
 NORM_TOLERANCE = 1e-6
 """Of the largest norm involved; parameters are float32, norms of their differences float64."""
 
+LEAST = 0.25
+LEVEL = 1e-6
+SMALLEST_EXPECTED = 10.0
+"""Below this sum of v counts are at the floor or the ceiling and say too little."""
+
 
 def chance(record: Record) -> tuple[int, ...]:
-    """Return the right answers of a guess on every task, as a diverged record counts them."""
+    """Return how many answers guessing gets right on each task, as diverged records have it."""
     pairs = zip(record.test_sizes, record.classes, strict=True)
     return tuple(round(size / classes) for size, classes in pairs)
 
 
-def check_divergence(material: Material) -> Finding:
+def check_divergence(data: SubmissionData) -> Finding:
     """From where a record diverged, its counts are those of chance and its norms zero."""
-    diverged = [record for record in material.records if record.diverged_at is not None]
+    diverged = [record for record in data.records if record.diverged_at is not None]
     wrong = [cell_name(record) for record in diverged if not _is_as_diverged(record)]
     if wrong:
-        found = f"diverged, but not counted as chance from there on: {some(wrong)}"
+        found = f"diverged, but not counted as chance from there on: {shorten(wrong)}"
         return Finding("FAILED", "divergence", found, AGAIN)
-    return Finding("ok", "divergence", f"{len(diverged)} of {len(material.records)} cells diverged")
+    return Finding("ok", "divergence", f"{len(diverged)} of {len(data.records)} cells diverged")
 
 
 def _is_as_diverged(record: AnyRecord) -> bool:
@@ -39,25 +49,25 @@ def _is_as_diverged(record: AnyRecord) -> bool:
     return record.losses[start] == record.losses_untrained
 
 
-def check_test_sets(material: Material) -> Finding:
+def check_test_sets(data: SubmissionData) -> Finding:
     """Test images and classes are as the registry says, where it does, and as others had them."""
     known = registered()
     wrong = []
-    for counts in material.counted:
+    for counts in data.counted:
         sequence = known.get(counts.sequence.name)
         each = sequence.test_per_class if sequence else None
         sizes = zip(counts.test_sizes, counts.classes, strict=True)
         if each and any(size != each * classes for size, classes in sizes):
             wrong.append(f"{cell_name(counts)} ({each} images a class)")
-    for record in material.records:
-        others = material.others.get((record.sequence.name, record.seed), ())
+    for record in data.records:
+        others = data.others.get((record.sequence.name, record.seed), ())
         wrong += [
             f"{cell_name(record)} (not as {other.strategy.name} had them)"
             for other in others[:1]
             if _test_set(record) != _test_set(other)
         ]
     if wrong:
-        found = f"other test images, classes or data than the sequence has: {some(wrong)}"
+        found = f"other test images, classes or data than the sequence has: {shorten(wrong)}"
         return Finding("FAILED", "test sets", found, "run them on the data that the protocol names")
     return Finding("ok", "test sets", "as the sequences have them")
 
@@ -67,7 +77,7 @@ def _test_set(record: AnyRecord) -> tuple[Any, ...]:
     return (record.sequence.hash, record.sequence.data_hash, *own)
 
 
-def check_norms(material: Material) -> list[Finding]:
+def check_norms(data: SubmissionData) -> list[Finding]:
     """Norms are those of one path through parameter space, and only what moved answers anew.
 
     With u the update of a task, s the solution's norm and d the drift from the first solution:
@@ -76,14 +86,14 @@ def check_norms(material: Material) -> list[Finding]:
     block moved gives the same answers as before. A block of share 0 that did not restart stays,
     unless the strategy's own ``finish`` moves it, which is only worth a warning.
     """
-    broken = [f"{cell_name(one)} ({why})" for one in material.records if (why := _broken_path(one))]
-    moved = [cell_name(one) for one in material.records if _moves_frozen_blocks(one)]
+    broken = [f"{cell_name(one)} ({why})" for one in data.records if (why := _broken_path(one))]
+    moved = [cell_name(one) for one in data.records if _moves_frozen_blocks(one)]
     findings = []
     if broken:
-        found = f"norms that no training has: {some(broken)}"
+        found = f"norms that no training has: {shorten(broken)}"
         findings.append(Finding("FAILED", "norms", found, AGAIN))
     if moved:
-        found = f"blocks of share 0 moved in {counted(len(moved), 'cell')}: {some(moved)}"
+        found = f"blocks of share 0 moved in {counted(len(moved), 'cell')}: {shorten(moved)}"
         advice = "fine if the strategy's finish() moves them"
         findings.append(Finding("warning", "norms", found, advice))
     return findings or [Finding("ok", "norms", "those of a path through parameter space")]
@@ -116,13 +126,13 @@ def _broken_path(record: AnyRecord) -> str | None:
                 return "the solution changes by more than the update"
             if abs(solution[task][block] - solution[0][block]) > d + slack:
                 return "the solution is farther from the first than its drift"
-        if not any(update[task]) and not _answers_alike(record, task):
+        if not any(update[task]) and not _same_answers(record, task):
             return "nothing moved, but the answers changed"
     return None
 
 
-def _answers_alike(record: AnyRecord, task: int) -> bool:
-    """Tell whether the answers after a task are those of before; losses up to rounding."""
+def _same_answers(record: AnyRecord, task: int) -> bool:
+    """Return whether the answers after a task are those before it; losses up to rounding."""
     if isinstance(record, Record):
         return record.correct[task] == record.correct[task - 1]
     return all(
@@ -139,16 +149,100 @@ def _moves_frozen_blocks(record: AnyRecord) -> bool:
     )
 
 
-def check_cost(material: Material) -> Finding:
+def check_cost(data: SubmissionData) -> Finding:
     """Every cell took time and memory."""
     free = [
         cell_name(record)
-        for record in material.records
+        for record in data.records
         if not 0.0 < sum(record.cost.seconds) < LONGEST_SECONDS
         or record.cost.peak_memory_bytes == 0
     ]
     if free:
-        found = f"no time, no memory or more than a year was used: {some(free)}"
+        found = f"no time, no memory or more than a year was used: {shorten(free)}"
         return Finding("FAILED", "cost", found, AGAIN)
-    seconds = sum(second for one in material.records for second in one.cost.seconds)
+    seconds = sum(second for one in data.records for second in one.cost.seconds)
     return Finding("ok", "cost", f"{seconds:.0f} seconds of training in all")
+
+
+def spread(records: Sequence[Record]) -> tuple[float, int] | None:
+    """Return the variance of counts over seeds relative to ``LEAST * v``, and S - 1.
+
+    The smaller of two: over the counts after the last task, and over those right after each task.
+    None where too little could vary: fewer than two seeds, counts at the ceiling, or answers
+    of chance, as of a network that always says the same.
+    """
+    own = [record for record in records if record.status == "finished"]
+    if len(own) < 2 or len({(record.tasks, record.test_sizes) for record in own}) > 1:
+        return None
+    counts = np.asarray([record.correct for record in own], dtype=np.float64)
+    sizes = np.asarray(own[0].test_sizes, dtype=np.float64)
+    guess = np.asarray(chance(own[0]))
+    ratios = [
+        ratio
+        for part in (counts[:, -1], np.diagonal(counts, axis1=1, axis2=2))
+        if (ratio := _ratio(part, sizes, guess)) is not None
+    ]
+    return (min(ratios), len(own) - 1) if ratios else None
+
+
+def _ratio(
+    counts: NDArray[np.float64], sizes: NDArray[np.float64], guess: NDArray[np.int64]
+) -> float | None:
+    """Return the ratio for counts of shape (seeds, tasks)."""
+    mean = counts.mean(axis=0)
+    expected = mean * (1.0 - mean / sizes)
+    expected[(counts == guess).all(axis=0)] = 0.0
+    if expected.sum() < SMALLEST_EXPECTED:
+        return None
+    return float(counts.var(axis=0, ddof=1).sum() / (LEAST * expected.sum()))
+
+
+def lower_tail(statistic: float, freedom: int) -> float:
+    """Return the probability of a chi-square value of at most ``statistic``."""
+    return float(gammainc(freedom / 2.0, statistic / 2.0))
+
+
+def check_variance(data: SubmissionData) -> Finding:
+    """Counts vary over seeds at least as counts of right answers must.
+
+    If the test images were drawn anew for every seed, the count of a task would vary over seeds at
+    least as a binomial does, ``v = n p (1 - p)``: training only adds. But a sequence's test images
+    may be the same for all seeds. Then image i, answered rightly by a share p_i of all possible
+    trainings, adds only ``p_i (1 - p_i)``, and the sum over images is below v by n times the
+    variance of the p_i: easy images are right and hard ones wrong whatever the seed. No bound above
+    zero holds without knowing the p_i, so the smallest honest variance is taken to be ``LEAST``
+    times v, a measured bound: see ``tests/benchmarks/README.md`` for the least that real
+    strategies show.
+
+    The statistic is the variance over S seeds summed over tasks, relative to LEAST times the sum
+    of v; the smaller of that after the last task and that right after each. Tasks share learner
+    and images, so they count as one: (S - 1) times the statistic is compared with the lower tail
+    of a chi-square distribution with S - 1 degrees of freedom, which is exact for perfectly
+    correlated normal counts and too cautious for others. Sequences have random streams of their
+    own, so their statistics are independent, and their sum is tested with S - 1 degrees of freedom
+    for each. All tests together may raise a false alarm with probability ``LEVEL``.
+    """
+    spreads = {
+        name: value
+        for name, records in data.counted_by_sequence.items()
+        if (value := spread(records)) is not None
+    }
+    if not spreads:
+        return Finding("ok", "variance", "nothing to test")
+    level = LEVEL / (len(spreads) + 1)
+    small = [
+        f"{name} ({LEAST * ratio:.3f})"
+        for name, (ratio, freedom) in spreads.items()
+        if lower_tail(freedom * ratio, freedom) < level
+    ]
+    freedom = sum(one for _, one in spreads.values())
+    total = sum(ratio * one for ratio, one in spreads.values())
+    if not small and lower_tail(total, freedom) < level:
+        small = [f"all together ({LEAST * total / freedom:.3f})"]
+    if small:
+        found = (
+            f"variance over seeds far below that of counting, as a share of it: {shorten(small)}"
+        )
+        return Finding("FAILED", "variance", found, "submit every seed as its own run made it")
+    least = min(LEAST * ratio for ratio, _ in spreads.values())
+    return Finding("ok", "variance", f"at least {least:.2f} times that of counting")

@@ -1,26 +1,38 @@
-"""Running cells again: which ones, and whether what comes out agrees with what was submitted.
+"""Running drawn cells again in a limited process, and comparing them with what was submitted.
 
-Only the drawing and the comparison, as pure functions. The cells are drawn from the digest of
-``submission.json``, so anybody can draw them again, and from a salt that whoever checks chooses
-after the submission: without one, a submitter could word the title until the draw is convenient.
+The cells are drawn from the digest of ``submission.json``, so anybody can draw them again, and
+from a salt that the reviewer chooses after the submission: without one, a submitter could change
+the title until the draw is convenient.
+
+The whole cohort of a drawn cell is trained, because how learners are stacked may change the last
+bits of a result. The strategy's code runs in the engine's own process: the limits protect the
+machine, they do not stop a strategy that deceives the engine. Read its source for that.
 """
 
 import hashlib
 import math
+import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
 
 from driftboard.leaderboard.analysis.cells import matrix_of
-from driftboard.leaderboard.verification.findings import Finding, some
-from driftboard.leaderboard.verification.machine import same_machine
-from driftboard.leaderboard.verification.material import cell_name
-from driftboard.suite.errors import counted
+from driftboard.leaderboard.verification.comparison import same_machine
+from driftboard.leaderboard.verification.report import Finding, has_failed, shorten
+from driftboard.leaderboard.verification.submission import SubmissionData, cell_name
+from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.metrics import average_accuracy, average_loss
-from driftboard.suite.records import AnyRecord, LossRecord, Record
+from driftboard.suite.records import AnyRecord, LossRecord, Record, cell_path, read_record
+from driftboard.suite.sandbox.process import Finished, run_sandboxed
 
+CHECK = "re-run"
 SPOT = "spot re-run"
 FULL = "fully re-run"
 LEVEL = 0.05
@@ -29,9 +41,96 @@ Cell = tuple[str, int]
 """Sequence and seed."""
 
 
+def run_again(
+    folder: Path,
+    submitted: SubmissionData,
+    cells: int,
+    salt: str,
+    seconds: float,
+    memory_bytes: int,
+    data: Path | None = None,
+) -> tuple[list[Finding], str | None]:
+    """Run ``cells`` cells again, drawn by chance, and return what was found and the badge.
+
+    Args:
+        folder: the submission's, whose files have been checked.
+        submitted: what it holds.
+        cells: how many; at least 1.
+        salt: what the draw depends on besides the submission.
+        seconds: the limit for all cells together.
+        memory_bytes: likewise.
+        data: the folder of the data sets.
+    """
+    by_cell = {(one.sequence.name, one.seed): one for one in submitted.records}
+    drawn = [by_cell[cell] for cell in draw_cells(by_cell, cells, submitted.digest, salt)]
+    source = submitted.submission.source
+    with tempfile.TemporaryDirectory(prefix="driftboard-") as name:
+        place = Path(name)
+        shutil.copyfile(folder / source, place / source)
+        program, environment = _program(submitted, drawn), _environment(data)
+        finished = run_sandboxed(program, place, seconds, memory_bytes, environment)
+        if problem := _problem(finished):
+            return [Finding("FAILED", CHECK, problem, "mend the strategy, or allow it more")], None
+        pairs, missing = _pairs(place / "out", drawn)
+    findings = []
+    if missing:
+        found = f"the re-run left no record of {shorten(map(cell_name, missing))}"
+        findings.append(Finding("FAILED", CHECK, found, "mend the strategy, or submit it anew"))
+    noise = {name: noise_over_seeds(own) for name, own in submitted.by_sequence.items()}
+    findings += [*compare(pairs, noise), _about(drawn, finished)]
+    return findings, rerun_badge(findings, len(drawn), len(by_cell))
+
+
+def _program(submitted: SubmissionData, drawn: Sequence[AnyRecord]) -> list[str]:
+    names = list(dict.fromkeys(record.sequence.name for record in drawn))
+    seeds = max(len(submitted.by_sequence[name]) for name in names)
+    program = [sys.executable, "-m", "driftboard.suite.sandbox.run_cells"]
+    return [*program, submitted.submission.specification, "out", str(seeds), *names]
+
+
+def _environment(data: Path | None) -> dict[str, str]:
+    # Splits that have been made are read from the cache, where the process cannot write.
+    cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    return {"XDG_CACHE_HOME": cache} | ({"DRIFTBOARD_DATA": str(data.resolve())} if data else {})
+
+
+def _problem(finished: Finished) -> str | None:
+    """Return why a process did not do its work, None if it did."""
+    last = finished.output.strip().splitlines()[-1:]
+    if finished.stopped:
+        return f"it was stopped: {finished.stopped}"
+    if finished.code:
+        return f"it ended with code {finished.code}: {shorten(last) or 'without a word'}"
+    return None
+
+
+def _pairs(
+    out: Path, drawn: Sequence[AnyRecord]
+) -> tuple[list[tuple[AnyRecord, AnyRecord]], list[AnyRecord]]:
+    """Return the drawn records beside those run again, and those that were not run again."""
+    pairs: list[tuple[AnyRecord, AnyRecord]] = []
+    missing: list[AnyRecord] = []
+    for one in drawn:
+        try:
+            path = cell_path(out, one.sequence.name, one.strategy.name, one.seed)
+            pairs.append((one, read_record(path)))
+        except RecordError:
+            missing.append(one)
+    return pairs, missing
+
+
+def _about(drawn: Sequence[AnyRecord], finished: Finished) -> Finding:
+    cells = shorten(map(cell_name, drawn))
+    text = f"{counted(len(drawn), 'cell')} in {finished.seconds:.0f} s: {cells}"
+    if finished.confined:
+        return Finding("ok", "drawn", text)
+    advice = "run it in a container: this kernel has no Landlock, so its writes were not confined"
+    return Finding("warning", "drawn", text, advice)
+
+
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """How far apart two honest runs of a cell lie at most, as a standard deviation.
+    """The largest difference of two honest runs of a cell, as a standard deviation.
 
     ``size`` is in the units of ``score``, known from ``freedom`` degrees of freedom.
     """
@@ -40,26 +139,21 @@ class Noise:
     freedom: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Apart:
-    """A cell that was run again on another machine: submitted minus re-run."""
+class _Difference(NamedTuple):
+    """A cell that was run again on another machine; ``difference`` is submitted minus re-run."""
 
     name: str
     difference: float
     noise: Noise | None
 
-    def is_beyond(self, level: float) -> bool:
-        """Tell whether the noise is no explanation, at a two-sided level."""
-        return self.noise is not None and abs(self.difference) > _limit(self.noise, level)
-
 
 def noise_over_seeds(own: Sequence[AnyRecord]) -> Noise | None:
     """Return the noise of re-runs of one sequence, None if there is but one seed.
 
-    Rounding of another kind may lead a training anywhere that another order of its batches would
-    lead it, but no farther: two such runs differ by the square root of 2 times the deviation over
-    seeds, which have other data, classes and initial weights besides. It is no less than one test
-    image, for cells at the ceiling. Measured noise is a fifth of this: see the room's README.
+    Different rounding may lead a training as far as another order of its batches would, but no
+    farther: two such runs differ by at most the square root of 2 times the deviation over seeds,
+    which differ in data, classes and initial weights as well. For cells at the ceiling it is no
+    less than one test image. Measured noise is a fifth of this: see the README beside this file.
     """
     if len(own) < 2:
         return None
@@ -72,9 +166,12 @@ def noise_over_seeds(own: Sequence[AnyRecord]) -> Noise | None:
 
 
 def draw_cells(cells: Iterable[Cell], count: int, digest: str, salt: str = "") -> tuple[Cell, ...]:
-    """Return ``count`` of the cells, or all if there are fewer; the order given does not matter.
+    """Return ``count`` of the cells, or all if there are fewer, whatever the order given.
 
-    Every subset is equally likely over salts, and with more cells drawn the first ones stay.
+    Over salts every subset is equally likely. A larger ``count`` adds cells to those of a smaller.
+
+    >>> draw_cells([("digits-split", 0), ("digits-split", 1)], 1, "", "salt")
+    (('digits-split', 1),)
     """
 
     def lot(cell: Cell) -> str:
@@ -97,21 +194,25 @@ def compare(
     together if ``|sum d| > t(1 - level / 2, least r) sqrt(sum s^2)``. Unequal cells of sequences
     without a noise are only named.
     """
-    unequal = [cell_name(one) for one, again in pairs if _contradicts(one, again)]
-    apart = [
-        _Apart(cell_name(one), score(one) - score(again), noise.get(one.sequence.name))
+    unequal = [
+        cell_name(one)
+        for one, again in pairs
+        if _must_agree(one, again) and _results(one) != _results(again)
+    ]
+    differences = [
+        _Difference(cell_name(one), score(one) - score(again), noise.get(one.sequence.name))
         for one, again in pairs
         if not _must_agree(one, again)
     ]
     findings = []
     if unequal:
-        found = f"not the results of the same run on the same machine: {some(unequal)}"
-        findings.append(Finding("FAILED", "re-run", found, "submit what the runs gave"))
-    findings += _beyond_noise([one for one in apart if one.noise is not None], level)
-    if unknown := [one for one in apart if one.noise is None and one.difference]:
+        found = f"not the results of the same run on the same machine: {shorten(unequal)}"
+        findings.append(Finding("FAILED", CHECK, found, "submit what the runs gave"))
+    findings += _beyond_noise(differences, level)
+    if unknown := [one for one in differences if one.noise is None and one.difference]:
         found = f"other results, perhaps of another processor: {_named(unknown)}"
-        findings.append(Finding("warning", "re-run", found, "re-run on the machine named"))
-    return findings or [Finding("ok", "re-run", _agreement(pairs))]
+        findings.append(Finding("warning", CHECK, found, "re-run on the machine named"))
+    return findings or [Finding("ok", CHECK, _agreement(pairs))]
 
 
 def _agreement(pairs: Sequence[tuple[AnyRecord, AnyRecord]]) -> str:
@@ -127,24 +228,23 @@ def _must_agree(one: AnyRecord, other: AnyRecord) -> bool:
     return same_machine(a, b) and a.cohort == b.cohort
 
 
-def _contradicts(one: AnyRecord, again: AnyRecord) -> bool:
-    return _must_agree(one, again) and _results(one) != _results(again)
-
-
-def _beyond_noise(apart: Sequence[_Apart], level: float) -> list[Finding]:
-    if not apart:
+def _beyond_noise(differences: Sequence[_Difference], level: float) -> list[Finding]:
+    """Return a finding for single cells that noise does not explain, and one for all together."""
+    known = [(one, one.noise) for one in differences if one.noise is not None]
+    if not known:
         return []
     findings = []
-    if far := [one for one in apart if one.is_beyond(level / len(apart))]:
+    share = level / len(known)
+    if far := [one for one, noise in known if abs(one.difference) > _limit(noise, share)]:
         found = f"farther from the re-run than another seed would be: {_named(far)}"
-        findings.append(Finding("FAILED", "re-run", found, "submit what the runs gave"))
-    noises = [one.noise for one in apart if one.noise is not None]
-    every = Noise(math.hypot(*(one.size for one in noises)), min(one.freedom for one in noises))
-    total = sum(one.difference for one in apart)
-    if abs(total) > (limit := _limit(every, level)):
-        mean, most = total / len(apart), limit / len(apart)
+        findings.append(Finding("FAILED", CHECK, found, "submit what the runs gave"))
+    size = math.hypot(*(noise.size for _, noise in known))
+    limit = _limit(Noise(size, min(noise.freedom for _, noise in known)), level)
+    total = sum(one.difference for one, _ in known)
+    if abs(total) > limit:
+        mean, most = total / len(known), limit / len(known)
         found = f"{mean:+.4f} from the re-runs on average, more than {most:.4f}"
-        findings.append(Finding("FAILED", "re-run", found, "submit what the runs gave"))
+        findings.append(Finding("FAILED", CHECK, found, "submit what the runs gave"))
     return findings
 
 
@@ -152,8 +252,8 @@ def _limit(noise: Noise, level: float) -> float:
     return float(stdtrit(noise.freedom, 1.0 - level / 2)) * noise.size
 
 
-def _named(cells: Sequence[_Apart]) -> str:
-    return some(f"{one.name} ({one.difference:+.4f})" for one in cells)
+def _named(cells: Sequence[_Difference]) -> str:
+    return shorten(f"{one.name} ({one.difference:+.4f})" for one in cells)
 
 
 def score(record: AnyRecord) -> float:
@@ -169,8 +269,8 @@ def _results(record: AnyRecord) -> tuple[object, ...]:
     return (record.losses, record.losses_untrained, record.draws)
 
 
-def rerun_badge(findings: Sequence[Finding], run_again: int, cells: int) -> str | None:
-    """Return the badge of ``run_again`` of all ``cells``, None if one failed or none was run."""
-    if not run_again or any(finding.level == "FAILED" for finding in findings):
+def rerun_badge(findings: Sequence[Finding], drawn: int, cells: int) -> str | None:
+    """Return the badge for ``drawn`` of all ``cells``; None if one failed or none was drawn."""
+    if not drawn or has_failed(findings):
         return None
-    return FULL if run_again >= cells else SPOT
+    return FULL if drawn >= cells else SPOT

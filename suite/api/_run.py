@@ -71,8 +71,8 @@ def run(
     from driftboard.suite.loading import load_sequences, load_strategy
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.records import cell_path, read_record
-    from driftboard.suite.runs.grid import Request
-    from driftboard.suite.runs.workplace import Workplace
+    from driftboard.suite.runs.backend import Backend, ProgressBar
+    from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import choose_sequences
 
     _check_choices(seeds, device)
@@ -97,7 +97,8 @@ def run(
         device=device,
     )
     what = f"{len(chosen)} sequences x {len(loaded)} strategies"
-    failures = Workplace(workers).train(request, what)
+    with ProgressBar() as bar:
+        failures = Backend(workers).run_jobs(request, what, bar)
     _raise_if_failed(failures, folder)
     records = [
         read_record(cell_path(folder, sequence.name, strategy.stamp.name, seed))
@@ -188,10 +189,11 @@ def grade(
         db.grade("digits-*", seeds=2, out="results").frame()
     """
     from driftboard._session import sequence_files
-    from driftboard.suite.distance.plan import GradeRequest, grade_records, plan_grading
+    from driftboard.suite.distance.measurement import Distances, grade_records
     from driftboard.suite.loading import load_sequences
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.runs.workplace import Workplace
+    from driftboard.suite.runs.backend import Backend, ProgressBar
+    from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import choose_sequences
 
     _check_choices(seeds, device)
@@ -201,11 +203,18 @@ def grade(
     names, files = sequence_files(_listed(sequences), folder / SESSION_FOLDER)
     chosen = choose_sequences(load_sequences(files), None, names, bool(files))
     PROTOCOL.check_seed_count(seeds, (one.tier for one in chosen))
-    place = None if data is None else Path(data)
-    request = GradeRequest(chosen, files, seeds, parts, place, folder, device)
-    failures = Workplace(workers).work_off(
-        request, plan_grading, f"{len(chosen)} sequences to be graded"
+    request = Request(
+        sequences=chosen,
+        sequence_files=files,
+        seed_count=seeds,
+        results=folder,
+        data=None if data is None else Path(data),
+        device=device,
+        work=Distances(parts),
     )
+    with ProgressBar() as bar:
+        what = f"{len(chosen)} sequences to be graded"
+        failures = Backend(workers).run_jobs(request, what, bar)
     _raise_if_failed(failures, folder)
     return Grades(tuple(grade_records(request)))
 

@@ -10,7 +10,7 @@ import typer
 from driftboard.suite.cli.options import PublishedSets, SkipBroken
 
 if TYPE_CHECKING:
-    from driftboard.leaderboard.claim.claim import Claim
+    from driftboard.leaderboard.claim.trend import Claim
 
 PAGE_NAME = "claim.md"
 CSV_NAME = "claim.csv"
@@ -39,10 +39,9 @@ def build_claim(
     """
     from driftboard.baselines.published import published_records
     from driftboard.leaderboard.analysis.collect import collect
-    from driftboard.leaderboard.claim.claim import make_claim
-    from driftboard.leaderboard.claim.claim_csv import claim_csv
-    from driftboard.leaderboard.claim.claim_page import claim_page
-    from driftboard.leaderboard.render.figures.claim import claim_figure
+    from driftboard.leaderboard.claim.page import claim_csv, claim_page
+    from driftboard.leaderboard.claim.trend import make_claim
+    from driftboard.leaderboard.render.figures.curves import claim_figure
     from driftboard.leaderboard.render.figures.drawing import images
     from driftboard.suite.distance.grades import known_grades
     from driftboard.suite.records import write_atomically
@@ -71,7 +70,7 @@ def claim(
     skip_broken: SkipBroken = False,
 ) -> None:
     """Test on the records whether a small distance between tasks favours freezing."""
-    from driftboard.leaderboard.claim.claim_page import answer, left_out
+    from driftboard.leaderboard.claim.page import answer, left_out
 
     found = build_claim(results or [], out, skip_broken, published=published or [])
     for line in (*answer(found), *left_out(found)):

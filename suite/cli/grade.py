@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     ResultsFolder,
     SeedCount,
@@ -13,7 +14,6 @@ from driftboard.suite.cli.options import (
     chosen_sequences,
 )
 from driftboard.suite.errors import counted
-from driftboard.suite.runs.workplace import leave_if_failed
 
 
 def grade(
@@ -46,16 +46,21 @@ def grade(
     """
     from rich.console import Console
 
-    from driftboard.suite.distance.plan import GradeRequest, grade_records, plan_grading
+    from driftboard.suite.distance.measurement import Distances, grade_records
     from driftboard.suite.distance.tables import GRADE_LEGEND, pair_table, terminal_table
     from driftboard.suite.records import write_atomically
 
-    workplace = training.workplace()
+    backend = training.backend()
     chosen = chosen_sequences(suite, sequence, sequence_file, seeds)
-    files = tuple(sequence_file or ())
-    request = GradeRequest(chosen, files, seeds, parts, training.data, out, training.device)
+    request = training.request(
+        out,
+        chosen,
+        sequence_files=sequence_file or (),
+        seed_count=seeds,
+        work=Distances(parts),
+    )
     what = f"{counted(len(chosen), 'sequence')} to be graded"
-    failures = workplace.work_off(request, plan_grading, what)
+    failures = run_jobs(backend, request, what)
     records = grade_records(request)
     if records:
         Console().print(terminal_table(records))
@@ -63,4 +68,4 @@ def grade(
         pairs = out / "grades" / "pairs.csv"
         write_atomically(pairs, pair_table(records).encode())
         typer.echo(f"grade records and every pair of tasks: {pairs.parent}")
-    leave_if_failed(failures)
+    exit_on_failure(failures)

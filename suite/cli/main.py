@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 
 from driftboard.suite.cli.claim import claim
-from driftboard.suite.cli.coverage import coverage
 from driftboard.suite.cli.data import app as data
 from driftboard.suite.cli.develop import check, new
 from driftboard.suite.cli.grade import grade
@@ -29,7 +28,7 @@ from driftboard.suite.cli.verify import verify
 from driftboard.suite.errors import DriftboardError, one_line
 
 COMMANDS = (
-    *(run, new, check, grade, leaderboard, claim, coverage, linear, sweep, tune, reproduce),
+    *(run, new, check, grade, leaderboard, claim, linear, sweep, tune, reproduce),
     *(submit, verify, sequences, strategies),
 )
 """In the order of the help."""

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from driftboard.suite.runs.workplace import Workplace
+from driftboard.suite.runs.backend import Backend
 
 if TYPE_CHECKING:
-    from driftboard.suite.known_stamps import Stamped
     from driftboard.suite.loading import LoadedStrategy
-    from driftboard.suite.runs.grid import Request
+    from driftboard.suite.runs.request import Request, Work
     from driftboard.suite.sequences.task_sequence import TaskSequence
 
 SequenceFiles = Annotated[
@@ -96,25 +95,26 @@ class Training:
         ),
     ] = None
 
-    def workplace(self) -> Workplace:
+    def backend(self) -> Backend:
         """Return what starts the workers.
 
         Raises:
             DriftboardError: there is an address and no cluster.
         """
-        return Workplace(self.workers, self.cluster, self.ray_address)
+        return Backend(self.workers, self.cluster, self.ray_address)
 
     def request(
         self,
         results: Path,
         sequences: "Iterable[TaskSequence]",
-        strategies: "Iterable[LoadedStrategy | Stamped]",
+        strategies: "Iterable[LoadedStrategy]" = (),
         *,
         sequence_files: Iterable[Path] = (),
         seed_count: int | None = None,
         purpose: Literal["test", "validation"] = "test",
+        work: "Work | None" = None,
     ) -> "Request":
-        """Return the request to run strategies on sequences; a device ``auto`` is decided later.
+        """Return the request to measure sequences; a device ``auto`` is decided later.
 
         Args:
             results: the folder that the records go to.
@@ -123,8 +123,9 @@ class Training:
             sequence_files: the user's files that some of the sequences come from.
             seed_count: the first so many seeds of the protocol, all if None.
             purpose: ``validation`` takes the tuning seeds and a part of the training data.
+            work: what is measured; None trains every strategy.
         """
-        from driftboard.suite.runs.grid import Request
+        from driftboard.suite.runs.request import Request
 
         return Request(
             sequences=tuple(sequences),
@@ -135,6 +136,7 @@ class Training:
             results=results,
             data=self.data,
             device=self.device,
+            work=work,
         )
 
 

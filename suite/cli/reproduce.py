@@ -1,20 +1,18 @@
 """``driftboard reproduce``: run published baselines again and say whether the numbers hold."""
 
-from collections.abc import Collection, Sequence
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import ResultsFolder, SeedCount, SequencePatterns, Training
-from driftboard.suite.errors import DriftboardError, counted
-from driftboard.suite.runs.workplace import train_all
+from driftboard.suite.errors import counted
 
 if TYPE_CHECKING:
     from driftboard.suite.records import AnyRecord
-    from driftboard.suite.runs.grid import Request
+    from driftboard.suite.runs.request import Request
 
 PAGE_NAME = "reproduction.md"
 CSV_NAME = "reproduction.csv"
@@ -43,20 +41,21 @@ def reproduce(
         _list()
         return
     if paper:
-        from driftboard.baselines.paper_comparison import paper_comparison
+        from driftboard.baselines.paper import paper_comparison
 
         typer.echo(paper_comparison())
         return
 
-    workplace = training.workplace()
-    chosen = _chosen(published, sequence, strategy)
+    from driftboard.baselines.published import choose_records
+
+    backend = training.backend()
+    chosen = choose_records(published, sequence, strategy)
     request = _request(published, chosen, seeds, out, training)
-    train_all(
-        request,
+    what = (
         f"{counted(len(request.sequences), 'sequence')} x "
-        f"{counted(len(request.strategies), 'strategy', 'strategies')}",
-        workplace,
+        f"{counted(len(request.strategies), 'strategy', 'strategies')}"
     )
+    exit_on_failure(run_jobs(backend, request, what))
     _report(chosen, out)
 
 
@@ -70,42 +69,6 @@ def _list() -> None:
         )
         typer.echo(f"  {one.hardware}")
         typer.echo(f"  {one.command}")
-
-
-def _chosen(
-    name: str, sequences: Sequence[str] | None, strategies: Sequence[str] | None
-) -> list["AnyRecord"]:
-    """Return the published records of a set that match the patterns."""
-    from driftboard.baselines.published import published_records
-
-    records = list(published_records(name))
-    _refuse_unknown(name, "sequence", {record.sequence.name for record in records}, sequences)
-    _refuse_unknown(name, "strategy", {record.strategy.name for record in records}, strategies)
-    chosen = [
-        record
-        for record in records
-        if _matches(record.sequence.name, sequences) and _matches(record.strategy.name, strategies)
-    ]
-    if not chosen:
-        raise DriftboardError(f"'{name}' has no record of these strategies on these sequences")
-    return chosen
-
-
-def _refuse_unknown(
-    published: str, kind: str, names: Collection[str], patterns: Sequence[str] | None
-) -> None:
-    """Check that every pattern matches something: what is left out in silence looks reproduced."""
-    for pattern in patterns or ():
-        if not any(fnmatchcase(name, pattern) for name in names):
-            near = get_close_matches(pattern, sorted(names), n=3, cutoff=0.4)
-            raise DriftboardError(
-                f"'{published}' has no {kind} '{pattern}'"
-                + (f"; did you mean {', '.join(near)}?" if near else "")
-            )
-
-
-def _matches(name: str, patterns: Sequence[str] | None) -> bool:
-    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _request(
@@ -136,21 +99,15 @@ def _request(
 
 def _report(published: Sequence["AnyRecord"], out: Path) -> None:
     """Compare what the folder holds of the chosen cells, and leave with 1 if contradicted."""
-    from driftboard.baselines.reproduction import reproduce as compare
-    from driftboard.baselines.reproduction_page import (
+    from driftboard.baselines.reproduction import (
+        compare_folder,
         reproduction_csv,
         reproduction_page,
         summary,
     )
-    from driftboard.suite.records import read_record, record_paths, write_atomically
+    from driftboard.suite.records import write_atomically
 
-    wanted = {(record.sequence.name, record.strategy.name) for record in published}
-    found = [
-        record
-        for record in map(read_record, record_paths(out))
-        if (record.sequence.name, record.strategy.name) in wanted
-    ]
-    reproduction = compare(published, found)
+    reproduction = compare_folder(published, out)
     write_atomically(out / PAGE_NAME, reproduction_page(reproduction).encode())
     write_atomically(out / CSV_NAME, reproduction_csv(reproduction).encode())
     for line in summary(reproduction):

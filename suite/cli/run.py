@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     ResultsFolder,
     SeedCount,
@@ -15,10 +16,9 @@ from driftboard.suite.cli.options import (
     chosen_sequences,
 )
 from driftboard.suite.errors import DriftboardError, counted
-from driftboard.suite.runs.workplace import leave_if_failed
 
 if TYPE_CHECKING:
-    from driftboard.suite.known_stamps import Stamped
+    from driftboard.suite.loading import LoadedStrategy
 
 
 def run(
@@ -55,9 +55,10 @@ def run(
 
     Stopped at any moment, the same command goes on and ends with the same records.
     """
+    backend = training.backend()
+    backend.warm_up()
     from driftboard.suite.runs.grid import claim_folder, is_complete
 
-    workplace = training.workplace()
     strategies = _chosen_strategies(strategy, reference)
     sequences = chosen_sequences(suite, sequence, sequence_file, seeds, tuning=tuning)
     request = training.request(
@@ -76,24 +77,27 @@ def run(
         claim_folder(out, request.purpose)
         cells = counted(request.cell_count(), "cell")
         typer.echo(f"{what}, {cells}: all there already", err=True)
-    elif failures := workplace.train(request, what):
+    elif failures := run_jobs(backend, request, what):
         # Where a failed strategy leaves no record, there may be no board; the failure says why.
         with suppress(DriftboardError):
             _show_board(out, reference)
-        leave_if_failed(failures)
+        exit_on_failure(failures)
     _show_board(out, reference)
     _show_next_steps(out)
 
 
-def _chosen_strategies(specifications: list[str] | None, reference: str) -> "tuple[Stamped, ...]":
-    """Return the strategies to run; torch is imported only where files are asked for.
+def _chosen_strategies(
+    specifications: list[str] | None, reference: str
+) -> "tuple[LoadedStrategy, ...]":
+    """Return the strategies to run.
 
     Raises:
         DriftboardError: one is named twice, or the reference is not among them.
     """
-    from driftboard.suite.known_stamps import stamped
+    from driftboard.strategies.catalogue import BUILTIN
+    from driftboard.suite.loading import load_strategy
 
-    chosen = stamped(specifications)
+    chosen = tuple(load_strategy(text) for text in specifications or BUILTIN)
     names = [item.stamp.name for item in chosen]
     if len(set(names)) < len(names):
         raise DriftboardError(f"a strategy is named twice: {', '.join(names)}")

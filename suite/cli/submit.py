@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import Training, chosen_sequences
 from driftboard.suite.errors import DriftboardError, StrategyError, counted
-from driftboard.suite.runs.workplace import train_all
 
 
 def submit(
@@ -47,12 +47,12 @@ def submit(
     Stopped at any moment, the same command goes on. At the end the submission is checked as
     `driftboard verify` does it.
     """
-    from driftboard.leaderboard.verification.findings import has_failed, report_lines
-    from driftboard.suite.cli.verify import examine_folder
+    from driftboard.leaderboard.verification.checks import examine_folder
+    from driftboard.leaderboard.verification.report import has_failed, report_lines
     from driftboard.suite.loading import load_strategy
     from driftboard.suite.submissions import assemble, make_credits, source_of
 
-    workplace = training.workplace()
+    backend = training.backend()
     words = make_credits(title, author, link or (), licence, description, remark or ())
     source_of(strategy)
     loaded = load_strategy(strategy)
@@ -62,7 +62,7 @@ def submit(
     folder = out or Path("submissions") / loaded.stamp.name
     request = training.request(folder, chosen_sequences(suite, None), [loaded])
     what = f"{counted(len(request.sequences), 'sequence')} x {loaded.stamp.name}"
-    train_all(request, what, workplace)
+    exit_on_failure(run_jobs(backend, request, what))
     assemble(folder, loaded.stamp, loaded.specification, tuned, words, suite)
     _, findings = examine_folder(folder)
     for line in report_lines(findings):
@@ -79,7 +79,7 @@ def _tuning_of(folder: Path, specification: str) -> Path:
         DriftboardError: there is none in the folder.
     """
     from driftboard.suite.loading import load_strategy
-    from driftboard.suite.tuning.trials import read_tuning, tuning_path
+    from driftboard.suite.tuning import read_tuning, tuning_path
 
     path = tuning_path(folder, load_strategy(specification.split(",")[0]).stamp.name)
     if not path.is_file():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     ResultsFolder,
     SeedCount,
@@ -15,10 +16,9 @@ from driftboard.suite.cli.options import (
     known_sequences,
 )
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.runs.workplace import leave_if_failed
 
 if TYPE_CHECKING:
-    from driftboard.leaderboard.claim.magnitude_curve import Sweep
+    from driftboard.leaderboard.claim.magnitude import Sweep
     from driftboard.suite.sequences.linear import LinearSetting
     from driftboard.suite.sequences.task_sequence import TaskSequence
 
@@ -51,12 +51,12 @@ def sweep(
     Writes curve.md, curve.csv, curve.svg and curve.png. Stopped at any moment, the same command
     goes on.
     """
-    from driftboard.leaderboard.claim.magnitude_curve import sweep_of
+    from driftboard.leaderboard.claim.magnitude import sweep_of
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.sequences.linear import LinearSetting
-    from driftboard.suite.sweeps.sweep import SweepRequest, plan_sweep, sweep_records
+    from driftboard.suite.sweeps import Sweep, sweep_records
 
-    workplace = training.workplace()
+    backend = training.backend()
     files = tuple(sequence_file or ())
     chosen = _one_sequence(sequence, known_sequences(files))
     grid = _parsed(magnitudes, by) if magnitudes else MAGNITUDES[by]
@@ -65,13 +65,15 @@ def sweep(
     if isinstance(chosen.scenario, LinearSetting):
         _sweep_linear(chosen, chosen.scenario, by, grid, used, out)
         return
-    request = SweepRequest(chosen.name, files, by, grid, used, training.data, out, training.device)
+    request = training.request(
+        out, [chosen], sequence_files=files, seed_count=seeds, work=Sweep(by, grid)
+    )
     what = f"{chosen.name} at {len(grid)} magnitudes"
-    failures = workplace.work_off(request, plan_sweep, what)
-    records = sweep_records(request)
+    failures = run_jobs(backend, request, what)
+    records = sweep_records(request, by)
     if len(records) == len(used):
         _write(sweep_of(records), out)
-    leave_if_failed(failures)
+    exit_on_failure(failures)
 
 
 def _sweep_linear(
@@ -82,8 +84,8 @@ def _sweep_linear(
     seeds: tuple[int, ...],
     out: Path,
 ) -> None:
-    from driftboard.leaderboard.claim.magnitude_curve import sweep_of_losses
-    from driftboard.suite.linear.sweep import exact_curves, exact_optima, measured_curves
+    from driftboard.leaderboard.claim.magnitude import sweep_of_losses
+    from driftboard.suite.linear.comparison import exact_curves, exact_optima, measured_curves
 
     if by != "fraction":
         raise DriftboardError(
@@ -95,8 +97,8 @@ def _sweep_linear(
 
 
 def _write(curves: "Sweep", out: Path) -> None:
-    from driftboard.leaderboard.claim.magnitude_curve import files_of, optimum_text
-    from driftboard.leaderboard.render.figures.magnitude import write_figures
+    from driftboard.leaderboard.claim.magnitude import files_of, optimum_text
+    from driftboard.leaderboard.render.figures.curves import write_figures
     from driftboard.suite.records import write_atomically
 
     folder = out / "sweeps" / f"{curves.sequence}-by-{curves.kind}"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     ResultsFolder,
     SequenceFiles,
@@ -13,10 +14,9 @@ from driftboard.suite.cli.options import (
     chosen_sequences,
 )
 from driftboard.suite.errors import counted
-from driftboard.suite.runs.workplace import train_all
 
 if TYPE_CHECKING:
-    from driftboard.suite.tuning.records import TuningRecord
+    from driftboard.suite.tuning import TuningRecord
 
 
 def tune(
@@ -40,14 +40,14 @@ def tune(
     """
     from driftboard.suite.loading import load_strategy
     from driftboard.suite.protocol import TUNING
-    from driftboard.suite.tuning.trials import (
+    from driftboard.suite.tuning import (
         trial_specifications,
         tuning_path,
         tuning_record,
         write_tuning,
     )
 
-    workplace = training.workplace()
+    backend = training.backend()
     sequences = chosen_sequences(suite, sequence, sequence_file)
     tuned = [load_strategy(text) for text in strategy]
     trials = {loaded.stamp.name: trial_specifications(loaded) for loaded in tuned}
@@ -62,7 +62,7 @@ def tune(
         f"{counted(len(tuned), 'strategy', 'strategies')} x {TUNING.trials} trials x "
         f"{counted(len(sequences), 'sequence')}"
     )
-    train_all(request, what, workplace)
+    exit_on_failure(run_jobs(backend, request, what))
     for name, specifications in trials.items():
         record = tuning_record(specifications, sequences, out)
         write_tuning(tuning_path(out, name), record)

@@ -1,16 +1,12 @@
 """``driftboard verify``: check a submission's records."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from driftboard.suite.cli.options import DataFolder, PublishedSets
-
-if TYPE_CHECKING:
-    from driftboard.leaderboard.verification.findings import Finding
-    from driftboard.leaderboard.verification.material import Material
 
 
 def verify(
@@ -38,23 +34,26 @@ def verify(
     Without --rerun nothing of the submission is run, and nothing outside of its folder is read.
     With it, the strategy runs in a process with limits; CONTRIBUTING.md says what they guard.
     """
-    from driftboard.leaderboard.verification.findings import has_failed, report_json, report_lines
+    from driftboard.baselines.published import published_records
+    from driftboard.leaderboard.verification.checks import examine_folder
+    from driftboard.leaderboard.verification.report import has_failed, report_json, report_lines
     from driftboard.suite.records import write_atomically
 
-    material, findings = examine_folder(folder, against or (), published or ())
+    others = [record for name in published or () for record in published_records(name)]
+    submitted, findings = examine_folder(folder, against or (), others)
     badge = None
-    if rerun and material is not None and not has_failed(findings):
-        from driftboard.leaderboard.verification.run_again import run_again
+    if rerun and submitted is not None and not has_failed(findings):
+        from driftboard.leaderboard.verification.rerun import run_again
 
-        convert_data(material.by_sequence, data)
+        convert_data(submitted.by_sequence, data)
         again, badge = run_again(
-            folder, material, rerun, salt, 60 * minutes, round(memory * 1e9), data
+            folder, submitted, rerun, salt, 60 * minutes, round(memory * 1e9), data
         )
         findings += again
     for line in report_lines(findings, badge):
         typer.echo(line)
     if json is not None:
-        digest = None if material is None else material.digest
+        digest = None if submitted is None else submitted.digest
         write_atomically(json, report_json(findings, digest, badge))
     if has_failed(findings):
         raise typer.Exit(1)
@@ -75,25 +74,3 @@ def convert_data(sequences: Iterable[str], data: Path | None) -> None:
     sources = {known[name].source for name in sequences if name in known}
     for source in sorted(sources & SOURCES.keys()):  # linear sequences need no data set
         convert_originals(source, data)
-
-
-def examine_folder(
-    folder: Path, against: Sequence[Path] = (), published: Sequence[str] = ()
-) -> "tuple[Material | None, list[Finding]]":
-    """Return what a submission holds, None if that cannot be told, and what all checks find.
-
-    It is compared with the results folders ``against`` and with published sets by name.
-
-    Raises:
-        RecordError: a folder of ``against`` has no records, or a broken one.
-        DriftboardError: there is no published set of that name.
-    """
-    from driftboard.baselines.published import published_records
-    from driftboard.leaderboard.verification.checks import examine
-    from driftboard.leaderboard.verification.material import load
-
-    others = [record for name in published for record in published_records(name)]
-    material, findings = load(folder, against, others)
-    if material is not None and material.records:
-        findings += examine(material)
-    return material, findings

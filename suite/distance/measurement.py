@@ -2,12 +2,14 @@
 
 Each solution starts at the seed's initialisation, so what it adds to that is comparable between
 tasks; see ``distance.py`` for what is made of it.
+
+A task's training images are dealt out to several trainings that share none. Which part an image
+belongs to is a property of the image, the same for every task that shows it: were the parts crossed
+between tasks, two trainings on the same images would be compared as if they were independent.
 """
 
-import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,83 +22,132 @@ from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.distance.grades import (
     GradeRecord,
     SeedProducts,
+    grade_path,
     grading_in,
+    merged,
+    read_grade,
     seed_path,
     write_record,
 )
-from driftboard.suite.distance.parts import deal
-from driftboard.suite.errors import DataError
-from driftboard.suite.loading import load_sequences
+from driftboard.suite.errors import DataError, DriftboardError
 from driftboard.suite.protocol import PROTOCOL, Training
+from driftboard.suite.records import check_same
 from driftboard.suite.rng import stream
+from driftboard.suite.runs.job import Job
+from driftboard.suite.runs.request import Planner, Request, Row
+from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.scenarios import FewShot, Indices, Recipe
 from driftboard.suite.sequences.splits import cached_splits
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.cuda_graph import graph_runner_on
-from driftboard.suite.training.device import device_name
 from driftboard.suite.training.engine import Cohort, train_task
-from driftboard.suite.training.memory_plan import half_of, in_groups
+from driftboard.suite.training.memory_plan import in_groups, stacking_of
 from driftboard.suite.training.networks import ModuleNetwork, choose_mode
-from driftboard.suite.training.preparation import Setting, initial_network, names_of, streams
-from driftboard.suite.training.task_data import build_task, scaling_of
+from driftboard.suite.training.preparation import (
+    Setting,
+    build_cohort,
+    initial_network,
+    names_of,
+    streams,
+)
+from driftboard.suite.training.record_builder import environment
 
 REFUSAL_LENGTH = 200
 
+SEEDS_AT_ONCE = 5
+"""Seeds of one job, where they fit; fewer would stack less, more would leave cores idle."""
+
 
 @dataclass(frozen=True)
-class GradeJob:
-    """The measurements of some seeds of one sequence; writes one file per seed."""
+class Distances:
+    """The distances between the tasks of a sequence, as work and as payload.
 
-    sequence: str
-    sequence_files: tuple[Path, ...]
-    seeds: tuple[int, ...]
-    parts: int
-    data: Path | None
-    results: Path
-    device: str
-    at_once: int  # learners, which are parts of seeds, that are trained together
-    steps: int  # tasks x parts x seeds: how often ``execute`` reports
+    Args:
+        parts: how many separate parts of each task are trained on, at least 2.
+    """
 
-    @property
-    def label(self) -> str:
-        """What a progress bar and a failure call it."""
-        return f"grading {self.sequence}"
+    parts: int = 2
 
-    @property
-    def together(self) -> int:
-        """How many learners it trains together, at the most."""
-        return min(self.at_once, len(self.seeds) * self.parts)
+    def jobs(self, planner: Planner, sequence: TaskSequence) -> list[Job]:
+        """Return the jobs that measure the missing seeds of a sequence; see ``Work``.
 
-    def smaller(self) -> list["GradeJob"]:
-        """Return the job that trains half as many together; none where one is alone."""
-        if self.together == 1:
-            return []
-        return [replace(self, at_once=half_of(self.together))]
+        Raises:
+            DriftboardError: the sequence is linear.
+        """
+        if isinstance(sequence.scenario, LinearSetting):
+            raise DriftboardError(
+                f"{sequence.name}: the distance of a linear sequence's tasks is given and needs no "
+                "measuring; see 'driftboard linear'"
+            )
+        request = planner.request
+        missing = [
+            seed for seed in request.seeds(sequence) if not self._done(request, sequence, seed)
+        ]
+        if not missing:
+            return []  # neither data nor splits are needed
+        tested = measured_sequence(sequence)
+        recipes = planner.recipes(tested)
+        stacking = stacking_of(
+            tested.network,
+            planner.pool(sequence.source).train_images.shape[1:],
+            len(recipes[0].active),
+            [len(recipe.train) // self.parts for recipe in recipes],
+            (),
+            training_on_parts(tested.training_under(PROTOCOL), self.parts),
+            request.device,
+        )
+        return planner.jobs(
+            sequence,
+            [Row(f"grading {sequence.name}", tuple(missing))],
+            self,
+            recipes=recipes,
+            stacking=stacking,
+            learners=self.parts,
+            seeds_at_once=SEEDS_AT_ONCE,
+        )
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The users' files that it names."""
-        return self.sequence_files
+    def measure(
+        self, setting: Setting, strategy: str, at_once: int, on_step: Callable[[], None]
+    ) -> list[GradeRecord]:
+        """Return one record per seed, or one that says why nothing can be measured."""
+        return measure(setting, self.parts, at_once, on_step)
 
-    def moved(self, places: Mapping[Path, Path]) -> "GradeJob":
-        """Return the same job where each of its files lies in another place."""
-        return replace(self, sequence_files=tuple(places[path] for path in self.sequence_files))
-
-    def execute(self, on_step: Callable[[], None]) -> None:
-        """Measure and write."""
-        self.keep(self.measure(on_step))
-
-    def measure(self, on_step: Callable[[], None]) -> list[GradeRecord]:
-        """Measure and return the record of every seed; see the function of that name."""
-        sequence = load_sequences(self.sequence_files)[self.sequence]
-        setting = Setting(measured_sequence(sequence), self.seeds, "test", self.data, self.device)
-        pool = load_pool(setting.sequence.source, self.data)
-        return measure(sequence, setting, pool, self.parts, self.at_once, on_step)
-
-    def keep(self, records: list[GradeRecord]) -> None:
-        """Write one file per seed."""
+    def keep(self, results: Path, records: list[GradeRecord]) -> None:
+        """Write one file per seed, unless it is there."""
         for record in records:
-            write_record(seed_path(self.results, record), record)
+            path = seed_path(results, record)
+            if not path.exists():
+                write_record(path, record)
+
+    def _done(self, request: Request, sequence: TaskSequence, seed: int) -> bool:
+        path = _seed_file(request, sequence, seed)
+        if not path.exists():
+            return False
+        record = read_grade(path)
+        check_same(
+            path,
+            ("number of parts", record.parts, self.parts),
+            ("grading", record.grading, grading_in(self.parts).stamp()),
+            ("protocol", record.protocol, PROTOCOL.stamp()),
+            ("version of the sequence", record.sequence.hash, sequence.hash()),
+        )
+        return True
+
+
+def grade_records(request: Request) -> list[GradeRecord]:
+    """Write the record of every sequence whose seeds are all measured, and return these."""
+    records = []
+    for sequence in request.sequences:
+        paths = [_seed_file(request, sequence, seed) for seed in request.seeds(sequence)]
+        found = [read_grade(path) for path in paths if path.exists()]
+        if found and (len(found) == len(paths) or found[0].refusal is not None):
+            records.append(merged(found))
+            write_record(grade_path(request.results, sequence.name), records[-1])
+    return records
+
+
+def _seed_file(request: Request, sequence: TaskSequence, seed: int) -> Path:
+    return request.results / "grades" / sequence.name / f"seed-{seed:04d}.json"
 
 
 def measured_sequence(sequence: TaskSequence) -> TaskSequence:
@@ -109,100 +160,118 @@ def measured_sequence(sequence: TaskSequence) -> TaskSequence:
     return replace(sequence, scenario=scenario.base) if isinstance(scenario, FewShot) else sequence
 
 
+def training_on_parts(training: Training, parts: int) -> Training:
+    """Return the training that takes as many steps on a part as the protocol on the whole task."""
+    return replace(training, epochs=training.epochs * parts)
+
+
 def measure(
-    sequence: TaskSequence,
-    setting: Setting,
-    pool: Pool,
-    parts: int,
-    at_once: int,
-    on_step: Callable[[], None],
+    setting: Setting, parts: int, at_once: int, on_step: Callable[[], None] = lambda: None
 ) -> list[GradeRecord]:
     """Return one record per seed; where nothing can be measured, one that says why.
 
     Args:
-        sequence: what is graded.
-        setting: names what is measured for it, see ``measured_sequence``.
-        pool: the images.
+        setting: names what is graded.
         parts: how many separate parts of each task are trained on, at least 2.
         at_once: how many of the learners, one for every part of every seed, are trained together;
             1 in the mode "loop".
-        on_step: called whenever a part of a task has been trained on.
+        on_step: called whenever a cohort of learners has been trained on a task.
     """
-    every_seed = cached_splits(setting.sequence, pool, PROTOCOL, setting.seeds, "test")
-    recipes = dict(zip(setting.seeds, every_seed, strict=True))
-    units = len(next(iter(recipes.values()))[0].active)
-    network = initial_network(setting, pool, units, setting.seeds[0])[0]
-    record = partial(_record, sequence, pool, network, parts, setting.device)
+    sequence, setting = (
+        setting.sequence,
+        replace(setting, sequence=measured_sequence(setting.sequence)),
+    )
+    pool = load_pool(sequence.source, setting.data)
+    splits = cached_splits(setting.sequence, pool, PROTOCOL, setting.seeds, setting.purpose)
+    recipes = dict(zip(setting.seeds, splits, strict=True))
+    network = initial_network(setting, pool, len(splits[0][0].active), setting.seeds[0])[0]
+    ran = environment(torch.device(setting.device), "vmap", setting.seeds)
+
+    def record(images: int, seeds: tuple[SeedProducts, ...], refusal: str | None) -> GradeRecord:
+        return GradeRecord(
+            schema=1,
+            grading=grading_in(parts).stamp(),
+            protocol=PROTOCOL.stamp(),
+            sequence=sequence.stamp(pool.title, pool.fingerprint, network.blocks),
+            tasks=sequence.scenario.tasks,
+            parts=parts,
+            images=images,
+            seeds=seeds,
+            refusal=None if refusal is None else refusal[:REFUSAL_LENGTH],
+            python=ran.python,
+            torch=ran.torch,
+            device=ran.device,
+        )
+
     if sequence.scenario.tasks < 2:
-        return [record((), 0, "one task has no distance to another")]
+        return [record(0, (), "one task has no distance to another")]
     try:
         dealt = {seed: _dealt(setting, pool, recipes[seed], parts, seed) for seed in setting.seeds}
     except DataError as error:
-        return [record((), 0, str(error))]
+        return [record(0, (), str(error))]
     learners = [(seed, part) for seed in setting.seeds for part in range(parts)]
     found: list[Parameters] = []  # per group of learners, name -> (learners, tasks, size)
     finite = True
     for group in in_groups(learners, at_once):
-        solutions, stayed_finite = _solutions(setting, pool, recipes, dealt, group, on_step)
+        cohort = _cohort(setting, pool, dealt, group)
+        solutions, stayed_finite = _solutions(cohort, setting.sequence.network, on_step)
         found.append(solutions)
         finite = finite and stayed_finite
-    images = len(dealt[setting.seeds[0]][0][0])
+    images = len(dealt[setting.seeds[0]][0][0].train)
     if not finite:
-        return [record((), images, "a training on a part of a task diverged")]
+        return [record(images, (), "a training on a part of a task diverged")]
     moved = {name: torch.cat([part[name] for part in found]) for name in found[0]}
     return [
-        record((SeedProducts(seed, _products(network, moved, parts, position)),), images, None)
+        record(images, (SeedProducts(seed, _products(network, moved, parts, position)),), None)
         for position, seed in enumerate(setting.seeds)
     ]
 
 
-def _record(
-    sequence: TaskSequence,
+def _dealt(
+    setting: Setting, pool: Pool, recipes: list[Recipe], parts: int, seed: int
+) -> list[list[Recipe]]:
+    """Return the recipes of every part of every task, [part][task]."""
+    random = stream(*names_of(setting, seed), "grading", "parts")
+    dealt = deal(recipes, pool.train_labels, parts, random)
+    return [
+        [replace(recipe, train=rows[part]) for recipe, rows in zip(recipes, dealt, strict=True)]
+        for part in range(parts)
+    ]
+
+
+def _cohort(
+    setting: Setting,
     pool: Pool,
-    network: ModuleNetwork,
-    parts: int,
-    device: str,
-    seeds: tuple[SeedProducts, ...],
-    images: int,
-    refusal: str | None,
-) -> GradeRecord:
-    return GradeRecord(
-        schema=1,
-        grading=grading_in(parts).stamp(),
-        protocol=PROTOCOL.stamp(),
-        sequence=sequence.stamp(pool.title, pool.fingerprint, network.blocks),
-        tasks=sequence.scenario.tasks,
-        parts=parts,
-        images=images,
-        seeds=seeds,
-        refusal=None if refusal is None else refusal[:REFUSAL_LENGTH],
-        python=platform.python_version(),
-        torch=str(torch.__version__),
-        device=device_name(torch.device(device)),
+    dealt: dict[int, list[list[Recipe]]],
+    learners: Sequence[tuple[int, int]],
+) -> Cohort:
+    """Return learners, each a seed and a part of its tasks."""
+    own = replace(setting, seeds=tuple(seed for seed, _ in learners))
+    recipes = [dealt[seed][part] for seed, part in learners]
+    cohort = build_cohort(own, pool, recipes, tested=False)
+
+    def orders(task: int, count: int) -> list[np.random.Generator]:
+        return [
+            stream(*names_of(setting, seed), "grading", "batch order", part, task)
+            for seed, part in learners
+        ]
+
+    return replace(
+        cohort,
+        training=training_on_parts(cohort.training, len(dealt[own.seeds[0]])),
+        batch_orders=orders,
+        strategy_noise=lambda task: streams(own, "grading", "noise", task),
     )
 
 
-def _dealt(
-    setting: Setting, pool: Pool, recipes: list[Recipe], parts: int, seed: int
-) -> list[list[Indices]]:
-    random = stream(*names_of(setting, seed), "grading", "parts")
-    return deal(recipes, pool.train_labels, parts, random)
-
-
 def _solutions(
-    setting: Setting,
-    pool: Pool,
-    recipes: dict[int, list[Recipe]],
-    dealt: dict[int, list[list[Indices]]],
-    learners: Sequence[tuple[int, int]],
-    on_step: Callable[[], None],
+    cohort: Cohort, network: str, on_step: Callable[[], None]
 ) -> tuple[Parameters, bool]:
     """Return how far each learner's solutions lie from its start, and whether all are finite.
 
     The tensors have shape (learners, tasks, size of the parameter).
     """
-    cohort = _cohort(setting, pool, recipes, dealt, learners)
-    mode = choose_mode(setting.sequence.network, cohort.device)
+    mode = choose_mode(network, cohort.device)
     moved: dict[str, list[Tensor]] = {name: [] for name in cohort.initial}
     finite = True
     runner = graph_runner_on(cohort.device)
@@ -213,68 +282,8 @@ def _solutions(
         finite = finite and bool(stayed_finite.all())
         for name, value in solution.items():
             moved[name].append((value - cohort.initial[name]).flatten(1).cpu())
-        for _ in learners:
-            on_step()
+        on_step()
     return {name: torch.stack(values, dim=1) for name, values in moved.items()}, finite
-
-
-def _cohort(
-    setting: Setting,
-    pool: Pool,
-    recipes: dict[int, list[Recipe]],
-    dealt: dict[int, list[list[Indices]]],
-    learners: Sequence[tuple[int, int]],
-) -> Cohort:
-    device = torch.device(setting.device)
-    one_per_learner = replace(setting, seeds=tuple(seed for seed, _ in learners))
-    units = len(recipes[learners[0][0]][0].active)
-    started = {seed: initial_network(setting, pool, units, seed) for seed, _ in learners}
-    networks: list[tuple[ModuleNetwork, Parameters]] = [started[seed] for seed, _ in learners]
-    names = [(*names_of(setting, seed), "image noise", "train") for seed, _ in learners]
-    rows = range(setting.sequence.scenario.tasks)
-    training = setting.sequence.training_under(PROTOCOL)
-    parts = len(dealt[learners[0][0]][0])
-
-    def orders(task: int, count: int) -> list[np.random.Generator]:
-        return [
-            stream(*names_of(setting, seed), "grading", "batch order", part, task)
-            for seed, part in learners
-        ]
-
-    return Cohort(
-        network=networks[0][0],
-        initial={
-            name: torch.stack([values[name] for _, values in networks]).to(device)
-            for name in networks[0][1]
-        },
-        train=[
-            build_task(
-                pool.train_images,
-                pool.train_labels,
-                [recipes[seed][task] for seed, _ in learners],
-                [dealt[seed][task][part] for seed, part in learners],
-                names,
-                device,
-            )
-            for task in rows
-        ],
-        test=[],
-        classes=[
-            torch.from_numpy(np.stack([recipes[seed][task].active for seed, _ in learners])).to(
-                device
-            )
-            for task in rows
-        ],
-        scaling=scaling_of(pool, device),
-        training=training_on_parts(training, parts),
-        batch_orders=orders,
-        strategy_noise=lambda task: streams(one_per_learner, "grading", "noise", task),
-    )
-
-
-def training_on_parts(training: Training, parts: int) -> Training:
-    """Return the training that takes as many steps on a part as the protocol on the whole task."""
-    return replace(training, epochs=training.epochs * parts)
 
 
 def _products(
@@ -291,3 +300,60 @@ def _products(
         upper = matrix[np.triu_indices(len(matrix))]
         triangles.append(tuple(float(f"{value:.9g}") for value in upper))
     return tuple(triangles)
+
+
+def deal(
+    recipes: Sequence[Recipe], labels: Indices, parts: int, random: np.random.Generator
+) -> list[list[Indices]]:
+    """Return positions by task and part; all parts of all tasks have equally many images.
+
+    Classes are dealt out evenly. What is left over when the numbers do not come out even is
+    dropped from the part, at random.
+
+    Args:
+        recipes: the tasks of one seed, whose ``train`` points into a pool.
+        labels: (N,), the classes of the pool's images.
+        parts: how many, at least 2.
+        random: decides which image goes where.
+
+    Raises:
+        DataError: a task has a class with fewer images than parts, or a part would have none.
+    """
+    owners = np.zeros((len(recipes), len(labels)), dtype=bool)
+    for task, recipe in enumerate(recipes):
+        owners[task, recipe.train] = True
+        counts = np.bincount(labels[recipe.train])
+        if counts[counts > 0].min(initial=len(labels)) < parts:
+            raise DataError(
+                f"task {task + 1} has a class with fewer than {parts} training images, too few "
+                f"to be trained on in {parts} separate parts"
+            )
+    rank = random.permutation(len(labels))
+    part_of = _parts_of_images(owners, labels, rank, parts)
+    dealt = [
+        [recipe.train[part_of[recipe.train] == part] for part in range(parts)] for recipe in recipes
+    ]
+    size = min(len(rows) for task in dealt for rows in task)
+    if size == 0:
+        raise DataError(
+            f"too few training images to deal every task's out to {parts} separate parts"
+        )
+    return [[np.sort(rows[np.argsort(rank[rows])][:size]) for rows in task] for task in dealt]
+
+
+def _parts_of_images(
+    owners: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+    labels: Indices,
+    rank: Indices,
+    parts: int,
+) -> Indices:
+    """Deal out, class by class, each group of images that the same tasks show."""
+    used = np.flatnonzero(owners.any(axis=0))
+    _, groups = np.unique(np.vstack([labels[used], owners[:, used]]), axis=1, return_inverse=True)
+    groups = groups.reshape(-1)
+    order = np.lexsort((rank[used], groups))
+    starts = np.searchsorted(groups[order], groups[order])
+    part_of = np.full(len(labels), -1)
+    # A group begins where its number says, so that odd ones do not all favour the first part.
+    part_of[used[order]] = (np.arange(len(used)) - starts + groups[order]) % parts
+    return part_of

@@ -73,7 +73,11 @@ def linear_network(setting: LinearSetting) -> ModuleNetwork:
 
 @torch.no_grad()
 def run(
-    setting: LinearSetting, strategy: Strategy, data: LinearData, noise: Noise
+    setting: LinearSetting,
+    strategy: Strategy,
+    data: LinearData,
+    noise: Noise,
+    on_task: Callable[[], None] = lambda: None,
 ) -> LinearOutcome:
     """Train all learners through all tasks, every one to convergence.
 
@@ -83,6 +87,7 @@ def run(
             whose ``correct`` is affine in the parameters.
         data: what ``draw`` returned for the setting.
         noise: the source of ``task.noise``; learners are dealt to its seeds in order.
+        on_task: called after every task.
 
     Raises:
         StrategyError: the strategy cannot be solved, or one of its hooks breaks the interface.
@@ -124,6 +129,7 @@ def run(
         drifts.append(_block_norms(setting, weights - first))
         rows.append(_excess(weights, truths))
         sizes.append(_bytes(memory) // truths.shape[0])
+        on_task()
     return LinearOutcome(
         untrained=untrained,
         excess=torch.stack(rows, dim=1),

@@ -1,1 +1,1 @@
-"""What is to be done, who does it and how it is told: cells, jobs, workers, progress."""
+"""A request becomes jobs; a scheduler hands them to worker processes, here or on a cluster."""

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from driftboard.suite.errors import DriftboardError, one_line
 from driftboard.suite.loading import load_sequences, load_strategy
-from driftboard.suite.runs.grid import Request, claim_folder
-from driftboard.suite.runs.planning import plan
+from driftboard.suite.runs.cells import plan
+from driftboard.suite.runs.grid import claim_folder
+from driftboard.suite.runs.request import Request
 from driftboard.suite.runs.worker import prepare_process
 
 
@@ -38,8 +39,8 @@ def run_cells(
     )
     claim_folder(out, request.purpose)
     prepare_process("cpu")
-    for item in plan(request):
-        item.job.execute(lambda: None)
+    for job in plan(request):
+        job.keep(job.measure())
 
 
 def main() -> None:

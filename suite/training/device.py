@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from driftboard.suite.errors import DriftboardError
+
 CPU_INFO = Path("/proc/cpuinfo")
 
 # Parameters of mallopt(), from glibc's malloc.h.
@@ -46,6 +48,24 @@ def _processor(info: str) -> str | None:
         return None
     name, family, model = (found[name][:100] for name in names)
     return f"{name}, family {family}, model {model}"
+
+
+def resolve_device(wanted: str) -> str:
+    """Return ``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        DriftboardError: CUDA is asked for and not there.
+    """
+    if wanted == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise DriftboardError(
+            "no CUDA GPU can be used here (torch.cuda.is_available() is false); "
+            "use --device cpu, or mend the driver"
+        )
+    return "cpu"
 
 
 def worker_count(device: str, wanted: int | None) -> int:

@@ -253,12 +253,3 @@ def half_of(learners: int) -> int:
     3
     """
     return -(-learners // 2)
-
-
-def halves(seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return both halves of the seeds, or nothing for a single seed.
-
-    >>> halves((0, 1, 2)), halves((0,))
-    ([(0, 1), (2,)], [])
-    """
-    return in_groups(seeds, half_of(len(seeds))) if len(seeds) > 1 else []

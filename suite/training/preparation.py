@@ -1,17 +1,20 @@
 """Preparation: everything of a cohort that is the same for all strategies."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from driftboard.strategies.base import Parameters
 from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.rng import stream
-from driftboard.suite.sequences.scenarios import Recipe
+from driftboard.suite.sequences.scenarios import Indices, Recipe
 from driftboard.suite.sequences.splits import Purpose, cached_splits
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.engine import Cohort
@@ -24,7 +27,7 @@ class Setting:
     """What decides a cohort's data: hashable, so that a process prepares each only once."""
 
     sequence: TaskSequence
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...]  # one for every learner
     purpose: Purpose
     data: Path | None
     device: str
@@ -54,29 +57,46 @@ def prepare(setting: Setting) -> Prepared:
         DataError: the data set is missing, incomplete or too small.
     """
     pool = load_pool(setting.sequence.source, setting.data)
-    device = torch.device(setting.device)
     recipes = cached_splits(setting.sequence, pool, PROTOCOL, setting.seeds, setting.purpose)
+    return Prepared(build_cohort(setting, pool, recipes), pool.title, pool.fingerprint)
+
+
+def build_cohort(
+    setting: Setting, pool: Pool, recipes: Sequence[Sequence[Recipe]], *, tested: bool = True
+) -> Cohort:
+    """Return learners without a strategy, one for every entry of the setting's seeds.
+
+    Args:
+        setting: several learners may have the same seed, and so the same initial weights.
+        pool: the images that the recipes point into.
+        recipes: one list per learner, of one recipe per task.
+        tested: whether there are to be test data.
+    """
+    device = torch.device(setting.device)
     units = len(recipes[0][0].active)
-    networks = [initial_network(setting, pool, units, seed) for seed in setting.seeds]
-    train, test = _task_data(setting, pool, recipes, device)
-    cohort = Cohort(
-        network=networks[0][0],
+    networks = {
+        seed: initial_network(setting, pool, units, seed) for seed in dict.fromkeys(setting.seeds)
+    }
+    network, names = networks[setting.seeds[0]]
+    train = (pool.train_images, pool.train_labels)
+    test = (pool.test_images, pool.test_labels) if setting.purpose == "test" else train
+    return Cohort(
+        network=network,
         initial={
-            name: torch.stack([values[name] for _, values in networks]).to(device)
-            for name in networks[0][1]
+            name: torch.stack([networks[seed][1][name] for seed in setting.seeds]).to(device)
+            for name in names
         },
-        train=train,
-        test=test,
+        train=_task_data(setting, "train", *train, recipes, device),
+        test=_task_data(setting, "test", *test, recipes, device) if tested else [],
         classes=[
-            torch.from_numpy(np.stack([row[task].active for row in recipes])).to(device)
-            for task in range(setting.sequence.scenario.tasks)
+            torch.from_numpy(np.stack([recipe.active for recipe in row])).to(device)
+            for row in zip(*recipes, strict=True)
         ],
         scaling=scaling_of(pool, device),
         training=setting.sequence.training_under(PROTOCOL),
         batch_orders=lambda task, count: streams(setting, "batch order", task, count),
         strategy_noise=lambda task: streams(setting, "strategy", task),
     )
-    return Prepared(cohort, pool.title, pool.fingerprint)
 
 
 def initial_network(
@@ -89,23 +109,22 @@ def initial_network(
 
 
 def _task_data(
-    setting: Setting, pool: Pool, recipes: list[list[Recipe]], device: torch.device
-) -> tuple[list[TaskData], list[TaskData]]:
-    """Return the training and the testing data of every task."""
-    train_pool = (pool.train_images, pool.train_labels)
-    test_pool = (pool.test_images, pool.test_labels)
-    parts = {"train": train_pool, "test": test_pool if setting.purpose == "test" else train_pool}
-    built: dict[str, list[TaskData]] = {"train": [], "test": []}
-    for part, (images, labels) in parts.items():
-        # The same image has the same noise in training and in validation, so the name of its
-        # stream is that of the pool it comes from.
-        pool_name = "train" if labels is pool.train_labels else "test"
-        for task in range(setting.sequence.scenario.tasks):
-            row = [one_seed[task] for one_seed in recipes]
-            positions = [getattr(recipe, part) for recipe in row]
-            names = [(*names_of(setting, seed), "image noise", pool_name) for seed in setting.seeds]
-            built[part].append(build_task(images, labels, row, positions, names, device))
-    return built["train"], built["test"]
+    setting: Setting,
+    part: Literal["train", "test"],
+    images: NDArray[np.uint8],
+    labels: Indices,
+    recipes: Sequence[Sequence[Recipe]],
+    device: torch.device,
+) -> list[TaskData]:
+    """Return the data of every task that are trained on, or those that are tested on."""
+    # The same image has the same noise in training and in validation, so the name of its
+    # stream is that of the pool it comes from.
+    pool = part if setting.purpose == "test" else "train"
+    names = [(*names_of(setting, seed), "image noise", pool) for seed in setting.seeds]
+    return [
+        build_task(images, labels, row, [getattr(recipe, part) for recipe in row], names, device)
+        for row in zip(*recipes, strict=True)
+    ]
 
 
 def names_of(setting: Setting, seed: int) -> tuple[str | int, ...]:

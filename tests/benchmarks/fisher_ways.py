@@ -30,8 +30,8 @@ from driftboard.strategies import fisher
 from driftboard.strategies.base import Parameters, Task
 from driftboard.strategies.ewc import Ewc
 from driftboard.suite.errors import DriftboardError, counted
-from driftboard.suite.runs.grid import resolve_device
 from driftboard.suite.runs.worker import prepare_process
+from driftboard.suite.training.device import resolve_device
 from driftboard.suite.training.engine import Cohort
 from driftboard.suite.training.hooks import CohortTask, Hooks
 

@@ -62,9 +62,8 @@ def train_as(name: str, options: argparse.Namespace) -> None:
     import torch
 
     from driftboard.suite.loading import load_sequences, load_strategy
-    from driftboard.suite.runs import worker
-    from driftboard.suite.runs.grid import Request
-    from driftboard.suite.runs.planning import plan
+    from driftboard.suite.runs import cells
+    from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import choose_sequences
     from driftboard.suite.training.networks import choose_mode
 
@@ -81,18 +80,17 @@ def train_as(name: str, options: argparse.Namespace) -> None:
         device="cpu",
     )
     if machine.mode is not None:
-        worker.choose_mode = lambda network, device: machine.mode  # the records say so too
+        cells.choose_mode = lambda network, device: machine.mode  # the records say so too
     else:
-        worker.choose_mode = choose_mode
+        cells.choose_mode = choose_mode
     torch.set_num_threads(machine.threads)
-    for item in plan(request):
-        if isinstance(item.job, worker.Job):
-            size = machine.cohort or len(item.job.seeds)
-            for start in range(0, len(item.job.seeds), size):
-                part = item.job.seeds[start : start + size]
-                replace(item.job, seeds=part).execute(lambda: None)
-        else:
-            item.job.execute(lambda: None)
+    for job in cells.plan(request):
+        size = len(job.seeds)
+        if isinstance(job.payload, cells.Cells):
+            size = machine.cohort or size
+        for start in range(0, len(job.seeds), size):
+            part = replace(job, seeds=job.seeds[start : start + size])
+            part.keep(part.measure())
 
 
 def start(name: str, folder: Path, arguments: Sequence[str]) -> None:

@@ -23,8 +23,8 @@ from scaling import classes_table, records_table, tasks_table
 from timing import Spread, cores, places
 
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.runs.grid import resolve_device
 from driftboard.suite.runs.worker import prepare_process
+from driftboard.suite.training.device import resolve_device
 
 HEAD = """\
 # Speed

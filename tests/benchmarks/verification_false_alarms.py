@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from driftboard.leaderboard.analysis.statistics import clopper_pearson
 from driftboard.leaderboard.verification.checks import FORENSIC, examine
-from driftboard.leaderboard.verification.findings import Finding
-from driftboard.leaderboard.verification.material import Material
-from driftboard.leaderboard.verification.variance import LEAST, spread
+from driftboard.leaderboard.verification.contents import LEAST, spread
+from driftboard.leaderboard.verification.report import Finding
+from driftboard.leaderboard.verification.submission import SubmissionData
 from driftboard.suite import records
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.sequences.registry import registered
@@ -131,7 +131,9 @@ def honest_records(stamp: records.StrategyStamp) -> list[records.Record]:
     ]
 
 
-def as_material(own: Iterable[records.AnyRecord], others: Iterable[records.AnyRecord]) -> Material:
+def as_submission(
+    own: Iterable[records.AnyRecord], others: Iterable[records.AnyRecord]
+) -> SubmissionData:
     """Return records as if they were a submission."""
     ordered = sorted(own, key=lambda record: (record.sequence.name, record.seed))
     first = ordered[0]
@@ -148,40 +150,40 @@ def as_material(own: Iterable[records.AnyRecord], others: Iterable[records.AnyRe
         environment=VERSIONS,
         files={},
     )
-    return Material(submission, tuple(ordered), first.strategy.source_hash, (), tuple(others))
+    return SubmissionData(submission, tuple(ordered), first.strategy.source_hash, (), tuple(others))
 
 
-def folder_materials(folder: Path) -> Iterator[Material]:
+def folder_submissions(folder: Path) -> Iterator[SubmissionData]:
     """Yield each strategy of a results folder as a submission beside all the others."""
     found = [records.read_record(path) for path in records.record_paths(folder)]
     for name in sorted({record.strategy.name for record in found}):
         own = [record for record in found if record.strategy.name == name]
-        yield as_material(own, [record for record in found if record.strategy.name != name])
+        yield as_submission(own, [record for record in found if record.strategy.name != name])
 
 
-def made_up_materials(count: int) -> Iterator[Material]:
+def made_up_submissions(count: int) -> Iterator[SubmissionData]:
     """Yield made-up submissions, each beside the one before."""
     before = honest_records(made_up_stamp(count))
     for number in range(count):
         own = honest_records(made_up_stamp(number))
-        yield as_material(own, before)
+        yield as_submission(own, before)
         before = own
 
 
-def report(title: str, materials: Iterable[Material]) -> None:
+def report(title: str, submissions: Iterable[SubmissionData]) -> None:
     """Print, for each check, how many submissions it blamed."""
     blamed: Counter[tuple[str, str]] = Counter()
     findings: list[tuple[str, Finding]] = []
     checks: dict[str, None] = {}
     total, least = 0, float("inf")
-    for material in materials:
+    for data in submissions:
         total += 1
-        least = min([least, *map(least_variance, material.counted_by_sequence.values())])
-        for finding in examine(material, FORENSIC):
+        least = min([least, *map(least_variance, data.counted_by_sequence.values())])
+        for finding in examine(data, FORENSIC):
             checks[finding.check] = None
             blamed[finding.check, finding.level] += 1
             if finding.level != "ok":
-                findings.append((material.submission.strategy.name, finding))
+                findings.append((data.submission.strategy.name, finding))
     print(f"{title}: {total} submissions, variance at least {least:.2f} times that of counting")
     for check in checks:
         parts = [f"  {check:16}"]
@@ -209,9 +211,9 @@ def main() -> None:
     parser.add_argument("--synthetic", type=int, default=200)
     options = parser.parse_args()
     for folder in options.results:
-        report(str(folder), folder_materials(folder))
+        report(str(folder), folder_submissions(folder))
     if options.synthetic:
-        report("made up", made_up_materials(options.synthetic))
+        report("made up", made_up_submissions(options.synthetic))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""A run whose cells are all there: it says so, makes the board, and trains and imports nothing."""
+"""A run whose cells are all there: it says so, makes the board, and trains nothing."""
 
-import subprocess
-import sys
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
 
-from driftboard.suite.known_stamps import stamped
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import write_record
@@ -14,14 +13,6 @@ from driftboard.suite.sequences.registry import registered
 
 SEQUENCE = registered()["digits-overlap-50"]
 SGD = load_strategy("sgd")
-PROGRAM = """
-import sys
-from driftboard.suite.cli.main import main
-try:
-    main()
-finally:
-    print("torch" in sys.modules)
-"""
 
 
 @pytest.fixture
@@ -40,30 +31,33 @@ def options_of(tmp_path, make_record):
     return write
 
 
-def test_complete_folder_needs_no_torch(options_of, tmp_path):
-    stamped(["sgd"])  # kept from here on
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *options_of(range(3))],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "1 sequence x 1 strategy, 3 cells: all there already" in done.stderr
-    assert done.stdout.splitlines()[-1] == "False"
+def test_complete_folder_needs_no_worker(options_of, call, tmp_path, monkeypatch):
+    monkeypatch.setattr("driftboard.suite.runs.local.start_worker", None)
+    code, _, said = call(*options_of(range(3)))
+    assert code == 0
+    assert "1 sequence x 1 strategy, 3 cells: all there already" in said
     assert (tmp_path / "results" / "leaderboard.md").is_file()
 
 
 def test_what_is_missing_is_planned_for_the_device_at_hand(options_of, call, monkeypatch):
-    from driftboard.suite.runs.local_crew import local_workers
+    from driftboard.suite.runs.scheduler import Scheduler
 
     planned = []
 
-    def work_off(hire, make_plan, cells, what, results):
-        planned.append((cells, hire.func, *hire.args))
+    @contextmanager
+    def nobody(device, count):
+        planned.append((device, count))
+        yield SimpleNamespace(description="nowhere")
+
+    def run(scheduler, jobs):
+        planned.extend((job.device, job.seeds) for job in jobs)
         return []
 
-    monkeypatch.setattr("driftboard.suite.runs.progress.work_off", work_off)
+    monkeypatch.setattr("driftboard.suite.runs.local.local_executor", nobody)
+    monkeypatch.setattr(Scheduler, "run", run)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("driftboard.suite.training.memory_plan.cohort_bytes", lambda _: 2**34)
     code, _, said = call(*options_of([0, 2]), "--workers", "3")
-    assert (code, planned) == (0, [(3, local_workers, "cuda", 3)])
-    assert "already" not in said
+    assert (code, planned) == (0, [("cuda", 3), ("cuda", (0, 1, 2))])
+    assert "3 cells, nowhere; results in" in said
+    assert "already" not in said  # the one that lacks is trained with the others

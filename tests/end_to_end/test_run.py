@@ -345,17 +345,21 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(bench, reference, tmp_p
 
 @pytest.mark.parametrize("moment", ["the device is looked for", "the folder is claimed"])
 def test_ctrl_c_before_there_are_workers_says_how_to_go_on(moment, monkeypatch, tmp_path, capsys):
-    from driftboard.suite.runs.grid import Request
-    from driftboard.suite.runs.workplace import Workplace
+    from driftboard.suite.cli.execution import run_jobs
+    from driftboard.suite.runs.backend import Backend
+    from driftboard.suite.runs.request import Request
 
     def stopped(*_):
         raise KeyboardInterrupt
 
-    request = Request((), (), (), 1, "test", tmp_path, None, "cpu")
-    if moment == "the device is looked for":
-        monkeypatch.setattr("driftboard.suite.runs.grid.resolve_device", stopped)
+    request = Request(sequences=(), results=tmp_path, device="cpu")
+    places = {
+        "the device is looked for": "driftboard.suite.training.device.resolve_device",
+        "the folder is claimed": "driftboard.suite.runs.grid.claim_folder",
+    }
+    monkeypatch.setattr(places[moment], stopped)
     with pytest.raises(typer.Exit) as left:
-        Workplace().work_off(request, lambda _: [], "nothing", stopped)
+        run_jobs(Backend(), request, "nothing")
     assert left.value.exit_code == 130
     told = " ".join(capsys.readouterr().err.split())
     assert told.startswith("stopped; what is done is kept in")
@@ -487,7 +491,7 @@ def test_a_cohort_for_which_memory_is_short_is_trained_in_halves(bench, referenc
     assert leftovers(results) == []
 
 
-# What needs no processes: the same crew with a thread as its worker.
+# What needs no processes: the same executor with a thread as its worker.
 
 
 @pytest.fixture
@@ -523,19 +527,18 @@ def test_failure_is_told_where_it_leaves_no_board(bench, run_here, tmp_path):
 
 
 def test_progress_counts_all_work_once(bench, run_here, tmp_path, monkeypatch):
-    from driftboard.suite.runs import progress as progress_bar
+    from driftboard.suite.runs.scheduler import Progress, Scheduler
 
     told = []
-    run_jobs = progress_bar.run_jobs
+    run_jobs = Scheduler.run
 
-    def listening(planned, workers, progress):
-        def heard(done, total, label):
-            told.append((done, total, label))
-            progress(done, total, label)
+    def listening(scheduler, jobs):
+        for event in run_jobs(scheduler, jobs):
+            if isinstance(event, Progress):
+                told.append((event.done, event.total, event.label))
+            yield event
 
-        return run_jobs(planned, workers, heard)
-
-    monkeypatch.setattr(progress_bar, "run_jobs", listening)
+    monkeypatch.setattr(Scheduler, "run", listening)
     code, _, _ = run_here(tmp_path / "out", "sgd", "noop")
     assert code == 0
     assert len(told) == 2 * 2 + 2 * 3  # two strategies, sequences of two and of three tasks

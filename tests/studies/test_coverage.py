@@ -1,56 +1,68 @@
 """The simulation against known truths, its shortcuts against our functions and scipy."""
 
+import importlib.util
 import math
 import re
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
+import coverage_studies
 import numpy as np
 import pytest
 import scipy.stats
-
-from driftboard.leaderboard import coverage
-from driftboard.leaderboard.analysis.ranks import RankSet, all_comparisons, rank_sets
-from driftboard.leaderboard.analysis.section import CEILING
-from driftboard.leaderboard.analysis.statistics import clopper_pearson, paired_difference
-from driftboard.leaderboard.coverage import (
+from coverage_rules import (
     CORRELATED,
-    DISTRIBUTIONS,
-    FAILURE_SHARES,
     NORMAL,
-    RANKS_PER_SET,
     RESAMPLES,
-    SEEDS,
     SKEWED,
-    STRATEGIES,
-    STUDIES,
     UNEQUAL,
-    Study,
-    aggregate_study,
     bca_bounds,
     bootstrap_ranks_hold,
-    clopper_pearson_coverage,
-    difference_study,
     draw,
-    mean_study,
-    measured_row,
     percentile_bounds,
-    rank_study,
-    reference_study,
     resampled_means,
     resampling_weights,
-    simulated_rank_sets,
     t_tests,
     welch,
     z_bounds,
 )
-from driftboard.suite.cli.coverage import (
-    DEFAULT_REPETITIONS,
-    DEFAULT_SEED,
-    coverage_page,
+from coverage_studies import (
+    DISTRIBUTIONS,
+    FAILURE_SHARES,
+    RANKS_PER_SET,
+    SEEDS,
+    STRATEGIES,
+    STUDIES,
+    Study,
+    aggregate_study,
+    clopper_pearson_coverage,
+    difference_study,
+    mean_study,
+    measured_row,
+    rank_study,
+    reference_study,
+    simulated_rank_sets,
 )
 
-PAGE = Path(coverage.__file__).with_name("COVERAGE.md")
+from driftboard.leaderboard.analysis.ranks import RankSet, all_comparisons, rank_sets
+from driftboard.leaderboard.analysis.section import CEILING
+from driftboard.leaderboard.analysis.statistics import clopper_pearson, paired_difference
+
+SCRIPT = Path(__file__).with_name("coverage.py")
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "studies" / "coverage.md"
+
+
+def load_script():
+    """Return the script as a module; there is a package of the same name."""
+    specification = importlib.util.spec_from_file_location("coverage_script", SCRIPT)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+script = load_script()
 REPETITIONS = 1000
 
 
@@ -327,7 +339,7 @@ def test_a_row_depends_on_seed_and_place_only(monkeypatch):
         return {"first": random.random()}
 
     studies = [Study(name, "", DISTRIBUTIONS, first_numbers) for name in ("a", "b")]
-    monkeypatch.setattr(coverage, "STUDIES", studies)
+    monkeypatch.setattr(coverage_studies, "STUDIES", studies)
     places = list(product(studies, DISTRIBUTIONS, SEEDS, (0, 1)))
     rows = [measured_row(*place, 100)["first"] for place in places]
     assert len(set(rows)) == len(places)
@@ -336,7 +348,7 @@ def test_a_row_depends_on_seed_and_place_only(monkeypatch):
 
 @pytest.fixture(scope="module")
 def small_page():
-    return coverage_page(seed=3, repetitions=100)
+    return script.coverage_page(seed=3, repetitions=100)
 
 
 def tables(page):
@@ -355,25 +367,28 @@ def prose(page):
     return [line for line in page.splitlines() if line and not line.startswith("|")]
 
 
-def test_the_command_writes_equal_bytes(call, tmp_path, small_page):
+def test_the_script_writes_equal_bytes(tmp_path, small_page):
     options = ["--repetitions", "100", "--seed", "3"]
     file = tmp_path / "new" / "coverage.md"
-    code, said, _ = call("coverage", *options, "--out", file)
-    assert (code, said) == (0, f"wrote {file}\n")
+    command = [sys.executable, SCRIPT, *options, "--out", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (f"wrote {file}\n", "")
     assert file.read_bytes() == small_page.encode()
-    assert f"`driftboard coverage {' '.join(options)}`" in small_page
+    assert f"`python tests/studies/coverage.py {' '.join(options)}`" in small_page
     # sqrt(0.95 x 0.05 / 100) and sqrt(0.5 x 0.5 / 100)
     assert "2.18 points where" in small_page
     assert "5.00 where" in small_page
 
 
-def test_the_command_prints_the_page_of_its_options(call, monkeypatch):
+def test_the_script_prints_the_page_of_its_options(capsys, monkeypatch):
     def page(seed, repetitions):
         return f"{seed} {repetitions}\n"
 
-    monkeypatch.setattr("driftboard.suite.cli.coverage.coverage_page", page)
-    assert call("coverage") == (0, f"{DEFAULT_SEED} {DEFAULT_REPETITIONS}\n", "")
-    assert call("coverage", "--seed", "7", "--repetitions", "100") == (0, "7 100\n", "")
+    monkeypatch.setattr(script, "coverage_page", page)
+    script.main([])
+    script.main(["--seed", "7", "--repetitions", "100"])
+    both = f"{script.DEFAULT_SEED} {script.DEFAULT_REPETITIONS}\n7 100\n"
+    assert capsys.readouterr() == (both, "")
 
 
 def test_a_table_shows_what_was_measured(small_page):
@@ -392,11 +407,9 @@ def test_a_table_shows_what_was_measured(small_page):
         (["--seed", "-1"], "--seed -1 is negative; give 0"),
     ],
 )
-def test_bad_options_end_in_one_line(call, options, words):
-    code, out, errors = call("coverage", *options)
-    assert (code, out) == (1, "")
-    (line,) = errors.splitlines()
-    assert line.startswith(f"driftboard: {words}")
+def test_bad_options_end_in_one_line(options, words):
+    with pytest.raises(SystemExit, match=f"^coverage: {words}[^\n]*$"):
+        script.main(options)
 
 
 def test_the_document_has_the_tables_of_the_command(small_page):
@@ -409,8 +422,8 @@ def test_the_document_has_the_tables_of_the_command(small_page):
         assert made[title][0] == written[title][0]
     assert made["Share of failed seeds"] == written["Share of failed seeds"]
     assert prose(small_page)[:-1] == prose(text)[-len(prose(small_page)) : -1]
-    assert "Made with `driftboard coverage`." in text
-    assert f"{DEFAULT_REPETITIONS:,} repetitions" in text
+    assert "Made with `python tests/studies/coverage.py`." in text
+    assert f"{script.DEFAULT_REPETITIONS:,} repetitions" in text
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.title)
@@ -418,7 +431,7 @@ def test_the_document_has_the_numbers_of_the_command(study):
     """The whole takes most of a minute; a row depends on no other, so one per table will do."""
     distribution = study.distributions[-1]
     header, *rows = tables(PAGE.read_text())[study.title]
-    row = measured_row(study, distribution, 5, DEFAULT_SEED, DEFAULT_REPETITIONS)
+    row = measured_row(study, distribution, 5, script.DEFAULT_SEED, script.DEFAULT_REPETITIONS)
     scales = [1 if name == RANKS_PER_SET else 100 for name in header[2:]]
     expected = [f"{scale * row[name]:.1f}" for scale, name in zip(scales, header[2:], strict=True)]
     assert [distribution.name, "5", *expected] in rows

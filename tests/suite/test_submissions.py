@@ -26,7 +26,7 @@ from driftboard.suite.submissions import (
     kind_of,
     make_credits,
 )
-from driftboard.suite.tuning.records import Trial, TuningRecord
+from driftboard.suite.tuning import Trial, TuningRecord
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "strategies" / "template.py"
 GOOD = {
@@ -146,7 +146,7 @@ def no_training(monkeypatch):
     def refuse(*_):
         pytest.fail("training has begun")
 
-    monkeypatch.setattr("driftboard.suite.cli.submit.train_all", refuse)
+    monkeypatch.setattr("driftboard.suite.cli.submit.run_jobs", refuse)
 
 
 def complaint(call, *arguments):
@@ -265,12 +265,13 @@ def test_the_tuning_record_goes_with_the_submission(
     (tmp_path / "tuned" / "tuning").mkdir(parents=True)
     (tmp_path / "tuned" / "tuning" / "my-method.json").write_bytes(content)
 
-    def pretend(request, what, workplace):
+    def pretend(backend, request, what):
         (loaded,) = request.strategies
         record = make_record("digits-split", loaded.stamp.name)
         write_record(request.results, replace(record, strategy=loaded.stamp))
+        return []
 
-    monkeypatch.setattr("driftboard.suite.cli.submit.train_all", pretend)
+    monkeypatch.setattr("driftboard.suite.cli.submit.run_jobs", pretend)
     folder = tmp_path / "sub"
     code, out, _ = call(
         *("submit", f"{my_method},rate=0.5", *WORDS, "--suite", "quick", "--out", folder),
@@ -287,11 +288,12 @@ def test_the_tuning_record_goes_with_the_submission(
 def test_a_source_that_changes_while_it_runs_is_noticed(
     call, make_record, monkeypatch, my_method, tmp_path
 ):
-    def pretend(request, what, workplace):
+    def pretend(backend, request, what):
         write_record(request.results, make_record())
         Path(my_method).write_text("# changed\n")
+        return []
 
-    monkeypatch.setattr("driftboard.suite.cli.submit.train_all", pretend)
+    monkeypatch.setattr("driftboard.suite.cli.submit.run_jobs", pretend)
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert "changed while it ran" in line
     assert not (tmp_path / "sub" / SUBMISSION).exists()
@@ -299,7 +301,7 @@ def test_a_source_that_changes_while_it_runs_is_noticed(
 
 def test_failed_cells_leave_no_submission(call, monkeypatch, my_method, tmp_path):
     monkeypatch.setattr(
-        "driftboard.suite.runs.progress.work_off", lambda *_: ["digits-split / my-method: too bad"]
+        "driftboard.suite.cli.submit.run_jobs", lambda *_: ["digits-split / my-method: too bad"]
     )
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert line == "failed: digits-split / my-method: too bad"

@@ -3,26 +3,27 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 import pytest
 
-from driftboard.leaderboard.claim.magnitude_curve import (
+from driftboard.leaderboard.analysis.metric import METRICS
+from driftboard.leaderboard.claim.magnitude import (
     COLUMNS,
-    Measured,
     csv_of,
     curve_of,
     markdown_of,
     optimum_text,
     sweep_of,
 )
+from driftboard.leaderboard.render.figures.curves import sweep_figure
 from driftboard.leaderboard.render.figures.drawing import images
-from driftboard.leaderboard.render.figures.magnitude import sweep_figure
 from driftboard.suite.errors import RecordError
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import SequenceStamp
-from driftboard.suite.sweeps.records import SweepRecord, read_sweep, sweep_path, write_sweep
+from driftboard.suite.sweeps import SweepRecord, read_sweep, sweep_path, write_sweep
 
 SMALL = """
 from driftboard.suite.protocol import Training
@@ -40,32 +41,42 @@ MAGNITUDES = {"fraction": (0.0, 0.4, 1.0), "ball": (0.0, 0.3, 100.0)}
 
 def request_for(tmp_path, kind, magnitudes=None, seeds=(0, 1), rate=0.05):
     """Return the request for a sweep of a small sequence."""
-    from driftboard.suite.sweeps.sweep import SweepRequest
+    from driftboard.suite.loading import load_sequences
+    from driftboard.suite.runs.request import Request
+    from driftboard.suite.sweeps import Sweep
 
     tmp_path.mkdir(exist_ok=True)
     file = tmp_path / "small.py"
     file.write_text(SMALL.format(rate=rate))
-    grid = magnitudes or MAGNITUDES[kind]
-    return SweepRequest("small", (file,), kind, grid, seeds, None, tmp_path, "cpu")
+    return Request(
+        sequences=(load_sequences((file,))["small"],),
+        sequence_files=(file,),
+        seed_count=len(seeds),
+        results=tmp_path,
+        device="cpu",
+        work=Sweep(kind, magnitudes or MAGNITUDES[kind]),
+    )
 
 
 def swept(kind, tmp_path, seeds=(0, 1), at_once=6, cohorts=1):
     """Return the records of a small sweep, made in this process."""
-    from driftboard.suite.sweeps.sweep import SweepJob, sweep_records
+    from driftboard.suite.runs.cells import plan
+    from driftboard.suite.sweeps import sweep_records
 
     request = request_for(tmp_path, kind, seeds=seeds)
     steps = []
-    job = SweepJob(request, seeds, at_once)
-    job.execute(lambda: steps.append(1))
+    (planned,) = plan(request)
+    job = replace(planned, at_once=at_once)
+    job.keep(job.measure(lambda: steps.append(1)))
     assert len(steps) == job.steps == 3 * cohorts
-    return sweep_records(request)
+    return sweep_records(request, kind)
 
 
 def run_of(strategy, tmp_path, seeds=(0, 1)):
     from driftboard.suite.training.engine import run
     from driftboard.suite.training.preparation import Setting, prepare
 
-    sequence = request_for(tmp_path, "fraction").sequence
+    (sequence,) = request_for(tmp_path, "fraction").sequences
     setting = Setting(sequence, seeds, "test", None, "cpu")
     return run(prepare(setting).for_strategy(setting, strategy.name), strategy, "vmap")
 
@@ -110,22 +121,21 @@ def test_a_ball_bounds_every_later_update(tmp_path):
 def test_learners_in_several_cohorts_are_what_they_are_in_one(
     mode, at_once, cohorts, tmp_path, monkeypatch
 ):
-    from driftboard.suite.sweeps import sweep
+    from driftboard.suite.training import networks
 
     together = swept("fraction", tmp_path / "one")
-    monkeypatch.setattr(sweep, "choose_mode", lambda network, device: mode)
+    monkeypatch.setattr(networks, "choose_mode", lambda network, device: mode)
     apart = swept("fraction", tmp_path / "several", at_once=at_once, cohorts=cohorts)
     for one, other in zip(together, apart, strict=True):
         assert np.array(one.update_norms) == pytest.approx(np.array(other.update_norms), rel=1e-4)
         assert np.abs(np.array(one.correct) - np.array(other.correct)).max() <= 2
 
 
-def test_diverged_learners_count_as_chance(tmp_path, monkeypatch):
-    from driftboard.suite.sweeps import sweep
+def test_diverged_learners_count_as_chance(tmp_path):
+    from driftboard.suite.runs.cells import plan
 
-    request = request_for(tmp_path, "fraction", (0.0, 1.0), (0,), rate=1e6)
-    sweep.SweepJob(request, (0,), 2).execute(lambda: None)
-    (record,) = sweep.sweep_records(request)
+    (job,) = plan(request_for(tmp_path, "fraction", (0.0, 1.0), (0,), rate=1e6))
+    (record,) = job.measure()
     assert record.diverged == (True, True)
     assert record.correct[1] == ((20, 20, 20),) * 3
     assert record.update_norms[1] == (0.0, 0.0, 0.0)
@@ -141,54 +151,55 @@ def test_diverged_learners_count_as_chance(tmp_path, monkeypatch):
         (5, [(0,), (1,), (2,), (3,), (4,)], 5, "39 learners do not fit"),
     ],
 )
-def test_a_sweep_takes_no_more_learners_than_fit(
-    room, seeds, at_once, note, tmp_path, monkeypatch, capsys
-):
-    from driftboard.suite.sweeps import sweep
+def test_a_sweep_takes_no_more_learners_than_fit(room, seeds, at_once, note, tmp_path, monkeypatch):
+    from driftboard.suite.runs import request
+    from driftboard.suite.runs.cells import plan
     from driftboard.suite.training.memory_plan import Stacking
 
-    monkeypatch.setattr(sweep, "stacking_for", lambda *_: Stacking("vmap", room))
+    monkeypatch.setattr(request, "stacking_of", lambda *_: Stacking("vmap", room))
     grid = tuple(place / 12 for place in range(13))
-    planned = sweep.plan_sweep(request_for(tmp_path, "fraction", grid, tuple(range(5))))
-    assert [item.job.seeds for item in planned] == seeds
-    assert {item.job.at_once for item in planned} == {at_once}
-    told = capsys.readouterr().err
-    assert told.startswith(f"small: {note}") if note else told == ""
+    told = []
+    jobs = plan(request_for(tmp_path, "fraction", grid, tuple(range(5))), told.append)
+    assert [job.seeds for job in jobs] == seeds
+    assert {job.at_once for job in jobs} == {at_once}
+    assert [line.startswith(f"small: {note}") for line in told] == [True] * bool(note)
 
 
 def test_a_sweep_knows_what_memory_there_is(tmp_path, monkeypatch):
-    from driftboard.suite.sweeps import sweep
+    from driftboard.suite.runs.cells import plan
     from driftboard.suite.training import memory_plan
 
     request = request_for(tmp_path, "fraction", seeds=(0,))
-    (whole,) = sweep.plan_sweep(request)
-    assert whole.job.at_once > 6
+    (whole,) = plan(request)
+    assert whole.at_once > 6
     monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", 1)
-    (least,) = sweep.plan_sweep(request)
-    assert least.job.at_once == 1
+    (least,) = plan(request)
+    assert least.at_once == 1
 
 
 @pytest.mark.parametrize(("at_once", "together", "half"), [(99, 6, 3), (4, 4, 2), (3, 3, 2)])
 def test_a_sweep_can_be_made_with_half_as_many_learners_at_a_time(
     at_once, together, half, tmp_path
 ):
-    from driftboard.suite.sweeps.sweep import SweepJob
+    from driftboard.suite.runs.cells import plan
 
-    job = SweepJob(request_for(tmp_path, "fraction"), (0, 1), at_once)
+    (planned,) = plan(request_for(tmp_path, "fraction"))
+    job = replace(planned, at_once=at_once)
     assert job.together == together
-    assert job.smaller() == [SweepJob(job.request, (0, 1), half)]
-    assert SweepJob(job.request, (0, 1), 1).smaller() == []
+    assert [(one.seeds, one.at_once) for one in job.smaller()] == [((0,), half), ((1,), half)]
+    assert replace(job, at_once=1).smaller() == []
 
 
 def test_a_complete_sweep_needs_no_data(tmp_path, monkeypatch):
-    from driftboard.suite.sweeps import sweep
+    from driftboard.suite.runs import request as request_module
+    from driftboard.suite.runs.cells import plan
 
     request = request_for(tmp_path, "fraction")
     swept("fraction", tmp_path, seeds=(0,), at_once=3)
-    assert [item.job.seeds for item in sweep.plan_sweep(request)] == [(1,)]
-    swept("fraction", tmp_path)
-    monkeypatch.setattr(sweep, "load_pool", None)  # not needed where nothing is left
-    assert sweep.plan_sweep(request) == []
+    assert [job.seeds for job in plan(request)] == [(1,)]
+    swept("fraction", tmp_path, at_once=3)
+    monkeypatch.setattr(request_module, "load_pool", None)  # not needed where nothing is left
+    assert plan(request) == []
 
 
 def make_sweep(correct, seed=0):
@@ -224,10 +235,10 @@ def test_curves_by_hand():
 
 def test_what_seeds_cannot_tell_apart_is_tied():
     values = [[0.5, 0.6, 0.7], [0.52, 0.58, 0.72], [0.1, 0.2, 0.3]]
-    curve = curve_of(Measured("avg_acc", "Avg.Acc", True, 0.0, 1.0, values))
+    curve = curve_of(METRICS["accuracy"][0], values)
     assert curve.best == 1
     assert curve.tied == (0, 1)
-    lower = curve_of(Measured("loss", "Loss", False, 0.0, 9.0, values))
+    lower = curve_of(METRICS["excess-loss"][0], values)
     assert (lower.best, lower.tied) == (2, (2,))
 
 

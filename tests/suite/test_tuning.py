@@ -13,7 +13,7 @@ from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import cell_path, read_record, record_paths, write_record
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.tuning.trials import (
+from driftboard.suite.tuning import (
     read_tuning,
     trial_specifications,
     tuning_path,
@@ -94,11 +94,14 @@ def test_a_strategy_cannot_have_a_field_called_rate(tmp_path):
 
 
 def trained(tmp_path, rate, specification):
-    from driftboard.suite.runs.worker import Job
+    from driftboard.suite.runs.cells import Cells
+    from driftboard.suite.runs.job import Job
 
     tmp_path.mkdir()
     (tmp_path / "own.py").write_text(OWN.format(rate=rate))
-    Job(
+    job = Job(
+        label="tiny",
+        payload=Cells(),
         sequence="tiny",
         sequence_files=(tmp_path / "own.py",),
         strategy=specification,
@@ -107,8 +110,11 @@ def trained(tmp_path, rate, specification):
         data=None,
         results=tmp_path / "out",
         device="cpu",
-        steps=2,
-    ).execute(lambda: None)
+        at_once=2,
+        tasks=2,
+        effort=1.0,
+    )
+    job.keep(job.measure())
     return [read_record(path) for path in record_paths(tmp_path / "out")]
 
 

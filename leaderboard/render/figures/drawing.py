@@ -1,33 +1,46 @@
-"""What every figure has in common: its settings, its colours, and how it becomes bytes.
+"""What the figures share: settings, colours, axis titles, intervals, and how they become bytes.
 
 Equal figures give equal bytes, whatever a reader has set for matplotlib. matplotlib is slow to
 import and only a figure needs it, so it is imported when one is drawn.
 """
 
 import io
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from driftboard.leaderboard.analysis.board import Board
+from driftboard.leaderboard.analysis.metric import Metric
+from driftboard.leaderboard.analysis.section import Section
+from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
+from driftboard.leaderboard.render.layout import shortened
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
 Form = Literal["svg", "png"]
+Shown = tuple[float, float, float]
+"""A mean and the bounds of its interval, in the unit of an axis."""
 
 PAGE = 7.0  # inches: both columns of a page
 COLUMN = 3.4  # inches: one column
 
-# Okabe and Ito's colours, told apart by colour-blind readers. Nothing is told by colour alone.
+# Okabe and Ito's colours, which colour-blind readers can tell apart. No figure relies on colour
+# alone.
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 GREY = "0.5"
+
+NOBODY = "no strategy is ranked"
 
 _SETTINGS = {
     "font.size": 8,
     "axes.titlesize": 8,
     "legend.fontsize": 8,
-    "axes.formatter.limits": (-3, 5),  # from these powers of ten on, one stands beside the axis
+    "axes.formatter.limits": (-3, 5),  # beyond these, the axis shows its power of ten once
     "axes.spines.top": False,
     "axes.spines.right": False,
     "text.parse_math": False,  # a name may look like a formula
@@ -38,10 +51,10 @@ _NO_TRACES: dict[Form, dict[str, None]] = {"svg": {"Date": None}, "png": {"Softw
 
 @dataclass(frozen=True, slots=True)
 class Illustration:
-    """A figure for a page, in both forms.
+    """A figure for a page, as SVG and as PNG.
 
-    ``name`` is the stem of its files. ``description`` is plain text for those who cannot see it:
-    what is drawn, and its main numbers.
+    ``name`` is the stem of its files. ``description`` is a text alternative in plain text: what
+    is drawn, and its main numbers.
     """
 
     name: str
@@ -53,9 +66,9 @@ class Illustration:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Draw with our settings alone: a reader's own must not change what is drawn.
+    """Draw with our settings alone, whatever the user has configured.
 
-    Also a decorator, for functions that make a figure.
+    It also decorates functions that make a figure.
     """
     from matplotlib import style
 
@@ -65,7 +78,7 @@ def house_style() -> Iterator[None]:
 
 @house_style()
 def images(figure: "Figure") -> dict[Form, bytes]:
-    """Return the figure in every form; it is laid out once, so that all show the same."""
+    """Return the figure in every form; it is laid out once, so that all forms look the same."""
     found = {}
     for form in get_args(Form):
         buffer = io.BytesIO()
@@ -81,5 +94,60 @@ def illustration(name: str, title: str, description: str, figure: "Figure") -> I
 
 
 def widest(figure: "Figure", texts: Sequence["Text"]) -> float:
-    """Return the width of the widest of some texts in a figure with a canvas, in inches."""
+    """Return the width of the widest text, in inches; the figure must have a canvas."""
     return max(text.get_window_extent().width for text in texts) / figure.dpi
+
+
+def shown(found: Interval | PairedDifference, metric: Metric) -> Shown:
+    """Return a number and its interval as they are drawn: shares in percent, others as they are."""
+    unit = unit_of(metric)
+    return unit * found.mean, unit * found.low, unit * found.high
+
+
+def unit_of(metric: Metric) -> float:
+    """Return what a number of this metric is multiplied by before it is drawn."""
+    return 100.0 if metric.is_share else 1.0
+
+
+def axis_title(metric: Metric) -> str:
+    """Return a metric's title with its unit and an arrow that points to better values."""
+    unit = " (%)" if metric.is_share else ""
+    return f"{metric.title}{unit}   {_arrow(metric)}"
+
+
+def difference_title(board: Board) -> str:
+    """Return the same for differences from the reference in the metric that ranks."""
+    metric = board.metrics[0]
+    unit = " (points)" if metric.is_share else ""
+    return f"Δ {metric.title} from {shortened(board.reference)}{unit}   {_arrow(metric)}"
+
+
+def draw_intervals(
+    panel: "Axes", axis: Literal["x", "y"], values: Iterable[tuple[float, Shown]], colour: str
+) -> None:
+    """Draw the intervals that have bounds along an axis, each at its place on the other axis."""
+    lines = [(at, low, high) for at, (_, low, high) in values if math.isfinite(high - low)]
+    if lines:
+        draw = panel.hlines if axis == "x" else panel.vlines
+        places, lows, highs = zip(*lines, strict=True)
+        draw(places, lows, highs, colors=colour, linewidth=0.9, label="95 % interval")
+
+
+def _arrow(metric: Metric) -> str:
+    return "← better" if metric.lower_is_better else "better →"
+
+
+def panels_of(board: Board) -> tuple[Section, ...]:
+    """Return the sections with a panel of their own: overall, then each grade."""
+    return (board.overall, *board.strata)
+
+
+def section_name(section: Section) -> str:
+    """Return ``overall`` or the grade."""
+    return section.name.removeprefix("grade:")
+
+
+def sequences_text(section: Section) -> str:
+    """Return e.g. ``23 sequences``."""
+    count = len(section.sequences)
+    return f"{count} sequence{'' if count == 1 else 's'}"

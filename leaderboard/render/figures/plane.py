@@ -1,20 +1,28 @@
 """The plane of a board: what strategies forget against how good they are in the end.
 
-Beside every point stands its name, or where points are many a number that the key explains. The
-layout is made by hand, because a label stays clear of the others only where it was put.
+Every point is labelled with its name or, where there are many, with a number that the key
+explains. The layout is made by hand: matplotlib's own would move the labels after they were placed.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.analysis.metric import Metric
-from driftboard.leaderboard.render.figures.axes import Shown, axis_title, draw_intervals, shown
-from driftboard.leaderboard.render.figures.drawing import BLUE, GREY, PAGE, house_style, widest
-from driftboard.leaderboard.render.figures.labels import Box, place_labels
-from driftboard.leaderboard.render.figures.words import NOBODY
+from driftboard.leaderboard.render.figures.drawing import (
+    BLUE,
+    GREY,
+    NOBODY,
+    PAGE,
+    Shown,
+    axis_title,
+    draw_intervals,
+    house_style,
+    shown,
+    widest,
+)
 from driftboard.leaderboard.render.layout import shortened
 
 if TYPE_CHECKING:
@@ -31,6 +39,46 @@ _FORMS = {"ranked": ("o", BLUE, BLUE), "bound": ("D", "black", "white")}  # mark
 _SIZE, _SMALL = 3.5, 7.0  # points: of a marker, and of the letters beside it
 _FAR = 6.0  # points: a label further from its point is joined to it
 _PER_INCH = 72.0  # points
+_GAP, _STEP = 2.0, 3.0  # pixels: between a point and its label, and between rings of places
+_DIRECTIONS = 16  # places on each ring
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle with sides along the axes."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Its middle."""
+        return (self.left + self.right) / 2.0, (self.bottom + self.top) / 2.0
+
+    def nearest(self, point: tuple[float, float]) -> tuple[float, float]:
+        """Return the point of the box that is nearest to a point."""
+        x, y = point
+        return min(max(x, self.left), self.right), min(max(y, self.bottom), self.top)
+
+    def overlaps(self, other: "Box") -> bool:
+        """Whether the two have more than an edge in common."""
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.bottom < other.top
+            and other.bottom < self.top
+        )
+
+    def contains(self, other: "Box") -> bool:
+        """Whether the other one lies in this one."""
+        return (
+            self.left <= other.left
+            and other.right <= self.right
+            and self.bottom <= other.bottom
+            and other.top <= self.top
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +204,54 @@ def _cross(panel: "Axes", spot: _Spot) -> list[Box]:
 def _pixels(panel: "Axes", x: float, y: float) -> tuple[float, float]:
     across, up = panel.transData.transform((x, y))
     return float(across), float(up)
+
+
+def place_labels(
+    points: Sequence[tuple[float, float]],
+    sizes: Sequence[tuple[float, float]],
+    area: Box,
+    solid: Sequence[Box],
+    thin: Sequence[Box] = (),
+) -> list[Box]:
+    """Return a box of the given width and height for each point, as close to it as possible.
+
+    Any unit will do. One point after the other gets the first free place on rings around it that
+    grow until they leave ``area``. No box overlaps another one or ``solid``, and none overlaps
+    ``thin`` unless no other place is left. Where there is no place at all, the label covers its
+    point.
+
+    >>> place_labels([(50.0, 50.0)], [(8.0, 4.0)], Box(0.0, 0.0, 100.0, 100.0), solid=[])
+    [Box(left=52.0, bottom=48.0, right=60.0, top=52.0)]
+    """
+    placed: list[Box] = []
+    for point, size in zip(points, sizes, strict=True):
+        free = _first_free(point, size, area, (*placed, *solid, *thin))
+        free = free or _first_free(point, size, area, (*placed, *solid))
+        placed.append(free or _around(point, size))
+    return placed
+
+
+def _first_free(
+    point: tuple[float, float], size: tuple[float, float], area: Box, taken: Sequence[Box]
+) -> Box | None:
+    for box in _places(point, size, area):
+        if area.contains(box) and not any(box.overlaps(other) for other in taken):
+            return box
+    return None
+
+
+def _places(point: tuple[float, float], size: tuple[float, float], area: Box) -> Iterator[Box]:
+    """Yield boxes around a point, the nearest ones first, each ring from the right on."""
+    rings = math.ceil(max(area.right - area.left, area.top - area.bottom) / _STEP)
+    for ring in range(rings):
+        reach = _GAP + ring * _STEP
+        for turn in range(_DIRECTIONS):
+            angle = 2.0 * math.pi * turn / _DIRECTIONS
+            across = math.cos(angle) * (size[0] / 2.0 + reach)
+            up = math.sin(angle) * (size[1] / 2.0 + reach)
+            yield _around((point[0] + across, point[1] + up), size)
+
+
+def _around(centre: tuple[float, float], size: tuple[float, float]) -> Box:
+    (x, y), (width, height) = centre, size
+    return Box(x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0)

@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING
 
 from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.analysis.section import Row, Section
-from driftboard.leaderboard.render.figures.axes import difference_title, draw_intervals, shown
-from driftboard.leaderboard.render.figures.drawing import BLUE, GREY, PAGE, house_style, widest
-from driftboard.leaderboard.render.figures.words import (
+from driftboard.leaderboard.render.figures.drawing import (
+    BLUE,
+    GREY,
     NOBODY,
+    PAGE,
+    difference_title,
+    draw_intervals,
+    house_style,
     panels_of,
     section_name,
     sequences_text,
+    shown,
+    widest,
 )
 from driftboard.leaderboard.render.layout import shortened
 
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
 _ROW = 0.17  # inches
 _TOP, _BOTTOM, _EDGE = 0.45, 0.85, 0.12  # inches around the panels
 
-REACH = 0.3  # by which a span goes beyond its ranks, so that a single one is seen as well
+REACH = 0.3  # by which a span extends beyond its ranks, so that a single rank is visible
 _LIGHT, _LINE = "#D0D0D0", "#E8E8E8"
 
 

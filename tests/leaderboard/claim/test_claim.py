@@ -15,10 +15,9 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from driftboard.leaderboard.analysis.collect import collect
-from driftboard.leaderboard.claim.claim import CONTRASTS, HYBRID, PAPER, group_of, make_claim
-from driftboard.leaderboard.claim.claim_csv import COLUMNS, claim_csv
-from driftboard.leaderboard.claim.claim_page import answer, claim_page, left_out
-from driftboard.leaderboard.render.figures.claim import claim_figure
+from driftboard.leaderboard.claim.page import COLUMNS, answer, claim_csv, claim_page, left_out
+from driftboard.leaderboard.claim.trend import CONTRASTS, HYBRID, PAPER, group_of, make_claim
+from driftboard.leaderboard.render.figures.curves import claim_figure
 from driftboard.leaderboard.render.figures.drawing import images
 from driftboard.suite.cli.claim import build_claim, claim
 from driftboard.suite.cli.main import main

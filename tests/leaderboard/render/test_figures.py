@@ -18,12 +18,11 @@ from hypothesis import strategies as st
 from driftboard.leaderboard.analysis.board import build_board
 from driftboard.leaderboard.analysis.collect import Cell, Collection
 from driftboard.leaderboard.analysis.metric import METRICS
-from driftboard.leaderboard.claim.claim import make_claim
+from driftboard.leaderboard.claim.trend import make_claim
 from driftboard.leaderboard.render.figures.board import illustrate
-from driftboard.leaderboard.render.figures.claim import claim_figure
+from driftboard.leaderboard.render.figures.curves import claim_figure
 from driftboard.leaderboard.render.figures.drawing import house_style, images
-from driftboard.leaderboard.render.figures.labels import Box, place_labels
-from driftboard.leaderboard.render.figures.plane import MOST_NAMES, plane_figure
+from driftboard.leaderboard.render.figures.plane import MOST_NAMES, Box, place_labels, plane_figure
 from driftboard.leaderboard.render.figures.rows import REACH, forest_figure, ranks_figure
 from driftboard.leaderboard.render.layout import LONGEST_NAME, shortened
 from driftboard.suite.distance.distance import Estimate
@@ -506,7 +505,7 @@ def test_descriptions_hold_the_numbers(board, claim, drawn):
     assert "Far, 2 sequences: " in forest
     (first, *_) = board.overall.ranked
     assert f"hybrid 1, possible {first.rank_set.best}, tied for best;" in ranks
-    slope = claim.findings[0].trend.slope
+    slope = claim.results[0].trend.slope
     assert f"slope {100 * slope.mean:+.1f} [{100 * slope.low:+.1f}," in distance
     for words in (distance, plane, forest, ranks):
         assert not set("*`★\n") & set(words)

@@ -70,7 +70,7 @@ def late_complaint(call, monkeypatch, tmp_path):
     """The same for mistakes that come to light when a run is planned, without its processes."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     nobody = nullcontext(SimpleNamespace(description="nowhere"))
-    monkeypatch.setattr("driftboard.suite.runs.local_crew.local_workers", lambda *asked: nobody)
+    monkeypatch.setattr("driftboard.suite.runs.local.local_executor", lambda *asked: nobody)
 
     def run(*arguments):
         code, _, errors = call(*arguments)
@@ -91,7 +91,6 @@ WORDS = {
     ("leaderboard",): ["--out", "--reference", "--skip-broken", "--format", "--update"],
     ("new",): ["--out"],
     ("check",): ["strategy", "exit code"],
-    ("coverage",): ["--repetitions", "--seed", "--out"],
     ("reproduce",): ["--list", "--paper", "--seeds", "--out"],
     ("submit",): ["--title", "--author", "--licence", "--tuning"],
     ("verify",): ["--against", "--published", "--rerun", "--salt", "--json"],

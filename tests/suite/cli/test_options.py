@@ -141,10 +141,10 @@ def test_every_command_that_trains_has_the_options_for_it_together(name):
 
 
 def test_training_says_where_to_train():
-    workplace = Training(workers=3, cluster="ray", ray_address="here:1").workplace()
-    assert (workplace.workers, workplace.cluster, workplace.ray_address) == (3, "ray", "here:1")
+    backend = Training(workers=3, cluster="ray", ray_address="here:1").backend()
+    assert (backend.workers, backend.cluster, backend.ray_address) == (3, "ray", "here:1")
     with pytest.raises(DriftboardError, match="add --cluster ray to use it"):
-        Training(ray_address="here:1").workplace()
+        Training(ray_address="here:1").backend()
 
 
 def test_training_makes_a_request(tmp_path):

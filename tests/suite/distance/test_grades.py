@@ -237,21 +237,19 @@ def sequence(scenario, **changes):
 
 
 def measured(made, seeds=(0, 1, 2), parts=2, at_once=99):
-    from driftboard.suite.data import load_pool
-    from driftboard.suite.distance.measurement import measure, measured_sequence
+    from driftboard.suite.distance.measurement import measure
     from driftboard.suite.training.preparation import Setting
 
-    setting = Setting(measured_sequence(made), seeds, "test", None, "cpu")
+    setting = Setting(made, seeds, "test", None, "cpu")
     steps = []
-    pool = load_pool("digits", None)
-    records = measure(made, setting, pool, parts, at_once, lambda: steps.append(1))
+    records = measure(setting, parts, at_once, lambda: steps.append(1))
     return records, len(steps)
 
 
 def test_tasks_that_are_the_same_measure_zero_and_turned_ones_do_not():
     records, steps = measured(sequence(RotatedTo((0, 0, 60))))
     record = merged(records)
-    assert steps == 3 * 2 * 3
+    assert steps == 3  # one cohort, three tasks
     assert record.images == 200
     same, _, turned = all_pairs(record)
     assert abs(same.distance.value) < 0.05
@@ -264,11 +262,11 @@ def test_seeds_measured_together_are_what_each_is_alone():
     assert_close(together[1], alone)
 
 
-@pytest.mark.parametrize("at_once", [1, 4])
-def test_learners_in_several_cohorts_are_what_they_are_in_one(at_once):
+@pytest.mark.parametrize(("at_once", "cohorts"), [(1, 6), (4, 2)])
+def test_learners_in_several_cohorts_are_what_they_are_in_one(at_once, cohorts):
     together, steps = measured(sequence(Rotated(2, 15)))
-    apart, same_steps = measured(sequence(Rotated(2, 15)), at_once=at_once)
-    assert steps == same_steps == 3 * 2 * 2
+    apart, more_steps = measured(sequence(Rotated(2, 15)), at_once=at_once)
+    assert (steps, more_steps) == (2, 2 * cohorts)
     for one, other in zip(together, apart, strict=True):
         assert_close(one, other)
 
@@ -316,7 +314,7 @@ def test_three_parts_are_measured_as_two_are():
     """More parts, fewer images each, and the same distance; one seed then has an interval."""
     (two,), _ = measured(sequence(Rotated(2, 45)), seeds=(0,))
     (three,), steps = measured(sequence(Rotated(2, 45)), seeds=(0,), parts=3)
-    assert steps == 2 * 3
+    assert steps == 2
     assert (three.parts, three.images) == (3, 400 // 3)
     assert three.grading == grading_in(3).stamp()
     assert len(three.seeds[0].blocks[0]) == 6 * 7 // 2
@@ -344,19 +342,34 @@ def test_too_few_images_are_recorded_as_such():
     assert record.parts == 41
 
 
+def request_for(results, parts, seed_count=None):
+    """Return the request for grading a registered sequence."""
+    from driftboard.suite.distance.measurement import Distances
+    from driftboard.suite.runs.request import Request
+
+    return Request(
+        sequences=(registered()["digits-rotated-15"],),
+        seed_count=seed_count,
+        results=results,
+        device="cpu",
+        work=Distances(parts),
+    )
+
+
 def test_a_measurement_with_another_number_of_parts_is_not_gone_on_with(tmp_path, monkeypatch):
-    from driftboard.suite.distance import plan
-    from driftboard.suite.distance.plan import GradeRequest, plan_grading
+    from driftboard.suite.distance.measurement import Distances
+    from driftboard.suite.runs import request as request_module
+    from driftboard.suite.runs.cells import plan
 
     made = registered()["digits-rotated-15"]
-    request = GradeRequest((made,), (), 1, 4, None, tmp_path, "cpu")
-    (planned,) = plan_grading(request)
-    assert (planned.job.parts, planned.job.steps) == (4, 4 * made.scenario.tasks)
+    request = request_for(tmp_path, parts=4, seed_count=1)
+    (job,) = plan(request)
+    assert (job.payload, job.learners, job.steps) == (Distances(4), 4, made.scenario.tasks)
     write_record(tmp_path / "grades" / made.name / "seed-0000.json", shipped()["digits-rotated-15"])
     with pytest.raises(RecordError, match="another number of parts; delete it, or choose"):
-        plan_grading(request)
-    monkeypatch.setattr(plan, "load_pool", None)  # not needed where nothing is left
-    assert plan_grading(replace(request, parts=2)) == []
+        plan(request)
+    monkeypatch.setattr(request_module, "load_pool", None)  # not needed where nothing is left
+    assert plan(replace(request, work=Distances(2))) == []
 
 
 @pytest.mark.parametrize(
@@ -369,37 +382,36 @@ def test_a_measurement_with_another_number_of_parts_is_not_gone_on_with(tmp_path
         (3, [(0,), (1,), (2,), (3,), (4,)], "20 learners do not fit"),
     ],
 )
-def test_a_grading_takes_no_more_learners_than_fit(
-    room, seeds, note, tmp_path, monkeypatch, capsys
-):
-    from driftboard.suite.distance import plan as grading_plan
+def test_a_grading_takes_no_more_learners_than_fit(room, seeds, note, tmp_path, monkeypatch):
+    from driftboard.suite.distance import measurement
+    from driftboard.suite.runs.cells import plan
     from driftboard.suite.training.memory_plan import Stacking
 
-    monkeypatch.setattr(grading_plan, "stacking_of", lambda *_: Stacking("vmap", room))
-    made = registered()["digits-rotated-15"]
-    request = grading_plan.GradeRequest((made,), (), None, 4, None, tmp_path, "cpu")
-    planned = grading_plan.plan_grading(request)
-    assert [item.job.seeds for item in planned] == seeds
-    assert {item.job.at_once for item in planned} == {room}
-    told = capsys.readouterr().err
-    assert told.startswith(f"{made.name}: {note}") if note else told == ""
+    monkeypatch.setattr(measurement, "stacking_of", lambda *_: Stacking("vmap", room))
+    told = []
+    jobs = plan(request_for(tmp_path, parts=4), told.append)
+    assert [job.seeds for job in jobs] == seeds
+    assert {job.at_once for job in jobs} == {room}
+    assert [line.startswith(f"digits-rotated-15: {note}") for line in told] == [True] * bool(note)
 
 
 def test_a_grading_can_be_done_with_half_as_many_learners_at_a_time(tmp_path):
-    from driftboard.suite.distance.plan import GradeRequest, plan_grading
+    from driftboard.suite.runs.cells import plan
 
-    request = GradeRequest((registered()["digits-rotated-15"],), (), 2, 3, None, tmp_path, "cpu")
-    (planned,) = plan_grading(request)
-    job = replace(planned.job, at_once=99)
+    (planned,) = plan(request_for(tmp_path, parts=3, seed_count=2))
+    job = replace(planned, at_once=99)
     assert job.together == 6
-    assert job.smaller() == [replace(job, at_once=3)]
-    assert job.smaller()[0].smaller() == [replace(job, at_once=2)]
+    halves = job.smaller()
+    assert [(one.seeds, one.at_once) for one in halves] == [((0,), 3), ((1,), 3)]
+    assert [one.effort for one in halves] == [job.effort / 2] * 2
+    assert halves[0].smaller() == [replace(halves[0], at_once=2)]
     assert replace(job, at_once=1).smaller() == []
 
 
 def test_a_grading_plans_for_what_a_learner_is_trained_on(tmp_path, monkeypatch):
     """One part of every task's images, for as many epochs more; nothing is tested."""
-    from driftboard.suite.distance import plan as grading_plan
+    from driftboard.suite.distance import measurement
+    from driftboard.suite.runs.cells import plan
     from driftboard.suite.training.memory_plan import Stacking
 
     asked = []
@@ -408,10 +420,9 @@ def test_a_grading_plans_for_what_a_learner_is_trained_on(tmp_path, monkeypatch)
         asked.append((network, tuple(shape), units, trained, tested, training, device))
         return Stacking("vmap", 99)
 
-    monkeypatch.setattr(grading_plan, "stacking_of", noted)
+    monkeypatch.setattr(measurement, "stacking_of", noted)
     made = registered()["digits-rotated-15"]
-    request = grading_plan.GradeRequest((made,), (), None, 4, None, tmp_path, "cpu")
-    grading_plan.plan_grading(request)
+    plan(request_for(tmp_path, parts=4))
     training = made.training_under(PROTOCOL)
     longer = replace(training, epochs=4 * training.epochs)
     # a quarter of 120 images of each of ten classes
@@ -437,11 +448,9 @@ def test_measuring_again_finds_the_shipped_distance():
 
 
 def measured_shipped(name):
-    from driftboard.suite.data import load_pool
     from driftboard.suite.distance.measurement import measure
     from driftboard.suite.training.preparation import Setting
 
     made = registered()[name]
-    seeds = PROTOCOL.seeds_of(made.tier)
-    setting = Setting(made, seeds, "test", None, "cpu")
-    return measure(made, setting, load_pool("digits", None), 2, 99, lambda: None), None
+    setting = Setting(made, PROTOCOL.seeds_of(made.tier), "test", None, "cpu")
+    return measure(setting, parts=2, at_once=99), None

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftboard.suite.distance.parts import deal
+from driftboard.suite.distance.measurement import deal
 from driftboard.suite.errors import DataError
 from driftboard.suite.sequences.scenarios import Recipe
 

@@ -7,20 +7,30 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftboard.suite.linear.comparison import Comparison, compare
+from driftboard.suite.linear.cells import LinearCells
+from driftboard.suite.linear.comparison import (
+    Comparison,
+    compare,
+    exact_curves,
+    exact_optima,
+    measured_curves,
+)
 from driftboard.suite.linear.exact import best_fractions, expected_excess, expected_untrained
-from driftboard.suite.linear.job import LinearJob
-from driftboard.suite.linear.sweep import exact_curves, exact_optima, measured_curves
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.records import read_record, record_paths
 from driftboard.suite.sequences.linear import LinearSetting, linear_entries, linear_sequence
+from driftboard.suite.training.preparation import Setting
 
 SMALL = LinearSetting(3, 12, 12, 6, 40, noise=0.2, distance=0.5, draws=30)
 
 
 def records_of(tmp_path, strategy="sgd", setting=SMALL, seeds=tuple(range(10))):
     sequence = linear_sequence("linear-made-up", "Words.", setting)
-    LinearJob(sequence, setting, strategy, seeds, "test", tmp_path).execute(lambda: None)
+    asked = Setting(sequence, seeds, "test", None, "cpu")
+    steps = []
+    records = LinearCells().measure(asked, strategy, len(seeds), lambda: steps.append(1))
+    assert len(steps) == setting.tasks
+    LinearCells().keep(tmp_path, records)
     return [read_record(path) for path in record_paths(tmp_path)]
 
 
@@ -201,7 +211,7 @@ def test_strategies_without_a_solution_are_refused_in_one_line(call, tmp_path):
 
 
 def test_protocol_and_name_decide_the_data():
-    from driftboard.suite.linear.job import measure
+    from driftboard.suite.linear.cells import measure
 
     loaded = load_strategy("noop")
     one, again, other = (measure(name, SMALL, loaded, (0,)).excess for name in ("a", "a", "b"))

@@ -9,21 +9,14 @@ import pytest
 from msgspec.structs import replace
 
 from driftboard.suite.data import Pool
-from driftboard.suite.errors import DataError, DriftboardError, RecordError
+from driftboard.suite.errors import DataError, RecordError
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import cell_path, write_record
-from driftboard.suite.runs.grid import (
-    MARKER,
-    Request,
-    claim_folder,
-    is_complete,
-    jobs_for,
-    missing_cells,
-    resolve_device,
-    stacking_for,
-)
-from driftboard.suite.runs.planning import plan
+from driftboard.suite.runs import request as request_module
+from driftboard.suite.runs.cells import plan
+from driftboard.suite.runs.grid import MARKER, claim_folder, is_complete, missing_cells
+from driftboard.suite.runs.request import Request
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.scenarios import Recipe
 from driftboard.suite.training import memory_plan
@@ -208,21 +201,28 @@ def test_broken_record_is_refused_and_named(request_for, write_cell):
 # Cohorts and jobs.
 
 
-def jobs_of(request, sequence, pool, recipes):
-    """Return the jobs of a sequence as ``plan`` has them made."""
-    stacking = stacking_for(sequence, pool, recipes, request.device)
-    return jobs_for(request, sequence, stacking.at_once)
+@pytest.fixture
+def jobs_of(pool, recipes, monkeypatch):
+    """Return a function that plans one sequence, as if its data were the made-up ones."""
+    monkeypatch.setattr(request_module, "load_pool", lambda *_: pool)
+    monkeypatch.setattr(request_module, "cached_splits", lambda *_: [recipes])
+    return lambda request, sequence: plan(changed(request, sequences=(sequence,)))
 
 
-def cohorts(request, sequence, pool, recipes):
-    """Return the seeds of every job of one strategy that has nothing done."""
-    fresh = changed(request, strategies=(NOOP,), results=request.results / "fresh")
-    return [job.seeds for job in jobs_of(fresh, sequence, pool, recipes)]
+@pytest.fixture
+def cohorts(jobs_of):
+    """Return a function that finds the seeds of every job of one strategy with nothing done."""
+
+    def cohorts(request, sequence):
+        fresh = changed(request, strategies=(NOOP,), results=request.results / "fresh")
+        return [job.seeds for job in jobs_of(fresh, sequence)]
+
+    return cohorts
 
 
-def test_small_cohort_holds_all_seeds(request_for, pool, recipes):
-    assert cohorts(request_for(), QUICK, pool, recipes) == [(0, 1, 2, 3, 4)]
-    assert cohorts(request_for(seed_count=2), QUICK, pool, recipes) == [(0, 1)]
+def test_small_cohort_holds_all_seeds(request_for, cohorts):
+    assert cohorts(request_for(), QUICK) == [(0, 1, 2, 3, 4)]
+    assert cohorts(request_for(seed_count=2), QUICK) == [(0, 1)]
 
 
 @pytest.mark.parametrize(
@@ -235,75 +235,78 @@ def test_small_cohort_holds_all_seeds(request_for, pool, recipes):
         (1, [(0,), (1,), (2,), (3,), (4,)]),
     ],
 )
-def test_cohorts_are_cut_to_the_bytes_allowed(
-    request_for, pool, recipes, monkeypatch, limit, groups
-):
+def test_cohorts_are_cut_to_the_bytes_allowed(request_for, cohorts, monkeypatch, limit, groups):
     monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", limit)
-    assert cohorts(request_for(), QUICK, pool, recipes) == groups
-    assert cohorts(request_for(device="cuda"), QUICK, pool, recipes) == [(0, 1, 2, 3, 4)]
+    assert cohorts(request_for(), QUICK) == groups
+    assert cohorts(request_for(device="cuda"), QUICK) == [(0, 1, 2, 3, 4)]
 
 
-def test_a_plan_says_in_a_line_what_does_not_fit(request_for, monkeypatch, capsys):
-    request = request_for()
-    plan(request)
-    assert capsys.readouterr().err == ""
+def test_a_plan_says_in_a_line_what_does_not_fit(request_for, monkeypatch):
+    request, told = request_for(), []
+    plan(request, told.append)
+    assert told == []
     monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", 1)
-    assert {item.job.seeds for item in plan(request)} == {(seed,) for seed in range(5)}
-    line = "digits-overlap-50: 5 seeds do not fit into memory at once, trained 1 at a time\n"
-    assert capsys.readouterr().err == line
+    assert {job.seeds for job in plan(request, told.append)} == {(seed,) for seed in range(5)}
+    line = "digits-overlap-50: 5 seeds do not fit into memory at once, trained 1 at a time"
+    assert told == [line]
 
 
-def test_convolutions_are_trained_one_by_one_on_a_cpu(request_for, pool, recipes):
+def test_convolutions_are_trained_one_by_one_on_a_cpu(request_for, cohorts):
     seeds = tuple(range(10))
-    assert cohorts(request_for(), CONVOLUTIONAL, pool, recipes) == [(seed,) for seed in seeds]
-    assert cohorts(request_for(device="cuda"), CONVOLUTIONAL, pool, recipes) == [seeds]
+    assert cohorts(request_for(), CONVOLUTIONAL) == [(seed,) for seed in seeds]
+    assert cohorts(request_for(device="cuda"), CONVOLUTIONAL) == [seeds]
 
 
-def test_cohorts_do_not_depend_on_what_is_done(request_for, write_cell, pool, recipes, monkeypatch):
+def test_cohorts_do_not_depend_on_what_is_done(
+    request_for, write_cell, jobs_of, cohorts, monkeypatch
+):
     monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", 2 * BYTES_PER_SEED)
     request = request_for()
-    before = jobs_of(request, QUICK, pool, recipes)
+    before = jobs_of(request, QUICK)
     groups = [(0, 1), (2, 3), (4,)]
     assert [(job.strategy, job.seeds) for job in before] == [
         (name, group) for group in groups for name in ("sgd", "noop")
     ]
     for seed in (0, 1, 3):
         write_cell(seed)
-    assert cohorts(request, QUICK, pool, recipes) == groups
-    after = jobs_of(request, QUICK, pool, recipes)
+    assert cohorts(request, QUICK) == groups
+    after = jobs_of(request, QUICK)
     # Where a part of a cohort is done it is trained whole again.
     assert after == [job for job in before if (job.strategy, job.seeds) != ("sgd", (0, 1))]
 
 
-def test_job_names_all_that_a_process_needs(request_for, pool, recipes):
+def test_job_names_all_that_a_process_needs(request_for, jobs_of):
     request = request_for(
         sequence_files=(Path("own.py"),),
         strategies=(load_strategy("ewc,strength=2"),),
         seed_count=2,
         data=Path("data"),
     )
-    (job,) = jobs_of(request, QUICK, pool, recipes)
+    (job,) = jobs_of(request, QUICK)
     assert (job.sequence, job.sequence_files) == (QUICK.name, (Path("own.py"),))
     assert job.strategy == "ewc,strength=2"
-    assert job.seeds == (0, 1)
+    assert (job.seeds, job.tasks) == ((0, 1), QUICK.scenario.tasks)
     assert (job.purpose, job.device) == ("test", "cpu")
     assert (job.data, job.results) == (Path("data"), request.results)
 
 
-def test_a_job_can_be_done_in_halves(request_for, pool, recipes):
-    (job,) = jobs_of(request_for(strategies=(SGD,)), QUICK, pool, recipes)
+def test_a_job_can_be_done_in_halves(request_for, jobs_of):
+    (job,) = jobs_of(request_for(strategies=(SGD,)), QUICK)
     assert job.together == 5
     pieces = job.smaller()
     assert [piece.seeds for piece in pieces] == [(0, 1, 2), (3, 4)]
-    assert all(changed(piece, seeds=job.seeds) == job for piece in pieces)
+    assert [piece.effort for piece in pieces] == [0.6 * job.effort, 0.4 * job.effort]
+    for piece in pieces:
+        assert piece.at_once == 3
+        assert changed(piece, seeds=job.seeds, at_once=job.at_once, effort=job.effort) == job
     assert [piece.seeds for piece in pieces[1].smaller()] == [(3,), (4,)]
     assert pieces[1].smaller()[0].smaller() == []
 
 
-def test_nothing_is_left_when_all_is_done(request_for, write_cell, pool, recipes):
+def test_nothing_is_left_when_all_is_done(request_for, write_cell, jobs_of):
     for seed in range(5):
         write_cell(seed)
-    assert jobs_of(request_for(strategies=(SGD,)), QUICK, pool, recipes) == []
+    assert jobs_of(request_for(strategies=(SGD,)), QUICK) == []
 
 
 # The mark of a results folder.
@@ -354,21 +357,3 @@ def test_folder_of_the_other_split_is_refused_before_anything_is_trained(request
     claim_folder(results, "test")
     message = refusal(claim_folder, results, "validation")
     assert str(cell_path(results, QUICK.name, "sgd", 0)) in message
-
-
-# Devices.
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_device_without_a_wish_is_cuda_where_it_is(monkeypatch, there):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
-    assert resolve_device("auto") == ("cuda" if there else "cpu")
-    assert resolve_device("cpu") == "cpu"
-
-
-def test_cuda_has_to_be_there_when_wished_for(monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert resolve_device("cuda") == "cuda"
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(DriftboardError, match="use --device cpu"):
-        resolve_device("cuda")

@@ -7,7 +7,9 @@ import sys
 import pytest
 import torch
 
+from driftboard.suite.errors import DriftboardError
 from driftboard.suite.training import device
+from driftboard.suite.training.device import resolve_device
 
 CPU = torch.device("cpu")
 INFO = """processor\t: 0
@@ -106,3 +108,18 @@ def test_workers_on_a_cpu_keep_it(monkeypatch):
     monkeypatch.setattr(worker.torch, "set_num_threads", done.append)
     worker.prepare_process("cpu")
     assert done == [1, "memory"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_device_without_a_wish_is_cuda_where_it_is(monkeypatch, there):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: there)
+    assert resolve_device("auto") == ("cuda" if there else "cpu")
+    assert resolve_device("cpu") == "cpu"
+
+
+def test_cuda_has_to_be_there_when_wished_for(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert resolve_device("cuda") == "cuda"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(DriftboardError, match="use --device cpu"):
+        resolve_device("cuda")

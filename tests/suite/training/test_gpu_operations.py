@@ -2,7 +2,6 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -19,14 +18,13 @@ from driftboard.suite.checks.gpu import (
     pretended_gpu,
 )
 from driftboard.suite.checks.tiny import example_task
-from driftboard.suite.data import load_pool
 from driftboard.suite.distance.measurement import measure
 from driftboard.suite.protocol import AdamTraining
-from driftboard.suite.runs.worker import Job, train
+from driftboard.suite.runs.cells import Cells
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.scenarios import Rotated
 from driftboard.suite.sequences.task_sequence import TaskSequence
-from driftboard.suite.sweeps.sweep import SweepJob, SweepRequest
+from driftboard.suite.sweeps import Sweep
 from driftboard.suite.training import cuda_graph, engine
 from driftboard.suite.training.preparation import Setting
 
@@ -176,23 +174,13 @@ def small_sequence():
     )
 
 
-def test_a_job_of_a_run_is_done_elsewhere_as_here(gpu, tmp_path):
+def test_cells_are_measured_elsewhere_as_here(gpu):
     """From the data set to the records: what is made on the CPU is brought there."""
 
     def records(device):
-        results = tmp_path / device
-        job = Job(
-            sequence="digits-split",
-            sequence_files=(),
-            strategy="ewc",
-            seeds=(0, 1),
-            purpose="test",
-            data=None,
-            results=results,
-            device=device,
-            steps=registered()["digits-split"].scenario.tasks,
-        )
-        return [(one.correct, one.update_norms) for one in train(job, lambda: None)]
+        setting = Setting(registered()["digits-split"], (0, 1), "test", None, device)
+        found = Cells().measure(setting, "ewc", 2, lambda: None)
+        return [(one.correct, one.update_norms) for one in found]
 
     expected = records("cpu")
     with gpu[0]():
@@ -204,8 +192,7 @@ def test_grades_are_measured_elsewhere_as_here(gpu):
     def products(device):
         sequence = small_sequence()
         setting = Setting(sequence, (0, 1), "test", None, device)
-        records = measure(sequence, setting, load_pool("digits", None), 2, 4, lambda: None)
-        return [record.seeds for record in records]
+        return [record.seeds for record in measure(setting, parts=2, at_once=4)]
 
     expected = products("cpu")
     with gpu[0]():
@@ -215,11 +202,8 @@ def test_grades_are_measured_elsewhere_as_here(gpu):
 @pytest.mark.parametrize("kind", ["fraction", "ball"])
 def test_a_sweep_is_made_elsewhere_as_here(kind, gpu):
     def curves(device):
-        place = Path("nowhere")
-        request = SweepRequest(
-            "digits-split", (), kind, (0.0, 0.5, 1.0), (0, 1), None, place, device
-        )
-        found = SweepJob(request, (0, 1), 6).measure(lambda: None)
+        setting = Setting(registered()["digits-split"], (0, 1), "test", None, device)
+        found = Sweep(kind, (0.0, 0.5, 1.0)).measure(setting, "", 6, lambda: None)
         return [(one.correct, one.update_norms) for one in found]
 
     expected = curves("cpu")

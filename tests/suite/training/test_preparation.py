@@ -140,7 +140,7 @@ def test_initial_weights_follow_from_the_seed_alone(prepare):
 def test_a_seeds_learner_is_the_same_in_every_cohort(prepare, sequence, purpose):
     _, alone = prepare(sequence, (1,), purpose=purpose)
     expected = of_seed(alone.cohort, 0)
-    for seeds in ((0, 1), (1, 2, 0)):
+    for seeds in ((0, 1), (1, 2, 0), (1, 1)):  # the last has the seed in two learners
         _, prepared = prepare(sequence, seeds, purpose=purpose)
         assert prepared.cohort.size == len(seeds)
         assert_same(of_seed(prepared.cohort, seeds.index(1)), expected)

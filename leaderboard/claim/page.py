@@ -1,0 +1,279 @@
+"""The answer to the paper's claim: a page of Markdown, and its numbers as CSV.
+
+The columns of the CSV file are an interface that the README promises.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+
+from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
+from driftboard.leaderboard.claim.trend import (
+    CONTRASTS,
+    FEWEST_SEQUENCES,
+    GROUPS,
+    PAPER,
+    Claim,
+    Contrast,
+    ContrastPoint,
+    ContrastResult,
+    Group,
+)
+from driftboard.leaderboard.render.csv_file import Value, csv_text
+from driftboard.leaderboard.render.layout import CROSSING, NOTHING, distance_text, estimate_text
+from driftboard.leaderboard.render.legend import caveats
+from driftboard.leaderboard.render.markdown import markdown_table
+from driftboard.leaderboard.render.text import markdown_cell
+from driftboard.suite.distance.distance import Estimate
+from driftboard.suite.errors import counted
+
+COLUMNS: tuple[str, ...] = ("contrast", "metric", "data", "what", "sequence", "other")
+COLUMNS += ("distance", "distance_low", "distance_high", "grade", "value", "low", "high", "n")
+
+
+def claim_page(claim: Claim, command: str, figure: str) -> str:
+    """Return the whole page; ``figure`` is the path of the picture that it shows."""
+    parts = ["# Does a small distance favour freezing?", _summary(claim), *answer(claim)]
+    parts.append(f"![Difference against distance]({figure})")
+    parts += left_out(claim, markdown_cell)
+    for contrast in CONTRASTS:
+        parts += _contrast(claim, contrast)
+    parts.append(_legend(claim, command))
+    return "\n\n".join(parts) + "\n"
+
+
+def answer(claim: Claim) -> list[str]:
+    """Return a paragraph for each group of sequences on the paper's claim, from its numbers."""
+    return [
+        " ".join([_about(group, claim), *map(_sentence, results)])
+        for group in GROUPS
+        if (results := claim.of(PAPER, group)) and results[0].points
+    ]
+
+
+def left_out(claim: Claim, escape: Callable[[str], str] = str) -> list[str]:
+    """Return a line for each reason for which sequences are in no fit.
+
+    ``escape`` makes names and reasons harmless for the format that they are shown in.
+    """
+    lines = []
+    if claim.unusable:
+        listed = "; ".join(escape(f"{name} ({why})") for name, why in claim.unusable.items())
+        lines.append(f"Without a usable distance, so in no fit: {listed}.")
+    if claim.absent:
+        lines.append(f"Graded, but without records here: {', '.join(map(escape, claim.absent))}.")
+    return lines
+
+
+def _summary(claim: Claim) -> str:
+    collection = claim.source
+    seeds = {cell.seed for cell in collection.cells}
+    text = (
+        f"The claim of arXiv 2602.20796: where tasks lie close together in parameter space, "
+        f"frozen training does better than initialized training. Tested on "
+        f"{counted(len(collection.sequences), 'sequence')} with {counted(len(seeds), 'seed')}, "
+        f"{counted(len(collection.cells), 'record')}, {collection.split} split."
+    )
+    return text + caveats(collection)
+
+
+def _about(group: Group, claim: Claim) -> str:
+    result = claim.of(PAPER, group)[0]
+    trend = result.trend
+    if trend is None:
+        return f"**{GROUPS[group].capitalize()}** ({counted(len(result.points), 'sequence')})."
+    sequences, seeds = counted(trend.sequences, "sequence"), counted(trend.seeds, "seed")
+    return (
+        f"**{GROUPS[group].capitalize()}** ({sequences} at distances {trend.nearest:z.2f} to "
+        f"{trend.farthest:z.2f}, {seeds}; differences in {_unit(claim)})."
+    )
+
+
+def _sentence(result: ContrastResult) -> str:
+    """Return what one result says about 'a small distance favours the first strategy'."""
+    first, other = result.contrast.first, result.contrast.others[0]
+    title, trend = result.metric.title, result.trend
+    if trend is None:
+        return f"{title}: cannot be said, {result.no_trend}."
+    change = {
+        "falls": f"the advantage of {first} falls as the distance grows",
+        "rises": f"the advantage of {first} rises with the distance",
+        "unclear": f"the advantage of {first} has no clear trend with the distance",
+    }[result.change]
+    ahead = {
+        "first": f"{first} is ahead at the smallest distance",
+        "other": f"{other} is ahead at the smallest distance",
+        "neither": "neither is clearly ahead at the smallest distance",
+    }[result.ahead]
+    verdict = "holds" if result.holds else "does not hold"
+    text = (
+        f"{title}: the claim **{verdict}**; {change} (slope {_difference(result, trend.slope)}, "
+        f"Spearman {_ranks(trend.spearman)}), and {ahead} "
+        f"({_difference(result, trend.at_nearest)})"
+    )
+    if trend.crossover is not None:
+        text += f"; the fitted line crosses zero at {distance_text(trend.crossover)}"
+    return f"{text}."
+
+
+def _contrast(claim: Claim, contrast: Contrast) -> list[str]:
+    results = claim.of(contrast)
+    parts = [f"## {contrast.title[:1].upper()}{contrast.title[1:]}"]
+    strategies = {cell.strategy for cell in claim.source.cells}
+    absent = [name for name in (contrast.first, *contrast.others) if name not in strategies]
+    if absent:
+        return [*parts, f"There are no records of {_listed(absent)}."]
+    if len(contrast.others) > 1:
+        parts.append(
+            "The best is chosen for each sequence and metric by the mean over the same seeds. "
+            "That flatters it: it profits from luck, so an equally good strategy comes out behind."
+        )
+    missing = sorted({name for result in results for name in result.missing})
+    if missing:
+        parts.append(f"Not compared, because the strategies share no seed: {_listed(missing)}.")
+    groups = [group for group in GROUPS if claim.of(contrast, group)[0].points]
+    if groups:
+        trends = [_trend_row(result) for group in groups for result in claim.of(contrast, group)]
+        parts.append(markdown_table(trends, left=("Data", "Metric")))
+        rows = [row for group in groups for row in _point_rows(claim, contrast, group)]
+        parts.append(markdown_table(rows, left=("Data", "Sequence", "Grade")))
+    return parts
+
+
+def _trend_row(result: ContrastResult) -> dict[str, str]:
+    trend = result.trend
+    cells = {"Data": GROUPS[result.group], "Metric": result.metric.title}
+    if trend is None:
+        names = ("Sequences", "Seeds", "Spearman", "Slope", "At the smallest", "Crossover")
+        return {**cells, **dict.fromkeys(names, NOTHING), "Favoured near": result.no_trend}
+    return {
+        **cells,
+        "Sequences": str(trend.sequences),
+        "Seeds": str(trend.seeds),
+        "Spearman": _ranks(trend.spearman),
+        "Slope": _difference(result, trend.slope),
+        "At the smallest": _difference(result, trend.at_nearest),
+        "Crossover": "none" if trend.crossover is None else distance_text(trend.crossover),
+        "Favoured near": "yes" if result.holds else "no",
+    }
+
+
+def _point_rows(claim: Claim, contrast: Contrast, group: Group) -> list[dict[str, str]]:
+    """Return a row per sequence; all metrics have the same points."""
+    results = claim.of(contrast, group)
+    rows = []
+    for points in zip(*(result.points for result in results), strict=True):
+        row = {"Data": GROUPS[group], **_place(points[0])}
+        for result, point in zip(results, points, strict=True):
+            text = _difference(result, point.difference)
+            best = f" ({point.other})" if len(contrast.others) > 1 else ""
+            row[result.metric.title] = text + best
+        row["Seeds"] = str(points[0].difference.n)
+        rows.append(row)
+    return rows
+
+
+def _place(point: ContrastPoint) -> dict[str, str]:
+    grade = point.grade
+    return {
+        "Sequence": f"`{point.sequence}`",
+        "Distance": NOTHING if grade is None else distance_text(grade.distance, grade.crosses),
+        "Grade": NOTHING if grade is None else str(grade.level),
+    }
+
+
+def _difference(result: ContrastResult, found: Interval | PairedDifference) -> str:
+    return estimate_text(found.mean, found.low, found.high, result.metric.is_share, sign="+")
+
+
+def _ranks(found: Estimate) -> str:
+    if found.value != found.value:
+        return NOTHING
+    if found.low != found.low:
+        return f"{found.value:+z.2f}"
+    return f"{found.value:+z.2f} [{found.low:+z.2f}, {found.high:+z.2f}]"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _unit(claim: Claim) -> str:
+    return "points of percent" if claim.metrics[0].is_share else "excess loss"
+
+
+def _legend(claim: Claim, command: str) -> str:
+    protocol = claim.source.protocol
+    lower = [metric.title for metric in claim.metrics if metric.lower_is_better]
+    points = [
+        f"Differences, slopes (per unit of distance) and values of the fit are in {_unit(claim)}. "
+        f"Lower is better in {', '.join(lower)}: there a negative difference is an advantage of "
+        "the first strategy.",
+        "Sequence: the mean difference over the seeds that its strategies share, with its 95 % "
+        "paired t interval. Distance: the measured parameter distance, with its 95 % jackknife "
+        f"interval over the grading's seeds; `{CROSSING}`: the interval contains a cut-off "
+        "between grades.",
+        "Fit: over the graded sequences of a group and the seeds that all of them share; at "
+        f"least {FEWEST_SEQUENCES} sequences. Distances count as known, so the uncertainty of a "
+        "distance is not in the intervals; they are over new seeds on these sequences, not over "
+        "other sequences, and are not corrected for their number.",
+        "Spearman: rank correlation of mean difference and distance, interval by jackknife over "
+        "seeds; it moves in steps, so an interval of width zero only says that no single seed "
+        "changes the order. Slope: mean of the slopes of lines fitted to each seed's differences, "
+        "t interval. At the smallest: value of the line at the smallest distance.",
+        "Crossover: where the mean line is zero, interval by jackknife over seeds; none if the "
+        "slope's interval contains zero or the line has no zero within the measured distances.",
+        "Favoured near, or 'the claim holds': the intervals of slope and Spearman both say that "
+        "the first strategy's advantage falls with distance, and that of the line says that it is "
+        "ahead at the smallest distance.",
+        "Few samples in later tasks: sequences with `fewshot` in their name.",
+        f"Protocol: `{protocol.name}` version {protocol.version}, hash `{protocol.hash}`.",
+        f"Made with: driftboard {version('driftboard')}, scipy {version('scipy')}.",
+        f"Command: <code>{markdown_cell(command)}</code>",
+    ]
+    return "## Legend\n\n" + "\n".join(f"- {point}" for point in points)
+
+
+def claim_csv(claim: Claim) -> str:
+    """Return one row per difference on a sequence and per number of a fit, raw and unrounded."""
+    return csv_text(COLUMNS, (line for result in claim.results for line in _lines(result)))
+
+
+def _lines(result: ContrastResult) -> Iterator[dict[str, Value]]:
+    about: dict[str, Value] = {
+        "contrast": result.contrast.title,
+        "metric": result.metric.name,
+        "data": result.group,
+    }
+    for point in result.points:
+        yield about | {"what": "difference"} | _columns_of(point) | _numbers(point.difference)
+    trend = result.trend
+    if trend is None:
+        return
+    fitted: dict[str, Interval | Estimate | None] = {
+        "slope": trend.slope,
+        "intercept": trend.intercept,
+        "at-nearest": trend.at_nearest,
+        "spearman": trend.spearman,
+        "crossover": trend.crossover,
+    }
+    for what, found in fitted.items():
+        if found is not None:
+            yield about | {"what": what} | _numbers(found)
+
+
+def _columns_of(point: ContrastPoint) -> dict[str, Value]:
+    place: dict[str, Value] = {"sequence": point.sequence, "other": point.other}
+    if point.grade is None:
+        return place
+    distance = point.grade.distance
+    return place | {
+        "distance": distance.value,
+        "distance_low": distance.low,
+        "distance_high": distance.high,
+        "grade": point.grade.level,
+    }
+
+
+def _numbers(found: Interval | PairedDifference | Estimate) -> dict[str, Value]:
+    value = found.value if isinstance(found, Estimate) else found.mean
+    return {"value": value, "low": found.low, "high": found.high, "n": found.n}

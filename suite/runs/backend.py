@@ -1,0 +1,206 @@
+"""The backend of a run: processes of this machine or a Ray cluster, and a progress bar.
+
+Nothing here imports torch before something is trained, or knows of the command line: a program
+uses it as the commands do.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from driftboard.suite.errors import DriftboardError, counted
+from driftboard.suite.runs.scheduler import Event, Failure, Log, Progress, Scheduler
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from driftboard.suite.runs.local import LocalExecutor
+    from driftboard.suite.runs.ray_executor import Cluster, RayExecutor
+    from driftboard.suite.runs.request import Request
+
+
+def _ignore(event: Event) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where to train.
+
+    Args:
+        workers: the number of worker processes; None means one per core, or one for a GPU.
+        cluster: ``ray``, or None for processes of this machine.
+        ray_address: of the cluster, see ``ray_executor.connected``.
+
+    Raises:
+        DriftboardError: there is an address and no cluster.
+    """
+
+    workers: int | None = None
+    cluster: str | None = None
+    ray_address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.ray_address is not None and self.cluster is None:
+            raise DriftboardError(
+                "--ray-address says where a cluster is; add --cluster ray to use it"
+            )
+
+    def warm_up(self) -> None:
+        """Let worker processes import torch already, while this one still does."""
+        if self.cluster is None:
+            from driftboard.suite.runs.local import start_server
+
+            start_server()
+
+    def run_jobs(
+        self, request: "Request", what: str, show: Callable[[Event], None] = _ignore
+    ) -> list[str]:
+        """Measure what the results folder of a request lacks.
+
+        However it ends, no worker outlives the call, and what is done is kept: the same call goes
+        on from there. That holds for KeyboardInterrupt, too, which passes through.
+
+        Args:
+            request: its device may be ``auto``. A folder for cells is claimed first.
+            what: the same in words, for the first line.
+            show: called with every event, such as a ``ProgressBar``.
+
+        Returns:
+            A line for every job that failed; the others are not affected.
+
+        Raises:
+            DriftboardError: there is no such device, cluster or data set, the results folder
+                does not fit, or there is nobody left to go on.
+        """
+        self.warm_up()
+        failures: dict[str, None] = {}
+        with self._decided(request) as (decided, start):
+            from driftboard.suite.runs.cells import plan
+            from driftboard.suite.runs.grid import claim_folder
+
+            if request.work is None:
+                claim_folder(request.results, request.purpose)
+            cells = request.cell_count()
+            with start() as executor:
+                show(
+                    Log(
+                        f"{what}, {counted(cells, 'cell')}, {executor.description}; "
+                        f"results in {request.results}"
+                    )
+                )
+                show(Progress("making the task splits"))
+                jobs = plan(decided, lambda line: show(Log(line)))  # while the workers start
+                there = cells - sum(len(job.seeds) for job in jobs)
+                if there > 0:
+                    show(Log(f"already there: {counted(there, 'cell')}"))
+                for event in Scheduler(executor).run(jobs):
+                    # What was halved may fail twice for one reason.
+                    if isinstance(event, Failure):
+                        failures.setdefault(event.line)
+                    show(event)
+                show(Progress("done", 1.0, 1.0))
+        return list(failures)
+
+    @contextmanager
+    def _decided(
+        self, request: "Request"
+    ) -> "Iterator[tuple[Request, Callable[[], LocalExecutor | RayExecutor]]]":
+        """Yield the request with the device decided, and what starts workers for it."""
+        from driftboard.suite.training.device import resolve_device, worker_count
+
+        if self.cluster is None:
+            from driftboard.suite.runs.local import local_executor
+
+            device = resolve_device(request.device)
+            count = worker_count(device, self.workers)
+            yield replace(request, device=device), lambda: local_executor(device, count)
+            return
+        from driftboard.suite.runs.ray_executor import connected
+
+        with connected(self.ray_address, worker_count("cpu", self.workers)) as cluster:
+            decided = replace(
+                request,
+                device=cluster.resolve_device(request.device),
+                data=request.data and request.data.absolute(),  # they may work in another folder
+            )
+            yield decided, lambda: ray_workers(cluster, decided, self.workers)
+
+
+def ray_workers(cluster: "Cluster", request: "Request", wanted: int | None) -> "RayExecutor":
+    """Start workers of a cluster whose machines have to have what this one has.
+
+    Args:
+        cluster: where.
+        request: what the jobs will be of; its device is decided, and its data folder named from
+            the root.
+        wanted: at most so many workers; None takes as many as there is room for.
+
+    Raises:
+        DataError: a data set is missing or broken here.
+    """
+    from driftboard.suite.runs.ray_executor import RayExecutor
+    from driftboard.suite.runs.ray_worker import Conditions, fingerprints, versions
+    from driftboard.suite.sequences.linear import LinearSetting
+
+    sources = {s.source for s in request.sequences if not isinstance(s.scenario, LinearSetting)}
+    digests = fingerprints(request.data, sorted(sources))
+    conditions = Conditions(request.device, versions(), request.data, digests)
+    return RayExecutor(cluster, conditions, wanted)
+
+
+class ProgressBar:
+    """Shows events with rich, in a terminal or a notebook: lines, and below them a bar.
+
+    Args:
+        console: where; None means standard error.
+    """
+
+    def __init__(self, console: "Console | None" = None) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as Bar
+
+        self._console = console or Console(stderr=True)
+        self._bar = Bar(
+            TextColumn("{task.percentage:>3.0f}%"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("{task.description}"),
+            console=self._console,
+            redirect_stdout=False,
+        )
+        self._line: Any = None  # of the bar, once there is any progress
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._line is not None:
+            self._bar.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show an event; failures are left to whoever gets them at the end."""
+        if isinstance(event, Log):
+            self._console.print(event.line, highlight=False, markup=False)
+        elif isinstance(event, Progress):
+            if self._line is None:
+                self._line = self._bar.add_task(event.label, total=None)
+                self._bar.start()
+            self._bar.update(
+                self._line, completed=event.done, total=event.total, description=event.label
+            )

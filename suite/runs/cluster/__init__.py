@@ -1,1 +1,0 @@
-"""A run on a Ray cluster: see README.md in this folder."""

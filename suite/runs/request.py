@@ -1,0 +1,194 @@
+"""A request: what is to be measured and where the results go, and the jobs that it becomes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from driftboard.suite.data import Pool, convert_originals, load_pool
+from driftboard.suite.loading import LoadedStrategy
+from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.runs.job import Job, Payload
+from driftboard.suite.sequences.scenarios import Recipe
+from driftboard.suite.sequences.splits import Purpose, cached_splits
+from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.training.memory_plan import Stacking, in_groups, stacking_of
+
+CONVOLUTION_COST = 30.0
+"""Roughly how much longer an image takes in a small ResNet than in an MLP; for estimates only."""
+
+
+class Work(Protocol):
+    """What is measured of a sequence."""
+
+    def jobs(self, planner: "Planner", sequence: TaskSequence) -> list[Job]:
+        """Return the jobs that measure what the results folder of the request lacks.
+
+        Raises:
+            DataError: the data set is missing or broken.
+            RecordError: a record in the results folder does not belong to this request.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be measured.
+
+    Args:
+        sequences: what is trained on.
+        sequence_files: the users' files that define some of them.
+        strategies: what is trained; a measurement that brings its own strategy needs none.
+        seed_count: only the first so many of each tier's seeds; None takes all.
+        purpose: ``test``, or ``validation`` for the tuning seeds and a part of the training images.
+        results: the folder for what is measured.
+        data: the data folder, if it is not Driftboard's own.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        work: what is measured; None trains every strategy on every sequence and seed.
+    """
+
+    sequences: tuple[TaskSequence, ...]
+    results: Path
+    sequence_files: tuple[Path, ...] = ()
+    strategies: tuple[LoadedStrategy, ...] = ()
+    seed_count: int | None = None
+    purpose: Purpose = "test"
+    data: Path | None = None
+    device: str = "auto"
+    work: Work | None = None
+
+    def seeds(self, sequence: TaskSequence) -> tuple[int, ...]:
+        """Return the seeds that a sequence is measured with."""
+        seeds = PROTOCOL.seeds_of(sequence.tier, tuning=self.purpose == "validation")
+        return seeds[: self.seed_count]
+
+    def cell_count(self) -> int:
+        """Return the number of records asked for, done or not."""
+        return max(1, len(self.strategies)) * sum(len(self.seeds(s)) for s in self.sequences)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is missing of one strategy on one sequence."""
+
+    label: str  # what a progress bar and a failure call it
+    seeds: tuple[int, ...]
+    strategy: str = ""  # a specification for ``load_strategy``
+
+
+@dataclass
+class Planner:
+    """Makes the jobs of a request, one sequence after the other; ``log`` is given lines on them."""
+
+    request: Request
+    log: Callable[[str], None]
+    _pools: dict[str, Pool] = field(default_factory=dict, init=False)
+
+    def pool(self, source: str) -> Pool:
+        """Return a data set, read once for all sequences that follow each other.
+
+        Raises:
+            DataError: it is missing or broken.
+        """
+        if source not in self._pools:
+            convert_originals(source, self.request.data)
+            self._pools = {source: load_pool(source, self.request.data)}
+        return self._pools[source]
+
+    def recipes(self, sequence: TaskSequence) -> list[Recipe]:
+        """Return the recipes of one seed; makes the splits of all that are not cached yet.
+
+        All seeds have equally many training images.
+        """
+        pool, seeds = self.pool(sequence.source), self.request.seeds(sequence)
+        return cached_splits(sequence, pool, PROTOCOL, seeds, self.request.purpose)[0]
+
+    def stacking(self, sequence: TaskSequence, recipes: Sequence[Recipe]) -> Stacking:
+        """Return how many learners that see all of a sequence's images are trained together."""
+        return stacking_of(
+            sequence.network,
+            self.pool(sequence.source).train_images.shape[1:],
+            len(recipes[0].active),
+            [len(recipe.train) for recipe in recipes],
+            [len(recipe.test) for recipe in recipes],
+            sequence.training_under(PROTOCOL),
+            self.request.device,
+        )
+
+    def jobs(
+        self,
+        sequence: TaskSequence,
+        rows: Sequence[Row],
+        payload: Payload,
+        *,
+        recipes: Sequence[Recipe],
+        stacking: Stacking,
+        seeds: Sequence[int] | None = None,
+        learners: int = 1,
+        seeds_at_once: int | None = None,
+    ) -> list[Job]:
+        """Return the jobs that make what the rows lack, and say if not all learners fit at once.
+
+        All rows of a group of seeds come in turn, so that a process prepares its data once.
+
+        Args:
+            sequence: whose seeds are grouped.
+            rows: what is missing.
+            payload: what is measured.
+            recipes: of one seed.
+            stacking: how many learners fit.
+            seeds: what is grouped; None means all that are asked for, so that which seeds are
+                trained together does not depend on what is done.
+            learners: of every seed.
+            seeds_at_once: of one job at the most; None means all.
+        """
+        seeds = self.request.seeds(sequence) if seeds is None else seeds
+        most = min(seeds_at_once or len(seeds), len(seeds))
+        noun = "seeds" if learners == 1 else "learners"
+        if note := stacking.note(sequence.name, most * learners, noun):
+            self.log(note)
+        images = sum(len(recipe.train) for recipe in recipes) * learners
+        cost = 1.0 if sequence.network.startswith("mlp") else CONVOLUTION_COST
+        return [
+            self.job(
+                sequence,
+                row,
+                group,
+                payload,
+                learners=learners,
+                at_once=stacking.at_once,
+                effort=images * cost * len(group),
+            )
+            for group in in_groups(seeds, max(1, min(most, stacking.at_once // learners)))
+            for row in rows
+            if set(row.seeds).intersection(group)
+        ]
+
+    def job(
+        self,
+        sequence: TaskSequence,
+        row: Row,
+        seeds: tuple[int, ...],
+        payload: Payload,
+        *,
+        learners: int,
+        at_once: int,
+        effort: float,
+    ) -> Job:
+        """Return one job of this request; see ``Job`` for the arguments."""
+        request = self.request
+        return Job(
+            label=row.label,
+            payload=payload,
+            sequence=sequence.name,
+            sequence_files=request.sequence_files,
+            strategy=row.strategy,
+            seeds=seeds,
+            purpose=request.purpose,
+            data=request.data,
+            results=request.results,
+            device=request.device,
+            learners=learners,
+            at_once=at_once,
+            tasks=sequence.scenario.tasks,
+            effort=effort,
+        )

@@ -1,0 +1,254 @@
+"""Sweeps: one strategy at many update magnitudes, as one cohort of seeds x magnitudes.
+
+Every learner of a seed has the same initialisation, data and batches, so the curve over
+magnitudes is paired by seed. A learner's magnitude lies in its memory from the start; see
+``strategies/magnitude.py``. Reading a record imports no torch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.records import (
+    Count,
+    NonNegative,
+    Positive,
+    ProtocolStamp,
+    SequenceStamp,
+    check_same,
+    read_json,
+    write_atomically,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from driftboard.suite.runs.job import Job
+    from driftboard.suite.runs.request import Planner, Request
+    from driftboard.suite.sequences.task_sequence import TaskSequence
+    from driftboard.suite.training.engine import Cohort, Outcome
+    from driftboard.suite.training.preparation import Prepared, Setting
+    from driftboard.suite.training.task_data import TaskData
+
+Kind = Literal["fraction", "ball"]
+
+LEARNERS_AT_ONCE = 40
+"""Learners of one job, about: more use more memory, fewer stack less."""
+
+
+class SweepRecord(Struct, frozen=True, forbid_unknown_fields=True):
+    """One seed of a sweep; ``correct[m][t][k]`` as in a run's record, at magnitude m.
+
+    ``update_norms[m][t]`` is the norm of the update of all parameters over task t. From where
+    a learner diverged its counts are those of chance and its norms 0.
+    """
+
+    schema: Literal[1]
+    protocol: ProtocolStamp
+    sequence: SequenceStamp
+    kind: Kind
+    seed: Count
+    magnitudes: Annotated[tuple[NonNegative, ...], Meta(min_length=1)]
+    test_sizes: tuple[Positive, ...]
+    correct: tuple[tuple[tuple[Count, ...], ...], ...]
+    update_norms: tuple[tuple[NonNegative, ...], ...]
+    diverged: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        """Check what the field types cannot: that all parts tell of the same learners.
+
+        Raises:
+            ValueError: with the first inconsistency found.
+        """
+        learners, tasks = len(self.magnitudes), len(self.test_sizes)
+        if {len(self.correct), len(self.update_norms), len(self.diverged)} != {learners}:
+            raise ValueError(f"not every part of the record has {learners} magnitudes")
+        for matrix in (*self.correct, *([row] for row in self.update_norms)):
+            if any(len(row) != tasks for row in matrix):
+                raise ValueError(f"a row does not have {tasks} tasks")
+        for matrix in self.correct:
+            if len(matrix) != tasks:
+                raise ValueError(f"a matrix does not have {tasks} tasks")
+            if any(
+                c > size for row in matrix for c, size in zip(row, self.test_sizes, strict=True)
+            ):
+                raise ValueError("more correct answers than test images")
+
+
+def sweep_path(results: Path, sequence: str, kind: str, seed: int) -> Path:
+    """Return where the record of one seed lies below a results folder."""
+    return results / "sweeps" / f"{sequence}-by-{kind}" / f"seed-{seed:04d}.json"
+
+
+def write_sweep(path: Path, record: SweepRecord) -> None:
+    """Write a sweep record whole or not at all."""
+    write_atomically(path, msgspec.json.encode(record) + b"\n")
+
+
+def read_sweep(path: Path) -> SweepRecord:
+    """Read and check a sweep record.
+
+    Raises:
+        RecordError: the file is unreadable, truncated, of another schema or inconsistent.
+    """
+    return read_json(path, SweepRecord, "a sweep record of schema 1", "delete it and sweep again")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sequence at many update magnitudes, as work and as payload."""
+
+    kind: Kind
+    magnitudes: tuple[float, ...]
+
+    def jobs(self, planner: "Planner", sequence: "TaskSequence") -> "list[Job]":
+        """Return the jobs that make what is missing of a sequence; see ``Work``."""
+        from driftboard.suite.runs.request import Row
+
+        seeds = planner.request.seeds(sequence)
+        missing = tuple(seed for seed in seeds if not self._done(planner.request, sequence, seed))
+        if not missing:
+            return []  # neither data nor splits are needed
+        recipes = planner.recipes(sequence)
+        return planner.jobs(
+            sequence,
+            [Row(f"{sequence.name} by {self.kind}", missing)],
+            self,
+            recipes=recipes,
+            stacking=planner.stacking(sequence, recipes),
+            seeds=missing,
+            learners=len(self.magnitudes),
+            seeds_at_once=max(1, LEARNERS_AT_ONCE // len(self.magnitudes)),
+        )
+
+    def measure(
+        self, setting: "Setting", strategy: str, at_once: int, on_step: Callable[[], None]
+    ) -> list[SweepRecord]:
+        """Train all magnitudes of all seeds and return the record of every seed."""
+        import torch
+
+        from driftboard.strategies.magnitude import Ball, Fraction
+        from driftboard.suite.training.engine import run
+        from driftboard.suite.training.memory_plan import in_groups
+        from driftboard.suite.training.networks import choose_mode
+        from driftboard.suite.training.preparation import prepare
+
+        prepared = prepare(setting)
+        swept = {"fraction": Fraction(), "ball": Ball()}[self.kind]
+        cohort = prepared.for_strategy(setting, swept.name)
+        mode = choose_mode(setting.sequence.network, cohort.device)
+        learners = [
+            (position, magnitude)
+            for magnitude in self.magnitudes
+            for position in range(len(setting.seeds))
+        ]
+        outcomes = []
+        for group in in_groups(learners, at_once):
+            chosen = _learners(cohort, [position for position, _ in group])
+            magnitudes = torch.tensor([m for _, m in group], dtype=cohort.dtype)
+            memory = {"magnitude": magnitudes.to(cohort.device)}
+            outcomes.append(run(chosen, swept, mode, lambda _: on_step(), memory))
+        return [
+            self._record(setting, prepared, outcomes, position)
+            for position in range(len(setting.seeds))
+        ]
+
+    def keep(self, results: Path, records: list[SweepRecord]) -> None:
+        """Write one file per seed, unless it is there."""
+        for record in records:
+            path = sweep_path(results, record.sequence.name, self.kind, record.seed)
+            if not path.exists():
+                write_sweep(path, record)
+
+    def _done(self, request: "Request", sequence: "TaskSequence", seed: int) -> bool:
+        path = sweep_path(request.results, sequence.name, self.kind, seed)
+        if not path.exists():
+            return False
+        record = read_sweep(path)
+        check_same(
+            path,
+            ("protocol", record.protocol, PROTOCOL.stamp()),
+            ("version of the sequence", record.sequence.hash, sequence.hash()),
+            ("list of magnitudes", record.magnitudes, self.magnitudes),
+        )
+        return True
+
+    def _record(
+        self, setting: "Setting", prepared: "Prepared", outcomes: "list[Outcome]", position: int
+    ) -> SweepRecord:
+        """Return the record of one seed; learners are ordered by magnitude, then by seed."""
+        import torch
+
+        from driftboard.suite.training.record_builder import chance_counts, sizes_and_classes
+
+        cohort = prepared.cohort
+        own = slice(position, None, len(setting.seeds))
+
+        def of_seed(name: str) -> "Tensor":
+            """Return what the outcomes hold under a name, shape (magnitudes, tasks, ...)."""
+            per_task = [
+                torch.cat([getattr(outcome, name)[task] for outcome in outcomes])
+                for task in range(len(cohort.train))
+            ]
+            return torch.stack([values[own] for values in per_task], dim=1)
+
+        sizes, classes = sizes_and_classes(cohort, position)
+        finite = of_seed("finite")
+        chance = torch.tensor(chance_counts(sizes, classes))
+        correct = torch.where(finite[:, :, None], of_seed("correct"), chance)
+        norms = torch.where(finite, of_seed("update_norms").norm(dim=2), 0.0)
+        return SweepRecord(
+            schema=1,
+            protocol=PROTOCOL.stamp(),
+            sequence=setting.sequence.stamp(
+                prepared.data_title, prepared.data_hash, cohort.network.blocks
+            ),
+            kind=self.kind,
+            seed=setting.seeds[position],
+            magnitudes=self.magnitudes,
+            test_sizes=tuple(sizes),
+            correct=tuple(tuple(map(tuple, matrix)) for matrix in correct.tolist()),
+            update_norms=tuple(map(tuple, norms.tolist())),
+            diverged=tuple(not fine for fine in finite[:, -1].tolist()),
+        )
+
+
+def sweep_records(request: "Request", kind: Kind) -> list[SweepRecord]:
+    """Return the records of all seeds of a request that are there."""
+    paths = [
+        sweep_path(request.results, sequence.name, kind, seed)
+        for sequence in request.sequences
+        for seed in request.seeds(sequence)
+    ]
+    return [read_sweep(path) for path in paths if path.exists()]
+
+
+def _learners(cohort: "Cohort", seeds: list[int]) -> "Cohort":
+    """Return a cohort whose learners are those of the given positions, repeated as they stand."""
+    import torch
+
+    from driftboard.suite.training.task_data import TaskData
+
+    index = torch.tensor(seeds, device=cohort.device)
+
+    def data(task: "TaskData") -> "TaskData":
+        return TaskData(task.images[index], task.labels[index], task.active[index])
+
+    def repeated(values: "list[Tensor]") -> "list[Tensor]":
+        return [value[index] for value in values]
+
+    return replace(
+        cohort,
+        initial={name: value[index] for name, value in cohort.initial.items()},
+        train=[data(task) for task in cohort.train],
+        test=[data(task) for task in cohort.test],
+        classes=repeated(list(cohort.classes)),
+        # A generator per learner, so that learners of one seed draw the same numbers.
+        batch_orders=lambda task, count: [cohort.batch_orders(task, count)[seed] for seed in seeds],
+        strategy_noise=lambda task: [cohort.strategy_noise(task)[seed] for seed in seeds],
+    )

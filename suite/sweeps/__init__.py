@@ -1,1 +1,0 @@
-"""One sequence at many update magnitudes."""

@@ -1,0 +1,126 @@
+"""What every record says of a training: its plans, norms and cost, and where it ran."""
+
+import platform
+import resource
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.records import Cost, Environment, PlanStamp, SequenceStamp, StrategyStamp
+from driftboard.suite.training.device import device_name
+from driftboard.suite.training.engine import Cohort
+from driftboard.suite.training.networks import LANES, Mode
+from driftboard.suite.training.preparation import Setting
+
+Rows = Iterable[torch.Tensor]  # one per task, shape (blocks,)
+
+
+@dataclass(frozen=True)
+class RecordBuilder:
+    """What the records of one cohort have in common."""
+
+    setting: Setting
+    strategy: StrategyStamp
+    sequence: SequenceStamp
+    environment: Environment
+
+    def fields(
+        self,
+        position: int,
+        *,
+        finite: Sequence[bool],
+        update_norms: Rows,
+        solution_norms: Rows,
+        drift_norms: Rows,
+        share: Rows,
+        restart: Rows,
+        memory_bytes: Iterable[int],
+        seconds: Iterable[float],
+        evaluation_seconds: float = 0.0,
+    ) -> dict[str, Any]:
+        """Return the fields that records of accuracies and of losses share, for one seed.
+
+        Args:
+            position: of the seed in the cohort.
+            finite: per task, whether all was finite until its end. From the first task that was
+                not, norms are zeros, since JSON knows no NaN.
+            update_norms: per task and block; so are the next four.
+            solution_norms: of the parameters after the task.
+            drift_norms: of the distance to the solution of the first task.
+            share: of the plans.
+            restart: of the plans, bool.
+            memory_bytes: what the strategy carries over after each task.
+            seconds: of training per task, of the whole cohort.
+            evaluation_seconds: of all tests, of the whole cohort.
+        """
+
+        def rows(values: Rows) -> tuple[tuple[float, ...], ...]:
+            return tuple(
+                tuple(row.tolist() if fine else [0.0] * len(row))
+                for row, fine in zip(values, finite, strict=True)
+            )
+
+        learners = len(self.setting.seeds)
+        return {
+            "schema": 2,
+            "protocol": PROTOCOL.stamp(),
+            "sequence": self.sequence,
+            "strategy": self.strategy,
+            "seed": self.setting.seeds[position],
+            "split": self.setting.purpose,
+            "update_norms": rows(update_norms),
+            "solution_norms": rows(solution_norms),
+            "drift_norms": rows(drift_norms),
+            "plans": tuple(
+                PlanStamp(tuple(round(value, 6) for value in one.tolist()), tuple(other.tolist()))
+                for one, other in zip(share, restart, strict=True)
+            ),
+            "memory_bytes": tuple(memory_bytes),
+            "status": "finished" if finite[-1] else "diverged",
+            "diverged_at": None if finite[-1] else finite.index(False),
+            "cost": Cost(
+                seconds=tuple(round(value / learners, 6) for value in seconds),
+                evaluation_seconds=round(evaluation_seconds / learners, 6),
+                peak_memory_bytes=peak_memory(torch.device(self.setting.device)),
+            ),
+            "environment": self.environment,
+        }
+
+
+def environment(device: torch.device, mode: Mode, seeds: tuple[int, ...]) -> Environment:
+    """Return versions and device of this process, for a cohort of some seeds."""
+    return Environment(
+        driftboard=version("driftboard"),
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        device=device_name(device),
+        lane=LANES[mode],
+        cohort=seeds,
+    )
+
+
+def sizes_and_classes(cohort: Cohort, position: int) -> tuple[list[int], list[int]]:
+    """Return, per task, one seed's number of test images and of classes to choose from."""
+    sizes = [int((data.labels[position] >= 0).sum()) for data in cohort.test]
+    return sizes, [int(active[position].sum()) for active in cohort.classes]
+
+
+def chance_counts(sizes: Sequence[int], classes: Sequence[int]) -> list[int]:
+    """Return how many answers chance gets right per task: what a diverged learner counts with.
+
+    >>> chance_counts([100, 50], [10, 2])
+    [10, 25]
+    """
+    return [round(size / count) for size, count in zip(sizes, classes, strict=True)]
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes that were in use: by this process, or on a CUDA device."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else 1024 * peak

@@ -1,1 +1,0 @@
-"""The same number of trials for every strategy."""

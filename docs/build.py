@@ -22,8 +22,6 @@ SITE = BUILD / "site"
 PACKAGE = BUILD / "package" / "driftboard"
 COPIES = "repository"  # the folder of the site for files from outside of docs/
 ALWAYS = ("CONTRIBUTING.md", "CHANGELOG.md")  # in the navigation, whether linked or not
-# Delete this, here and in the tests, when the study is at its new place.
-MOVED = {"docs/studies/coverage.md": "leaderboard/COVERAGE.md"}
 
 FENCED = re.compile(r"^(```|~~~).*?^\1\s*$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!`)(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
@@ -66,7 +64,7 @@ def gather() -> None:
     shutil.rmtree(PAGES, ignore_errors=True)
     docs = (path for path in sorted((ROOT / "docs").rglob("*")) if path.is_file())
     waiting = [str(path.relative_to(ROOT)) for path in docs if path.suffix not in (".py", ".pyc")]
-    waiting += [*ALWAYS, *(new for new, old in MOVED.items() if (ROOT / old).exists())]
+    waiting += ALWAYS
     known: set[str] = set()
     while waiting:
         path = waiting.pop()
@@ -74,8 +72,6 @@ def gather() -> None:
             continue
         known.add(path)
         source, copy = ROOT / path, PAGES / place_in_site(path)
-        if not source.exists():
-            source = ROOT / MOVED.get(path, path)
         if not source.is_file():
             continue  # Zensical says which page has the broken link
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from driftboard.leaderboard.analysis.collect import collect
 from driftboard.suite.errors import DriftboardError, RecordError
-from driftboard.suite.record_archive import read_archive, write_archive
 from driftboard.suite.records import (
     AnyRecord,
     Digest,
@@ -21,8 +20,10 @@ from driftboard.suite.records import (
     Positive,
     StrategyStamp,
     Text,
+    read_archive,
     read_record,
     record_paths,
+    write_archive,
     write_atomically,
 )
 

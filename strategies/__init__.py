@@ -3,18 +3,22 @@
 What an author of a strategy needs is here: ``from driftboard.strategies import Strategy``.
 """
 
-from driftboard.strategies.base import (
-    Block,
-    Examples,
-    Memory,
-    Network,
-    Parameters,
-    Range,
-    Strategy,
-    Task,
-    UpdatePlan,
-    overrides,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from driftboard.strategies.base import (
+        Block,
+        Examples,
+        Memory,
+        Network,
+        Parameters,
+        Range,
+        Strategy,
+        Task,
+        UpdatePlan,
+        overrides,
+    )
 
 __all__ = [
     "Block",
@@ -28,3 +32,10 @@ __all__ = [
     "UpdatePlan",
     "overrides",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the interface, and torch with it, only when something of it is asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module 'driftboard.strategies' has no attribute '{name}'")
+    return getattr(import_module("driftboard.strategies.base"), name)

@@ -3,8 +3,8 @@
 A strategy answers one question at every new task: how far may each part of the network move?
 It is a frozen dataclass whose fields are its hyper-parameters and whose methods are pure
 functions *of one learner*. The engine runs them for one seed or maps them over many with
-``torch.func.vmap``, so inside a method there is no ``if tensor``, no ``.item()``, no boolean
-indexing, no in-place change of an argument and no random number of one's own making.
+``torch.func.vmap``. So a method must not use ``if tensor``, ``.item()`` or boolean indexing, must
+not change an argument in place, and must not draw random numbers of its own.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,12 +23,16 @@ Memory = dict[str, Any]
 """What a strategy carries from task to task: a (nested) dict of tensors, ``{}`` at the start."""
 
 EXAMPLES_AT_ONCE = 500
-"""How many examples a full pass over a task's data treats at once; bounds its memory."""
+"""How many examples a full pass over a task's data processes at once, to bound its memory."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A named part of a network: the names of its parameters."""
+    """A named part of a network: the names of its parameters.
+
+    >>> Block("head", ("head.weight", "head.bias")).parameters
+    ('head.weight', 'head.bias')
+    """
 
     name: str
     parameters: tuple[str, ...]
@@ -43,10 +47,10 @@ class Network(Protocol):
 
     @property
     def module(self) -> torch.nn.Module:
-        """The layers, for strategies that need to know their kinds; its own weights are unused.
+        """The layers, for strategies that depend on their types; its own weights are not used.
 
-        It names the parameters as ``logits`` takes them, ``logits`` calls its layers, and it
-        behaves in training as in evaluation: no dropout, no running statistics.
+        Its parameters have the names that ``logits`` expects, and ``logits`` calls its layers. It
+        behaves the same in training and evaluation: no dropout, no running statistics.
         """
 
     def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
@@ -55,7 +59,12 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Examples:
-    """Labelled images of one learner."""
+    """Labelled images of one learner.
+
+    >>> examples = Examples(torch.zeros(5, 1, 8, 8), torch.arange(5), torch.ones(5, 10).bool())
+    >>> [len(part.labels) for part in examples.slices(2)]
+    [2, 2, 1]
+    """
 
     images: Tensor  # float, (n, channels, height, width); in regression (n, features)
     labels: Tensor  # int64, (n,): the right unit of the head; in regression float, the target
@@ -69,16 +78,27 @@ class Examples:
 
 
 def masked(logits: Tensor, allowed: Tensor) -> Tensor:
-    """Return logits in which units that are not allowed are far below all, but finite."""
+    """Return logits in which units that are not allowed are far below all others, but finite.
+
+    Finite, because minus infinity times zero is NaN.
+
+    >>> masked(torch.tensor([[1.0, 2.0, 9.0]]), torch.tensor([True, True, False])).argmax().item()
+    1
+    """
     return logits.masked_fill(~allowed, torch.finfo(logits.dtype).min / 2)
 
 
 def mean_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the mean cross-entropy of logits, shape (n, units), and labels, shape (n,): a scalar.
 
-    Its gradient is that of ``F.cross_entropy``, bit for bit. Mapped over learners, that one picks
-    scores by ``gather``, whose deterministic gradient on a GPU is a sort, and in some versions of
-    torch waits for the host, so that no step could be recorded.
+    Its gradient equals that of ``F.cross_entropy`` bit for bit. Under ``vmap``, ``F.cross_entropy``
+    selects the scores with ``gather``. On a GPU the deterministic gradient of ``gather`` is a sort,
+    which in some versions of torch waits for the host, so that a step could not be recorded as a
+    CUDA graph.
+
+    >>> logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+    >>> round(mean_cross_entropy(logits, torch.tensor([0, 1])).item(), 4)
+    0.1269
     """
     wrong = labels[:, None] != torch.arange(logits.shape[-1], device=logits.device)
     return -F.log_softmax(logits, dim=-1).masked_fill(wrong, 0.0).sum(-1).mean()
@@ -86,7 +106,19 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Task:
-    """All that a strategy may see when a task begins: that task's training data, nothing else."""
+    """All that a strategy may see when a task begins: that task's training data, nothing else.
+
+    ``example_task`` makes one for a test:
+
+    >>> from driftboard.suite.checks import example_task
+    >>> task = example_task()
+    >>> [block.name for block in task.network.blocks]
+    ['hidden1', 'hidden2', 'head']
+    >>> task.last_blocks(2).tolist()
+    [False, True, True]
+    >>> task.everything().share.tolist()
+    [1.0, 1.0, 1.0]
+    """
 
     index: int  # 0 for the first task
     network: Network
@@ -98,7 +130,7 @@ class Task:
     regression: bool = False  # the head is one unit that predicts a number, always allowed
 
     def logits(self, parameters: Parameters, examples: Examples) -> Tensor:
-        """Return logits, shape (n, head units); units that are not allowed are far below all.
+        """Return logits, shape (n, head units); units that are not allowed are far below the rest.
 
         In regression these are the predictions, shape (n, 1).
         """
@@ -106,7 +138,7 @@ class Task:
         return logits if self.regression else masked(logits, examples.allowed)
 
     def loss(self, parameters: Parameters, examples: Examples) -> Tensor:
-        """Return the mean cross-entropy over ``examples``, a scalar, over the allowed units.
+        """Return the mean cross-entropy of ``examples`` over the allowed units, a scalar.
 
         In regression it is half the mean squared error.
         """
@@ -136,9 +168,9 @@ class Task:
         return UpdatePlan(share, torch.zeros_like(share, dtype=torch.bool))
 
     def last_blocks(self, count: int | Tensor) -> Tensor:
-        """Return a bool tensor, shape (blocks,), true for the last ``count`` blocks.
+        """Return a bool tensor, shape (blocks,), that is true for the last ``count`` blocks.
 
-        ``count`` may be a tensor, so that it can depend on the learner.
+        ``count`` may be a tensor, so that it can differ between learners.
         """
         position = torch.arange(self.block_count, device=self.classes.device)
         return position >= self.block_count - count
@@ -146,7 +178,15 @@ class Task:
 
 @dataclass(frozen=True)
 class UpdatePlan:
-    """How far each block may move on the task that begins."""
+    """How far each block may move on the task that begins.
+
+    This plan freezes the first of three blocks, trains the second at half of every step, and
+    restarts the head:
+
+    >>> plan = UpdatePlan(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([False, False, True]))
+    >>> plan.restart.tolist()
+    [False, False, True]
+    """
 
     share: Tensor  # float in [0, 1], (blocks,): the block's share of every step; 0 is frozen
     restart: Tensor  # bool, (blocks,): begin at the seeded initialisation; of the head only the
@@ -155,14 +195,20 @@ class UpdatePlan:
 
 @dataclass(frozen=True)
 class Range:
-    """Values of a hyper-parameter that are worth trying, from ``low`` to ``high``."""
+    """Values of a hyper-parameter that are worth trying, from ``low`` to ``high``.
+
+    >>> Range(0.0, 10.0).at(0.5)
+    5.0
+    >>> round(Range(0.01, 100.0, logarithmic=True).at(0.5), 6)
+    1.0
+    """
 
     low: float
     high: float
     logarithmic: bool = False
 
     def at(self, place: float) -> float:
-        """Return the value at a place in [0, 1]."""
+        """Return the value at a position in [0, 1] between ``low`` and ``high``."""
         if self.logarithmic:
             return float(self.low ** (1 - place) * self.high**place)
         return self.low + place * (self.high - self.low)
@@ -173,11 +219,21 @@ class Strategy:
     """Base of all strategies: trains everything, restarts nothing, remembers nothing.
 
     Subclass it as a frozen dataclass and override what differs. Fields must be bool, int, float
-    or str with a default. The methods are called in the order in which they stand here:
+    or str with a default. The methods are called in the order in which they are defined here:
     ``begin`` once per task, then for every step ``loss``, ``correct``, ``constrain`` and
     ``observe``, and ``finish`` once when the task's training ends. ``parameters`` always holds all
-    parameters of the network. A method may keep the tensors it was given: the engine changes
+    parameters of the network. A method may keep the tensors that it is given: the engine changes
     none of them afterwards.
+
+    >>> @dataclass(frozen=True)
+    ... class HeadOnly(Strategy):
+    ...     name: ClassVar[str] = "head-only"
+    ...
+    ...     def begin(self, task, parameters, memory):
+    ...         share = task.last_blocks(1).to(task.noise.dtype)
+    ...         return UpdatePlan(share, task.last_blocks(0)), memory
+    >>> overrides(HeadOnly(), "begin"), overrides(HeadOnly(), "loss")
+    (True, False)
     """
 
     name: ClassVar[str] = ""
@@ -193,10 +249,10 @@ class Strategy:
     """Bounds are shown as reference rows and not ranked."""
 
     search: ClassVar[Mapping[str, Range]] = {}
-    """What ``driftboard tune`` tries besides the learning rate: fields of type float."""
+    """What ``driftboard tune`` tries in addition to the learning rate: fields of type float."""
 
     trains_on_all_tasks: ClassVar[bool] = False
-    """Only for the bound ``joint``: its training data are those of all tasks so far."""
+    """Only for the bound ``joint``, which trains on the data of all tasks so far."""
 
     def begin(
         self, task: Task, parameters: Parameters, memory: Memory
@@ -213,10 +269,10 @@ class Strategy:
     def correct(
         self, task: Task, gradient: Parameters, parameters: Parameters, memory: Memory
     ) -> Parameters:
-        """Return the corrected gradient; it holds the parameters of unfrozen blocks only.
+        """Return the corrected gradient; it covers the parameters of unfrozen blocks only.
 
-        A block that is frozen for this learner but not for all seeds that run with it may be
-        there too, with a gradient of zero.
+        A block that is frozen for this learner, but not for all seeds that train together with it,
+        may be there too, with a gradient of zero.
         """
         return gradient
 
@@ -232,23 +288,23 @@ class Strategy:
         parameters: Parameters,
         memory: Memory,
     ) -> Memory:
-        """Return the memory after a step: the one hook that remembers something at every step.
+        """Return the memory after a step; the only hook that can change it at every step.
 
-        ``gradient`` is that of the loss before ``correct``, ``step`` what the parameters then
-        moved by, ``constrain`` included; both hold what ``correct`` gets. ``parameters`` are all
-        of them, after the step. The memory keeps the names, shapes and dtypes that ``begin`` gave
-        it. Not called where every block is frozen.
+        ``gradient`` is the gradient of the loss before ``correct``, and ``step`` the change of the
+        parameters, including that by ``constrain``; both cover the same parameters as in
+        ``correct``. ``parameters`` are all parameters after the step. The memory must keep the
+        names, shapes and dtypes that ``begin`` gave it. Not called if every block is frozen.
         """
         return memory
 
     def finish(
         self, task: Task, parameters: Parameters, memory: Memory
     ) -> tuple[Parameters, Memory]:
-        """Return the solution of the task that ends, and what to remember of it."""
+        """Return the solution of the task that ends, and the memory for the next task."""
         return parameters, memory
 
 
 def overrides(strategy: Strategy, hook: str) -> bool:
-    """Tell whether a strategy's class replaces the named hook; the engine skips those it keeps."""
+    """Tell whether a strategy's class overrides the named hook; the engine skips inherited ones."""
     inherited: Callable[..., Any] = getattr(Strategy, hook)
     return getattr(type(strategy), hook) is not inherited

@@ -1,8 +1,11 @@
-"""The errors that a user can cause; the command line prints each as one line."""
+"""Errors that a user can cause, and the wording of messages. The command line prints one line each.
+
+Everything imports this module, so it imports nothing.
+"""
 
 
 class DriftboardError(Exception):
-    """Something a user can mend; its message says what is wrong, where, and what to do."""
+    """An error that a user can fix; its message says what is wrong, where, and what to do."""
 
 
 class DataError(DriftboardError):
@@ -10,7 +13,7 @@ class DataError(DriftboardError):
 
 
 class RecordError(DriftboardError):
-    """A record or a results folder is broken, foreign or of another protocol."""
+    """A record or a results folder is broken, not ours, or of another protocol."""
 
 
 class StrategyError(DriftboardError):
@@ -18,8 +21,21 @@ class StrategyError(DriftboardError):
 
 
 def one_line(text: str) -> str:
-    """Return ``text`` on one line, what a terminal would not show or obey written as escapes."""
+    r"""Return ``text`` on one line, with unprintable and control characters as escapes.
+
+    >>> one_line("two\nlines, \x1b[2J")
+    'two lines, \\x1b[2J'
+    """
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in " ".join(text.split())
     )
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun; the plural, by default with an s, is for all but 1.
+
+    >>> counted(1, "strategy", "strategies"), counted(2, "cell")
+    ('1 strategy', '2 cells')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"

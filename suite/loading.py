@@ -5,7 +5,7 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
-import re
+import pickle
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,25 +20,45 @@ from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.records import StrategyStamp
+from driftboard.suite.records import NAME, StrategyStamp, write_atomically
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.networks import is_network_name
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 RESERVED = "overall"
 RATE = "rate"
 HIGHEST_RATE = 100.0
+SESSION_SUFFIX = ".pkl"
+
+
+@dataclass(frozen=True)
+class SessionObject:
+    """A class or a task sequence of somebody's Python session, kept for worker processes.
+
+    Only ``driftboard.run`` writes such a file, into its own results folder. Reading it runs code,
+    as importing a Python file does.
+    """
+
+    content: Any
+    source: str  # whose digest records carry
+
+
+_IMPORTS: dict[type[DriftboardError], str] = {
+    StrategyError: "'from driftboard.strategies import Strategy'",
+    DriftboardError: "'from driftboard.suite.sequences import TaskSequence, Split' (Sequence is "
+    "called TaskSequence now, and every scenario is imported from there)",
+}
+"""What a user's file writes to get at our names, some of which had other names and places."""
 
 
 @dataclass(frozen=True)
 class LoadedStrategy:
-    """A strategy ready to run, and the text from which another process loads the same."""
+    """A strategy ready to run, and the specification from which another process can load it."""
 
     specification: str
     strategy: Strategy
     stamp: StrategyStamp
-    rate: float = 1.0  # times the protocol's learning rate
+    rate: float = 1.0  # factor of the protocol's learning rate
 
 
 def load_strategy(specification: str) -> LoadedStrategy:
@@ -46,15 +66,19 @@ def load_strategy(specification: str) -> LoadedStrategy:
 
     Args:
         specification: ``NAME`` of a built-in one, ``FILE.py`` with one strategy class, or
-            ``FILE.py:CLASS``; each may be followed by ``,parameter=value`` any number of times,
-            which also becomes part of the name on the board. Besides the strategy's own fields
-            ``rate`` is a parameter of all: it multiplies the protocol's learning rate.
+            ``FILE.py:CLASS``. Each may be followed by ``,parameter=value`` any number of times,
+            which also becomes part of the name on the board. In addition to its own fields every
+            strategy has the parameter ``rate``, a factor of the protocol's learning rate.
 
     Raises:
         StrategyError: with one line that says what is wrong and what to do.
+
+    >>> loaded = load_strategy("ewc,strength=2,rate=0.5")
+    >>> loaded.stamp.name, loaded.strategy.strength, loaded.rate
+    ('ewc-strength-2.0-rate-0.5', 2.0, 0.5)
     """
     base, *settings = specification.split(",")
-    name, strategy = _from_file(base) if ".py" in base else _built_in(base)
+    name, strategy, source = _from_file(base) if _names_file(base) else _built_in(base)
     rate: float | None = None
     if settings:
         strategy, rate, suffix = _with_parameters(strategy, settings, name)
@@ -64,7 +88,6 @@ def load_strategy(specification: str) -> LoadedStrategy:
             f"'{name}' cannot be a strategy's name; use up to 64 lower-case letters, digits, "
             "dots, hyphens and underscores"
         )
-    source = Path(inspect.getfile(type(strategy))).read_bytes()
     parameters = dataclasses.asdict(strategy) | ({} if rate is None else {RATE: rate})
     stamp = StrategyStamp(name, strategy.role, parameters, hashlib.sha256(source).hexdigest())
     if not _fits_a_record(stamp):
@@ -77,13 +100,26 @@ def load_strategy(specification: str) -> LoadedStrategy:
 
 
 def files_of(specification: str) -> tuple[Path, ...]:
-    """Return the file that a strategy's specification names, if it names one."""
+    """Return the file that a strategy's specification names, if it names one.
+
+    >>> files_of("mine.py:Mine,strength=2"), files_of("ewc")
+    ((PosixPath('mine.py'),), ())
+    """
     base = specification.split(",")[0]
-    return (Path(base.partition(":")[0]),) if ".py" in base else ()
+    return (Path(base.partition(":")[0]),) if _names_file(base) else ()
+
+
+def _names_file(base: str) -> bool:
+    """Tell whether a strategy is named by a file, ``.py`` or ``.pkl``, and not by its name."""
+    return ".py" in base or base.endswith(SESSION_SUFFIX)
 
 
 def moved(specification: str, places: Mapping[Path, Path]) -> str:
-    """Return the specification of the same strategy where its file lies in another place."""
+    """Return the specification of the same strategy after its file has moved.
+
+    >>> moved("mine.py:Mine,strength=2", {Path("mine.py"): Path("/tmp/mine.py")})
+    '/tmp/mine.py:Mine,strength=2'
+    """
     base, comma, settings = specification.partition(",")
     file, colon, name = base.partition(":")
     return f"{places.get(Path(file), file)}{colon}{name}{comma}{settings}"
@@ -97,15 +133,21 @@ def _fits_a_record(stamp: StrategyStamp) -> bool:
 
 
 def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, TaskSequence]:
-    """Return the registry, and the sequences that the given Python files define.
+    """Return the registered sequences and those that the given Python files define, by name.
 
     Raises:
-        DriftboardError: a file does not import, defines no sequence, or one that is not sound.
+        DriftboardError: a file does not import, or defines no sequence or an invalid one.
+
+    >>> load_sequences()["digits-split"].tier
+    'quick'
     """
     sequences = registered()
     for path in files:
-        module = _import_file(path, DriftboardError)
-        values = {id(value): value for value in vars(module).values()}  # each one once
+        if path.suffix == SESSION_SUFFIX:
+            contents: list[Any] = [read_session_object(path).content]
+        else:
+            contents = list(vars(_import_file(path, DriftboardError)).values())
+        values = {id(value): value for value in contents}  # each one once
         found = [value for value in values.values() if isinstance(value, TaskSequence)]
         if not found:
             raise DriftboardError(
@@ -127,7 +169,7 @@ def _check_sequence(sequence: TaskSequence, known: dict[str, TaskSequence], path
 
 
 def _problem(sequence: TaskSequence, known: dict[str, TaskSequence]) -> str | None:
-    """Return what is wrong with a user's sequence."""
+    """Return what is wrong with a user's sequence, if anything."""
     training = sequence.training_under(PROTOCOL)
     sequence.hash()  # refuses what is not plain data
     if not NAME.fullmatch(sequence.name):
@@ -150,17 +192,40 @@ def _problem(sequence: TaskSequence, known: dict[str, TaskSequence]) -> str | No
     return None
 
 
-def _built_in(name: str) -> tuple[str, Strategy]:
+def _built_in(name: str) -> tuple[str, Strategy, bytes]:
+    """Return name, strategy and source of one that comes with the package."""
     known = BUILTIN | FURTHER
     if name in known:
-        return name, known[name]
+        return name, known[name], _file_of(type(known[name])).read_bytes()
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else "see `driftboard strategies`"
     raise StrategyError(f"there is no strategy '{name}'; {hint}")
 
 
-def _from_file(text: str) -> tuple[str, Strategy]:
+def _from_file(text: str) -> tuple[str, Strategy, bytes]:
+    """Return name, strategy and source of what ``FILE.py[:CLASS]`` or ``FILE.pkl`` holds."""
     file, _, class_name = text.partition(":")
+    if file.endswith(SESSION_SUFFIX):
+        kept = read_session_object(Path(file))
+        chosen, source = kept.content, kept.source.encode()
+    else:
+        chosen = _class_in(file, class_name)
+        source = _file_of(chosen).read_bytes()
+    name = str(chosen.name)
+    if name in BUILTIN | FURTHER or not name:
+        raise StrategyError(
+            f"{file}: give {chosen.__name__} a name of its own, "
+            f"'{name}' is {'taken' if name else 'empty'}"
+        )
+    return name, _instance(chosen, file), source
+
+
+def _file_of(strategy: type[Strategy]) -> Path:
+    return Path(inspect.getfile(strategy))
+
+
+def _class_in(file: str, class_name: str) -> type[Strategy]:
+    """Return the strategy class of a Python file, the only one if ``class_name`` is empty."""
     module = _import_file(Path(file), StrategyError)
     classes = {
         value.__name__: value
@@ -181,20 +246,13 @@ def _from_file(text: str) -> tuple[str, Strategy]:
             f"{file} defines several strategies; choose one: "
             + " or ".join(f"{file}:{name}" for name in classes)
         )
-    chosen = classes[class_name] if class_name else next(iter(classes.values()))
-    name = str(chosen.name)
-    if name in BUILTIN | FURTHER or not name:
-        raise StrategyError(
-            f"{file}: give {chosen.__name__} a name of its own, "
-            f"'{name}' is {'taken' if name else 'empty'}"
-        )
-    return name, _instance(chosen, file)
+    return classes[class_name] if class_name else next(iter(classes.values()))
 
 
 def _instance(chosen: type[Strategy], file: str) -> Strategy:
     try:
         strategy = chosen()
-    except Exception as error:  # anything may come out of somebody else's code
+    except Exception as error:  # the constructor of a user's class may raise anything
         raise StrategyError(
             f"{file}: {chosen.__name__}() fails: {error}; give every field a sound default"
         ) from error
@@ -214,7 +272,7 @@ def _instance(chosen: type[Strategy], file: str) -> Strategy:
 def _with_parameters(
     strategy: Strategy, settings: list[str], name: str
 ) -> tuple[Strategy, float | None, str]:
-    """Return the strategy with its parameters set, the rate if it is, and the name's suffix."""
+    """Return the strategy with its parameters set, the rate if any, and the suffix of its name."""
     known = {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)}
     known[RATE] = 1.0
     changes: dict[str, Any] = {}
@@ -251,18 +309,18 @@ def _parse(text: str, model: bool | int | float | str, setting: str) -> bool | i
 
 
 class _Uncached(SourceFileLoader):
-    """Compiles a file anew each time: kept bytecode is told by second and size, so that it would
-    hide an edit that changes one digit."""
+    """Compiles a file every time. Python recognises outdated bytecode by the file's size and the
+    second of its change, which misses a quick edit of one digit."""
 
     def path_stats(self, path: str | bytes) -> dict[str, Any]:
-        """Raise OSError, which is how a loader says that it keeps none."""
+        """Raise OSError, which tells importlib that there is no bytecode."""
         raise OSError("no bytecode is kept")
 
 
 def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
-    """Run a user's Python file as a module of its own.
+    """Import a user's Python file as a module of its own, every time anew.
 
-    Anything may be raised by somebody else's code, so everything is caught but exits by signal.
+    A user's file may raise anything, so everything is caught except KeyboardInterrupt.
     """
     if not path.is_file():
         raise kind(f"there is no file {path}")
@@ -278,5 +336,33 @@ def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         cause = (str(error).strip() or "no message").splitlines()[0]
+        if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "driftboard":
+            cause += f"; write {_IMPORTS[kind]}"
         raise kind(f"{path} does not import: {type(error).__name__}: {cause}") from error
     return module
+
+
+def write_session_object(path: Path, kept: SessionObject) -> None:
+    """Write an object by value, so that a process finds it that cannot import its module."""
+    import cloudpickle
+
+    module = sys.modules.get(getattr(kept.content, "__module__", ""))
+    by_value = module is not None and not module.__name__.startswith("driftboard")
+    if module is not None and by_value and module.__name__ != "__main__":
+        cloudpickle.register_pickle_by_value(module)
+    write_atomically(path, cloudpickle.dumps((kept.content, kept.source)))
+
+
+def read_session_object(path: Path) -> SessionObject:
+    """Read what ``write_session_object`` wrote.
+
+    Raises:
+        DriftboardError: the file is missing or does not load.
+    """
+    try:
+        content, source = pickle.loads(path.read_bytes())
+    except Exception as error:  # anything may come out of somebody else's code
+        raise DriftboardError(
+            f"{path} does not load: {error}; pass the object to driftboard.run again"
+        ) from error
+    return SessionObject(content, source)

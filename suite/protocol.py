@@ -1,7 +1,7 @@
 """The protocol: every choice that is the same for all strategies, versioned and hashed.
 
-A record carries the hash, so results made under different choices are never mixed. Change a
-number here only together with ``version``.
+A record carries the hash, so results under different choices are never mixed. Whoever changes a
+number here has to raise ``version`` as well.
 """
 
 import dataclasses
@@ -19,10 +19,13 @@ from driftboard.suite.records import ProtocolStamp
 class Training:
     """How every strategy trains on one task: stochastic gradient descent with momentum.
 
-    A task is trained for ``epochs`` passes over its images, but at least ``minimum_steps``
-    steps, so that tasks of a few images are trained too. Batches are full: each epoch draws a
-    new order, and what does not fill a batch is left out of that epoch. The momentum starts at
-    zero with every task.
+    Training on a task takes ``epochs`` passes over its images, but at least ``minimum_steps``
+    steps, so that tasks with few images are learned too. All batches are full: each epoch draws a
+    new order and leaves out the images that do not fill a batch. The momentum starts at zero with
+    every task.
+
+    >>> Training(epochs=3, batch_size=100, learning_rate=0.05).momentum
+    0.9
     """
 
     epochs: int
@@ -34,7 +37,7 @@ class Training:
 
 @dataclass(frozen=True)
 class AdamTraining(Training):
-    """The same by Adam (Kingma and Ba 2015), whose averages start at zero with every task.
+    """The same with Adam (Kingma and Ba 2015), whose averages start at zero with every task.
 
     ``momentum`` is its beta_1, ``second_momentum`` beta_2.
     """
@@ -45,7 +48,11 @@ class AdamTraining(Training):
 
 @dataclass(frozen=True)
 class Protocol:
-    """The fixed choices of one version of the benchmark."""
+    """The fixed choices of one version of the benchmark.
+
+    >>> PROTOCOL.training_of("mlp-256x2").epochs, PROTOCOL.seeds_of("quick")
+    (3, (0, 1, 2, 3, 4))
+    """
 
     name: str = "driftboard"
     version: int = 2
@@ -53,7 +60,7 @@ class Protocol:
         default_factory=lambda: {"quick": 5, "linear": 10, "core": 10, "full": 10, "own": 5}
     )
     tuning_seeds: tuple[int, ...] = (1000, 1001, 1002, 1003, 1004)
-    validation_share: float = 0.2  # of each class's training images, kept apart when tuning
+    validation_share: float = 0.2  # of the training images of each class, held out for tuning
     training: dict[str, Training] = field(
         default_factory=lambda: {
             "mlp-128x2": Training(epochs=5, batch_size=50, learning_rate=0.05),
@@ -65,20 +72,20 @@ class Protocol:
     other_training: Training = Training(epochs=5, batch_size=50, learning_rate=0.02)
 
     def training_of(self, network: str) -> Training:
-        """Return the training settings of a network, those of any other if it is not listed."""
+        """Return the training settings of a network; one that is not listed gets the default."""
         return self.training.get(network, self.other_training)
 
     def seeds_of(self, tier: str, *, tuning: bool = False) -> tuple[int, ...]:
-        """Return the seeds of a tier; the tuning seeds are never among them."""
+        """Return the seeds of a tier, or the tuning seeds, which no tier shares."""
         return self.tuning_seeds if tuning else tuple(range(self.seeds[tier]))
 
     def check_seed_count(
         self, count: int | None, tiers: Iterable[str], *, tuning: bool = False
     ) -> None:
-        """See that not more seeds are asked for than one of the tiers has.
+        """Check that --seeds does not exceed the number of seeds of the largest of the tiers.
 
         Raises:
-            DriftboardError: there are fewer.
+            DriftboardError: it does.
         """
         most = max(len(self.seeds_of(tier, tuning=tuning)) for tier in tiers)
         if count is not None and count > most:
@@ -96,9 +103,9 @@ class Protocol:
 class Grading:
     """The fixed choices of measuring how far apart the tasks of a sequence are.
 
-    Versioned apart from the protocol: records of runs do not depend on it. A task's images are
-    dealt out to ``parts``; each part is trained on alone, for as many steps as the protocol
-    takes on the whole task. The cut-offs are reasoned in this room's README.
+    It has a version of its own, because records of runs do not depend on it. The images of a task
+    are divided into ``parts``; the network trains on each part alone, for as many steps as the
+    protocol takes on the whole task. The README of this folder gives reasons for the cut-offs.
     """
 
     name: str = "driftboard-grading"
@@ -133,7 +140,11 @@ class Tuning:
 
 
 def digest(value: Any) -> str:
-    """Return the SHA-256 hex digest of plain data, by way of canonical JSON."""
+    """Return the SHA-256 digest, in hexadecimal, of plain data as canonical JSON.
+
+    >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
+    True
+    """
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,16 +1,20 @@
-"""Records: one JSON file per (sequence, strategy, seed), the only truth behind a leaderboard.
+"""Records: one JSON file per (sequence, strategy, seed), from which a leaderboard is computed.
 
-Everything on a board is recomputed from the integer counts of correct answers kept here, or, for
-the linear sequences, from excess losses. Reading a record imports no torch.
+Everything on a board is recomputed from the integer counts of correct answers in the records, or,
+for the linear sequences, from excess losses. An archive holds many records in one compact file: a
+line of JSON each, sorted by cell, compressed by xz. Reading records imports no torch.
 """
 
+import lzma
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib.resources.abc import Traversable
 from itertools import chain
 from operator import gt
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,11 +23,19 @@ from driftboard.suite.errors import RecordError
 
 SCHEMA_VERSION = 2
 
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}\Z")]
+MARKER = "driftboard.json"
+"""The file at the top of a results folder that says which protocol it belongs to."""
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""The names of strategies, sequences and data sets, which also name files and folders."""
+
+Name = Annotated[str, Meta(pattern=rf"^{NAME.pattern}\Z")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-_HIDDEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # moves text about
+# Control characters, and Unicode's marks that change the direction of the text around them.
+_HIDDEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
 Text = Annotated[str, Meta(max_length=200, pattern=rf"^[^{_HIDDEN}]*\Z")]
-Count = Annotated[int, Meta(ge=0, le=2**53)]  # exact as a float, and in other readers of JSON
+# Up to 2**53 an integer is exact as a float, which is how many JSON readers store it.
+Count = Annotated[int, Meta(ge=0, le=2**53)]
 Positive = Annotated[int, Meta(ge=1, le=2**53)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -188,12 +200,17 @@ class LossRecord(_Run, frozen=True, tag="excess-loss"):
 
 
 AnyRecord = Record | LossRecord
+ShapeT = TypeVar("ShapeT")
 
 _DECODER: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)  # looks types up once
 
 
 def cell_place(sequence: str, strategy: str, seed: int) -> tuple[str, str, str]:
-    """Return the names of the folders and of the file that hold the record of one cell."""
+    """Return the names of the folders and the file that hold the record of one cell.
+
+    >>> cell_place("digits-split", "ewc", 3)
+    ('digits-split', 'ewc', 'seed-0003.json')
+    """
     return sequence, strategy, f"seed-{seed:04d}.json"
 
 
@@ -205,15 +222,15 @@ def cell_path(results: Path, sequence: str, strategy: str, seed: int) -> Path:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` so that a reader sees all of it or nothing.
 
-    A full disk or a kill leaves no half file under ``path``. Two processes that write the same
-    path do no harm: the later one replaces the earlier whole.
+    A full disk or a killed process leaves no partial file at ``path``. If two processes write to
+    the same path, the later file replaces the earlier one as a whole.
 
     Raises:
         RecordError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A name of this process's own, made by open() so that the umask decides who may read.
+        # Created by open() and not by tempfile, so that the umask decides who may read it.
         temporary = path.parent / f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}.part"
         try:
             with temporary.open("xb") as file:
@@ -228,6 +245,26 @@ def write_atomically(path: Path, content: bytes) -> None:
             f"cannot write {path}: {error.strerror or error}; "
             "free some space or choose another folder, then run the same command again"
         ) from error
+
+
+def read_json(path: Path | Traversable, shape: type[ShapeT], name: str, advice: str) -> ShapeT:
+    """Return the content of a JSON file, decoded as the msgspec type ``shape``.
+
+    Args:
+        path: the file.
+        shape: the type that it must have.
+        name: what the file should be, with its article; for the message of the error.
+        advice: what to do if it is something else; for the same message.
+
+    Raises:
+        RecordError: the file is unreadable, truncated, of another schema or inconsistent.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=shape)
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RecordError(f"{path} is not {name}: {error}; {advice}") from error
 
 
 def write_record(results: Path, record: AnyRecord) -> Path:
@@ -277,3 +314,38 @@ def record_paths(results: Path) -> Iterator[Path]:
     for sequence in sorted((results / "records").glob("*/")):
         for strategy in sorted(sequence.glob("*/")):
             yield from sorted(strategy.glob("seed-*.json"))
+
+
+def write_archive(path: Path, records: Iterable[AnyRecord]) -> None:
+    """Write records to one file; the same records in any order give the same bytes.
+
+    Raises:
+        RecordError: the file cannot be written.
+    """
+    ordered = sorted(records, key=lambda r: (r.sequence.name, r.strategy.name, r.seed))
+    lines = b"".join(msgspec.json.encode(record) + b"\n" for record in ordered)
+    write_atomically(path, lzma.compress(lines, preset=6))
+
+
+def read_archive(path: Path) -> Iterator[AnyRecord]:
+    """Yield the records of an archive in its order.
+
+    Raises:
+        RecordError: the file is unreadable, truncated, or holds something else.
+    """
+    try:
+        with lzma.open(path) as file:
+            for number, line in enumerate(file, start=1):
+                yield _archived_record(line, f"line {number} of {path}")
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise RecordError(f"cannot read {path}: {error}") from error
+
+
+def _archived_record(line: bytes, place: str) -> AnyRecord:
+    try:
+        record: AnyRecord = msgspec.json.decode(line, type=AnyRecord)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RecordError(
+            f"{place} is not a driftboard record of schema {SCHEMA_VERSION}: {error}"
+        ) from error
+    return record

@@ -1,7 +1,7 @@
-"""Submissions: a results folder of one strategy with its source, and who stands behind it.
+"""Submissions: a results folder of one strategy with its source and its authors.
 
-``submission.json`` lies beside ``records/`` and names every other file of the folder with its
-digest, so what was checked is what is published. Reading one imports no torch.
+``submission.json`` lies beside ``records/`` and lists every other file of the folder with its
+digest, so that exactly what was checked is published. Reading one imports no torch.
 """
 
 import hashlib
@@ -13,11 +13,21 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from driftboard.suite.errors import DriftboardError
-from driftboard.suite.records import Digest, ProtocolStamp, StrategyStamp, Text, write_atomically
+from driftboard.suite.errors import DriftboardError, StrategyError
+from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.records import (
+    MARKER,
+    NAME,
+    Digest,
+    ProtocolStamp,
+    StrategyStamp,
+    Text,
+    read_record,
+    record_paths,
+    write_atomically,
+)
 
 SUBMISSION = "submission.json"
-MARKER = "driftboard.json"
 MOST_FILES = 5_000  # many times what the largest suite has
 MOST_LINKS = 10
 MOST_AUTHORS = 50
@@ -26,7 +36,7 @@ MOST_REMARKS = 20
 Kind = Literal["submission", "marker", "source", "tuning", "record"]
 Tier = Literal["quick", "linear", "core", "full"]
 
-_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"
+_NAME = NAME.pattern
 _SOURCE = r"[A-Za-z_][A-Za-z0-9_-]{0,63}\.py"
 _PLACES: dict[Kind, str] = {
     "submission": re.escape(SUBMISSION),
@@ -64,7 +74,7 @@ _RULES = {
 
 
 class Credits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What people wrote about a submission, to be shown to others."""
+    """What the authors of a submission wrote, for others to read."""
 
     title: Line
     authors: Annotated[tuple[Line, ...], Meta(min_length=1, max_length=MOST_AUTHORS)]
@@ -75,7 +85,7 @@ class Credits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a reader of the checks should know, such as why it is better than joint training."""
 
     def __post_init__(self) -> None:
-        """Refuse what nobody can see, else raise ValueError."""
+        """Reject invisible characters and surrounding space with ValueError."""
         for name, texts in (
             ("title", (self.title,)),
             ("authors", self.authors),
@@ -87,7 +97,7 @@ class Credits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Versions(Struct, frozen=True, forbid_unknown_fields=True):
-    """Versions and device of the records, as each of them tells."""
+    """Versions and device that the records report."""
 
     driftboard: Text
     python: Text
@@ -113,14 +123,18 @@ class Submission(Credits, frozen=True, forbid_unknown_fields=True, kw_only=True)
     files: Annotated[dict[Place, Digest], Meta(max_length=MOST_FILES)]
 
     def __post_init__(self) -> None:
-        """Refuse a specification of another file, else raise ValueError."""
+        """Reject a specification of another file with ValueError."""
         super().__post_init__()
         if not re.fullmatch(_SPECIFICATION, self.specification.removeprefix(self.source)):
             raise ValueError(f"specification: {self.source}, perhaps with :CLASS and ,name=value")
 
 
 def kind_of(place: str) -> Kind | None:
-    """Return what lies at a path below a submission's folder, None if nothing may lie there."""
+    """Return what lies at a path below a submission's folder; None if nothing may be there.
+
+    >>> kind_of("records/digits-split/mine/seed-0001.json"), kind_of("../notes.txt")
+    ('record', None)
+    """
     for kind, pattern in _PLACES.items():
         if re.fullmatch(pattern, place):
             return kind
@@ -135,10 +149,13 @@ def make_credits(
     description: str,
     remarks: Iterable[str],
 ) -> Credits:
-    """Return the words of a submission, checked.
+    """Return the texts of a submission after checking them.
 
     Raises:
-        DriftboardError: with the first that is not as it must be, and how it must be.
+        DriftboardError: names the first text that breaks a rule, and the rule.
+
+    >>> make_credits("Mine", ["Ada"], [], "MIT", "", []).authors
+    ('Ada',)
     """
     words: Mapping[str, Any] = {
         "title": title,
@@ -155,7 +172,7 @@ def make_credits(
 
 
 def explained(error: Exception) -> str:
-    """Return a schema's complaint in words: for what people write, how it must be."""
+    """Return the message of a schema error; for texts that people write, the rule instead."""
     text = str(error)
     field = re.search(r"at `\$\.([a-z]+)", text)
     if field is not None and field[1] in _RULES:
@@ -166,7 +183,7 @@ def explained(error: Exception) -> str:
 
 
 def file_digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file that belongs to a submission, but ``submission.json``."""
+    """Return path -> SHA-256 of all files of a submission except ``submission.json``."""
     places = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     return {
         place: hashlib.sha256(path.read_bytes()).hexdigest()
@@ -176,6 +193,75 @@ def file_digests(folder: Path) -> dict[str, str]:
 
 
 def write_submission(folder: Path, submission: Submission) -> None:
-    """Write ``submission.json`` whole or not at all."""
+    """Write ``submission.json`` below a folder, as a whole or not at all."""
     content = msgspec.json.format(msgspec.json.encode(submission), indent=1) + b"\n"
     write_atomically(folder / SUBMISSION, content)
+
+
+def source_of(specification: str) -> Path:
+    """Return the file that a strategy's specification names.
+
+    >>> source_of("methods/mine.py:Mine,strength=0.5").as_posix()
+    'methods/mine.py'
+
+    Raises:
+        StrategyError: it names none, or one whose name a submission cannot hold.
+    """
+    path = Path(_file_of(specification))
+    if path.suffix != ".py":
+        raise StrategyError(
+            f"'{specification}' is none of yours; name the Python file of your strategy"
+        )
+    if kind_of(path.name) != "source":
+        raise StrategyError(
+            f"rename {path.name}: up to 64 letters, digits, hyphens and underscores before .py, "
+            "a letter or underscore first"
+        )
+    return path
+
+
+def _file_of(specification: str) -> str:
+    return specification.split(",")[0].partition(":")[0]
+
+
+def assemble(
+    folder: Path,
+    strategy: StrategyStamp,
+    specification: str,
+    tuned: Path | None,
+    words: Credits,
+    tier: Tier,
+) -> None:
+    """Copy source and tuning record beside the records and write ``submission.json``.
+
+    Args:
+        folder: the submission's folder, which holds the records.
+        strategy: the stamp of the strategy when it was loaded.
+        specification: what it was loaded from.
+        tuned: its tuning record, if there is one.
+        words: what people say about it.
+        tier: the tier of sequences that it was run on.
+
+    Raises:
+        DriftboardError: the source has changed since it was loaded.
+    """
+    source = source_of(specification)
+    content = source.read_bytes()
+    if hashlib.sha256(content).hexdigest() != strategy.source_hash:
+        raise DriftboardError(f"{source} changed while it ran; run the same command again")
+    write_atomically(folder / source.name, content)
+    if tuned is not None:
+        write_atomically(folder / "tuning" / tuned.name, tuned.read_bytes())
+    made = read_record(next(record_paths(folder))).environment
+    submission = Submission(
+        **msgspec.structs.asdict(words),
+        schema=1,
+        tier=tier,
+        strategy=strategy,
+        source=source.name,
+        specification=source.name + specification.removeprefix(_file_of(specification)),
+        protocol=PROTOCOL.stamp(),
+        environment=Versions(made.driftboard, made.python, made.torch, made.device),
+        files=file_digests(folder),
+    )
+    write_submission(folder, submission)

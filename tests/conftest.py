@@ -162,8 +162,8 @@ def outcome_of():
     """Return a function that trains a cohort and returns what it came to, without the times."""
     from driftboard.suite.training import engine
 
-    def outcome(cohort, strategy, lane="stacked"):
-        found = vars(engine.run(cohort, strategy, lane))
+    def outcome(cohort, strategy, mode="vmap"):
+        found = vars(engine.run(cohort, strategy, mode))
         plans = [(plan.share, plan.restart) for plan in found["plans"]]
         kept = {name: value for name, value in found.items() if "seconds" not in name}
         return kept | {"plans": plans}

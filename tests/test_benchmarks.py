@@ -1,8 +1,11 @@
 """The speed tables by value: counted operations, equal work, ratios. No test looks at a time."""
 
+import json
 import re
 import sys
+import tarfile
 import time
+import warnings
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,8 +23,8 @@ from driftboard.suite.protocol import PROTOCOL, AdamTraining, Training
 from driftboard.suite.runs.grid import Request, missing_cells
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.training import engine
+from driftboard.suite.training.cuda_graph import GraphRunner
 from driftboard.suite.training.networks import initial_parameters
-from driftboard.suite.training.recorded_steps import Recorder
 
 FOLDER = Path(__file__).parent / "benchmarks"
 
@@ -280,7 +283,7 @@ def test_the_loop_with_adam_ends_where_the_engine_does_unless_it_keeps_the_avera
 
     training = AdamTraining(epochs=1, batch_size=5, learning_rate=0.02, minimum_steps=9)
     cohort = cohort_of(replace(work, training=training, tested=500), 1, "cpu")
-    right = engine.run(cohort, Sgd(), "solo").correct[-1].sum().item()
+    right = engine.run(cohort, Sgd(), "loop").correct[-1].sum().item()
     assert final_accuracy(cohort, keeps=False) == pytest.approx(100 * right / 1000)
     assert final_accuracy(cohort, keeps=True) != pytest.approx(100 * right / 1000)
 
@@ -387,12 +390,12 @@ def test_a_step_that_cannot_be_recorded_ends_the_measurement(work, monkeypatch):
     def refuse(step, place):
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    recorder = Recorder(refuse)
-    monkeypatch.setattr(workloads, "recorder_on", lambda device: recorder)
+    runner = GraphRunner(refuse)
+    monkeypatch.setattr(workloads, "graph_runner_on", lambda device: runner)
     assert trained(Case(work, "stacked", 2, "cpu", recorded=False))[0] > 0
     with pytest.raises(SystemExit, match="cannot be recorded: operation not permitted"):
         trained(Case(work, "stacked", 2, "cpu"))
-    recorder.watch = lambda step, order: True
+    runner.synchronizes = lambda step, order: True
     with pytest.raises(SystemExit, match="cannot be recorded: the host waits for the GPU"):
         trained(Case(work, "stacked", 2, "cpu"))
 
@@ -531,29 +534,40 @@ def test_a_made_up_grid_is_complete(tmp_path):
 # All that a GPU is to show.
 
 
-def gpu_part(name, program, minutes=1.0):
+def gpu_part(name, program, seconds=60.0, file="output.txt"):
     from on_a_gpu import Part
 
-    return Part(name, "something", ("python", "-c", program), minutes)
+    return Part(name, "something", ("python", "-c", program), seconds, file)
+
+
+def both(folder):
+    """Return the folder of all output and that of results."""
+    return folder / "out", folder / "work"
 
 
 def test_a_part_that_fails_or_takes_too_long_holds_up_no_other(tmp_path, capsys):
     from on_a_gpu import work_off
 
     chosen = [
-        gpu_part("good", "print('found')"),
+        gpu_part("good", "print('found')", file="own.txt"),
         gpu_part("bad", "raise SystemExit(3)"),
-        gpu_part("long", "print('begun', flush=True); import time; time.sleep(60)", 0.05),
+        gpu_part("long", "print('begun'); import time; time.sleep(60)", 3),
         gpu_part("last", "import sys; print('also', file=sys.stderr)"),
     ]
-    ended = work_off(chosen, tmp_path, 5)
+    out = tmp_path / "out"
+    ended = work_off(chosen, out, tmp_path / "work", 300)
     expected = ["done", "failed with 3", "stopped: out of time", "done"]
     assert list(ended.values()) == expected
-    texts = [(tmp_path / f"{part.name}.txt").read_text() for part in chosen]
-    assert texts == ["found\n", "", "begun\n", "also\n"]
-    page = (tmp_path / "summary.md").read_text()
+    heads = {part.name: f"===== {part.name}: {' '.join(part.command)}\n" for part in chosen}
+    assert (out / "own.txt").read_text() == heads["good"] + "found\n"
+    others = heads["bad"] + heads["long"] + "begun\n" + heads["last"] + "also\n"
+    assert (out / "output.txt").read_text() == others
+    page = (out / "summary.md").read_text()
     assert [line.split(" | ")[2] for line in page.splitlines()[2:]] == expected
-    assert "good: something" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "good: something" in said
+    assert "    found\n" in said
+    assert {path.name for path in out.iterdir()} == {"own.txt", "output.txt", "summary.md"}
 
 
 @pytest.mark.parametrize("ends", [True, False])
@@ -568,7 +582,7 @@ def test_nothing_that_a_part_has_started_stays(tmp_path, ends, monkeypatch):
         f"open({str(mark)!r}, 'w').write(str(child.pid))"
     )
     waiting = "" if ends else "; child.wait()"
-    ended = on_a_gpu.work_off([gpu_part("parent", program + waiting, 0.05)], tmp_path, 5)
+    ended = on_a_gpu.work_off([gpu_part("parent", program + waiting, 3)], *both(tmp_path), 300)
     assert ended == {"parent": "done" if ends else "stopped: out of time"}
     pid = int(mark.read_text())
     for _ in range(500):
@@ -583,11 +597,11 @@ def test_what_has_ended_well_is_left_out_when_all_is_done_again(tmp_path):
 
     counter = tmp_path / "count"
     program = f"open({str(counter)!r}, 'a').write('x'); raise SystemExit({{}})"
-    work_off([gpu_part("a", program.format(0)), gpu_part("b", program.format(1))], tmp_path, 5)
+    chosen = [gpu_part("a", program.format(0)), gpu_part("b", program.format(1))]
+    work_off(chosen, *both(tmp_path), 300)
     assert counter.read_text() == "xx"
-    ended = work_off(
-        [gpu_part("a", program.format(0)), gpu_part("b", program.format(0))], tmp_path, 5
-    )
+    chosen = [gpu_part("a", program.format(0)), gpu_part("b", program.format(0))]
+    ended = work_off(chosen, *both(tmp_path), 300)
     assert counter.read_text() == "xxx"
     assert ended == {"a": "done", "b": "done"}
 
@@ -595,31 +609,135 @@ def test_what_has_ended_well_is_left_out_when_all_is_done_again(tmp_path):
 def test_no_part_begins_once_the_time_for_all_is_over(tmp_path):
     from on_a_gpu import work_off
 
-    times = iter([0.0, 10.0, 20.0, 30.0, 61.0])
+    times = iter([0.0, 10.0, 20.0, 30.0, 56.0])
     chosen = [gpu_part("first", "pass"), gpu_part("second", "pass")]
-    ended = work_off(chosen, tmp_path, 1.0, lambda: next(times))
+    out, work = both(tmp_path)
+    ended = work_off(chosen, out, work, 60.0, lambda: next(times))
     assert ended == {"first": "done"}
-    assert "not begun" in (tmp_path / "summary.md").read_text()
+    assert "not begun" in (out / "summary.md").read_text()
+
+
+def test_results_of_runs_come_back_in_one_file_and_long_output_is_cut(tmp_path, monkeypatch):
+    import on_a_gpu
+
+    out, work = both(tmp_path)
+    monkeypatch.setattr(on_a_gpu, "LARGEST_FILE", 1000)
+    writes = f"from pathlib import Path; folder = Path({str(work)!r}, 'cells'); folder.mkdir(); "
+    writes += "(folder / 'record').write_text('x'); print('y' * 2000)"
+    assert on_a_gpu.work_off([gpu_part("run", writes)], out, work, 300) == {"run": "done"}
+    with tarfile.open(out / "cells.tar.xz") as archive:
+        assert archive.getnames() == ["cells", "cells/record"]
+    assert (out / "output.txt").stat().st_size == 1000
+
+
+SHORT = ["probe", "tests", "ways-cifar10", "speed-fashion", "cells-fashion-split", "speed-cifar10"]
+SHORT += ["cells-cifar10-split", "ways-cifar10-tf32", "ways-fashion-compiled", "fisher"]
+SHORT += ["speed-digits", "quick", "ways-fashion-tf32", "ways-cifar10-compiled"]
+LONG = ["probe", "tests", "ways", "ways-tf32", "speed", "fisher", "quick"]
+OF_DATA = ["core-cifar10", "core-fashion", "cells-cifar10-split-van-de-ven"]
 
 
 @pytest.mark.parametrize("data", [None, Path("data")])
-def test_every_part_names_a_command_that_is_there(tmp_path, data):
-    from on_a_gpu import parts
+@pytest.mark.parametrize("trip", ["short", "long"])
+def test_every_part_names_a_command_that_is_there(tmp_path, data, trip):
+    from on_a_gpu import Plan
 
     from driftboard.baselines.published import published_sets
 
-    found = {part.name: part.command for part in parts(tmp_path, data, False)}
-    of_data = {"core-cifar10", "core-fashion", "van-de-ven"}
-    of_none = {"tests", "ways", "ways-tf32", "speed", "fisher", "quick"}
-    assert set(found) == of_none | (of_data if data else set())
-    for program, *words in found.values():
+    plan = Plan(data, tmp_path, False)
+    found = {part.name: part for part in getattr(plan, trip)()}
+    if trip == "short":
+        expected = [name for name in SHORT if data or not name.startswith("cells")]
+    else:
+        expected = LONG + (OF_DATA if data else [])
+    assert list(found) == expected
+    assert len({part.file for part in found.values()}) <= 3
+    for part in found.values():
+        program, *words = part.command
         if program == "python":
-            assert Path(next(word for word in words if word.endswith(".py"))).is_file()
+            script = Path(next(word for word in words if word.endswith(".py")))
+            assert script.is_file()
         elif words[0] == "reproduce":
             assert words[1] in published_sets()
             assert words[2:4] == ["--device", "cuda"]
-    if data:
-        assert "cifar10-split-van-de-ven" in registered()
+        else:
+            assert words[words.index("--sequence") + 1] in registered()
+    assert all("cuda" in part.command for part in found.values() if part.name != "tests")
+    small = {part.name: part.command for part in getattr(Plan(data, tmp_path, True), trip)()}
+    assert set(small) == set(found) - (set(OF_DATA) if trip == "long" else set())
+    assert not any("cuda" in command for command in small.values())
+
+
+def test_the_first_parts_of_a_short_trip_fit_into_it(tmp_path):
+    from on_a_gpu import PACKING_SECONDS, Plan
+
+    seconds = [part.seconds for part in Plan(Path("data"), tmp_path, False).short()]
+    assert sum(seconds[:6]) <= 540 - PACKING_SECONDS
+
+
+# The probe of a step.
+
+
+def test_a_step_that_is_recorded_is_timed_and_one_that_is_not_says_why(work, monkeypatch):
+    import step_probe
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    order = torch.arange(2)
+    for real, expected in (
+        (GraphRunner(lambda step, place: lambda: step(place)), {"recorded": True}),
+        (GraphRunner(refused), {"recorded": False, "reason": "RuntimeError: cannot be captured"}),
+        (None, {"recorded": False, "reason": "this is not a GPU"}),
+    ):
+        taken = []
+        observed = step_probe.ObservedRunner(real, "cpu", profiled=False)
+        assert not observed.synchronizes(taken.append, order)
+        assert len(taken) == 6 + (real is not None)  # one to warm up and five timed
+        if "RuntimeError" in expected.get("reason", ""):
+            with pytest.raises(RuntimeError):
+                observed.record(taken.append, order)
+        else:
+            observed.record(taken.append, order)()
+        found = {name: observed.found[name] for name in expected}
+        assert found == expected
+        assert ("replay_ms" in observed.found) == expected["recorded"]
+        assert observed.found["eager_ms"] >= 0
+
+
+def refused(step, place):
+    raise RuntimeError("cannot be captured")
+
+
+def test_an_error_is_an_answer_and_no_question_is_left_out(capsys, monkeypatch):
+    import step_probe
+
+    asked = [
+        step_probe.Question("one", lambda: {"value": 1.23456}),
+        step_probe.Question("two", lambda: 1 / 0),
+        step_probe.Question("three", lambda: warnings.warn("beware", stacklevel=1) or {}),
+    ]
+    monkeypatch.setattr(step_probe, "questions", lambda device, small: asked)
+    monkeypatch.setattr(step_probe, "prepare_process", lambda device: None)
+    monkeypatch.setattr(sys, "argv", ["step_probe.py", "--device", "cpu", "--small"])
+    step_probe.main()
+    first, second, third = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["question"], first["value"]) == ("one", 1.2346)
+    assert second["failed"] == "ZeroDivisionError: division by zero"
+    assert second["at"][-1].startswith("test_benchmarks.py:")
+    assert third["warnings"] == ["beware"]
+
+
+def test_every_question_about_a_step_has_an_answer_here(capsys):
+    import step_probe
+
+    small = list(step_probe.questions("cpu", small=True))
+    texts = [question.text for question in small]
+    assert texts[:2] == ["machine", "step of cifar10, sgd, 2 seeds"]
+    assert len(set(texts)) == len(texts)
+    for question in small:
+        if question.text.startswith(("step of fashion", "all of fashion, sgd")):
+            answer = step_probe.answered(question)
+            assert answer.keys() & {"eager_ms", "training_s"}
+            assert "failed" not in answer
 
 
 # Against Avalanche.

@@ -137,7 +137,7 @@ def test_training_knows_neither_jobs_nor_commands(name):
 def test_leaderboard_knows_of_the_suite_only_what_is_light(name):
     known = ("records", "metrics", "errors", "distance.grades", "distance.distance")
     known += ("sweeps.records", "submissions", "tuning.records", "protocol", "sequences.registry")
-    known += ("sandbox.process", "json_file", "wording", "sequences.task_sequence")
+    known += ("sandbox.process", "sequences.task_sequence")
     allowed = tuple(f"driftboard.suite.{module}" for module in known)
     found = ours(every_import(name), "suite", "strategies")
     assert [n for n in found if n != "driftboard.suite" and not n.startswith(allowed)] == []

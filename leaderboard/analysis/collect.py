@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from driftboard.leaderboard.analysis.cells import Cell, cell_of, matrix_of
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.metrics import Matrix
 from driftboard.suite.records import (
     AnyRecord,
@@ -26,7 +26,6 @@ from driftboard.suite.records import (
     read_record,
     record_paths,
 )
-from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,6 +119,27 @@ class _Gathered:
                 "find out which one is right and leave the other out"
             )
 
+    def collection(self, skipped: Sequence[str]) -> Collection:
+        """Return what was gathered, once it has been checked.
+
+        Raises:
+            RecordError: there is nothing, or ``check`` fails.
+        """
+        if self.sample is None:
+            raise RecordError("no results folder was given; name at least one")
+        self.check()
+        kept = [self.kept[cell] for cell in sorted(self.kept)]
+        return Collection(
+            cells=tuple(one.cell for one in kept),
+            matrices=_mean_matrices(kept),
+            measure=_measure(self.sample),
+            protocol=self.sample.protocol,
+            split=self.sample.split,
+            sequences=self.sequences,
+            versions=_versions([one.environment for one in kept]),
+            skipped=tuple(sorted(set(skipped))),
+        )
+
 
 def collect(
     results: Sequence[Path],
@@ -145,20 +165,36 @@ def collect(
     for name, records in published.items():
         for record in records:
             gathered.take(Path(f"published {name}"), record, published=True)
-    if gathered.sample is None:
-        raise RecordError("no results folder was given; name at least one")
-    gathered.check()
-    kept = [gathered.kept[cell] for cell in sorted(gathered.kept)]
-    return Collection(
-        cells=tuple(one.cell for one in kept),
-        matrices=_mean_matrices(kept),
-        measure=_measure(gathered.sample),
-        protocol=gathered.sample.protocol,
-        split=gathered.sample.split,
-        sequences=gathered.sequences,
-        versions=_versions([one.environment for one in kept]),
-        skipped=tuple(sorted(set(skipped))),
-    )
+    return gathered.collection(skipped)
+
+
+def collect_records(records: Mapping[str, Iterable[AnyRecord]]) -> Collection:
+    """Collect records that are in memory, by a text that says where they are from.
+
+    Raises:
+        RecordError: as ``collect``.
+    """
+    gathered = _Gathered()
+    for origin, some in records.items():
+        for record in some:
+            gathered.take(Path(origin), record, published=True)
+    return gathered.collection([])
+
+
+def read_folder(folder: Path) -> list[AnyRecord]:
+    """Return the records of a results folder.
+
+    Raises:
+        RecordError: there are none, one is broken, or lies in the wrong place.
+    """
+    records = []
+    for path in record_paths(folder):
+        record = read_record(path)
+        _check_place(path, record)
+        records.append(record)
+    if not records:
+        raise RecordError(_nothing_in(folder, "no records"))
+    return records
 
 
 def as_frame(cells: Iterable[Cell]) -> "pd.DataFrame":
@@ -201,10 +237,12 @@ def _read_folder(folder: Path, skip_broken: bool, gathered: _Gathered) -> list[s
         count += 1
     if not count:
         state = f"only {counted(len(broken), 'broken record')}" if broken else "no records"
-        raise RecordError(
-            f"{state} in {folder}; name a results folder that 'driftboard run' has filled"
-        )
+        raise RecordError(_nothing_in(folder, state))
     return broken
+
+
+def _nothing_in(folder: Path, state: str) -> str:
+    return f"{state} in {folder}; name a results folder that 'driftboard run' has filled"
 
 
 def _check_place(path: Path, record: AnyRecord) -> None:

@@ -9,8 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from driftboard.suite.errors import RecordError
-from driftboard.suite.json_file import read_json
-from driftboard.suite.records import AnyRecord, Digest
+from driftboard.suite.records import AnyRecord, Digest, read_json
 from driftboard.suite.submissions import SUBMISSION, Submission
 
 Badge = Literal["published", "records checked", "spot re-run", "fully re-run"]

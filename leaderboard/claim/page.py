@@ -24,7 +24,7 @@ from driftboard.leaderboard.render.legend import caveats
 from driftboard.leaderboard.render.markdown import markdown_table
 from driftboard.leaderboard.render.text import markdown_cell
 from driftboard.suite.distance.distance import Estimate
-from driftboard.suite.wording import counted
+from driftboard.suite.errors import counted
 
 COLUMNS: tuple[str, ...] = ("contrast", "metric", "data", "what", "sequence", "other")
 COLUMNS += ("distance", "distance_low", "distance_high", "grade", "value", "low", "high", "n")

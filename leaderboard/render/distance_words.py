@@ -5,7 +5,7 @@ from collections.abc import Callable
 from driftboard.leaderboard.analysis.board import UNGRADED
 from driftboard.leaderboard.render.layout import distance_text
 from driftboard.suite.distance.grades import Grade
-from driftboard.suite.wording import counted
+from driftboard.suite.errors import counted
 
 
 def short_distance(grade: Grade | None, escape: Callable[[str], str] = str) -> str:

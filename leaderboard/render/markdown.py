@@ -19,7 +19,7 @@ from driftboard.leaderboard.render.layout import (
 )
 from driftboard.leaderboard.render.legend import caveats, legend
 from driftboard.leaderboard.render.text import markdown_cell
-from driftboard.suite.wording import counted
+from driftboard.suite.errors import counted
 
 
 def markdown(board: Board, command: str) -> str:

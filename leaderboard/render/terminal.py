@@ -8,7 +8,7 @@ from rich.text import Text
 
 from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.render.layout import groups, row_cells, shortened
-from driftboard.suite.wording import counted
+from driftboard.suite.errors import counted
 
 
 def terminal_table(board: Board) -> Table:

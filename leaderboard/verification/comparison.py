@@ -13,9 +13,9 @@ from driftboard.leaderboard.analysis.cells import matrix_of
 from driftboard.leaderboard.analysis.statistics import paired_difference
 from driftboard.leaderboard.verification.report import Finding, shorten
 from driftboard.leaderboard.verification.submission import SubmissionData, cell_name, group_by
+from driftboard.suite.errors import counted
 from driftboard.suite.metrics import average_accuracy
 from driftboard.suite.records import AnyRecord, Environment, Record
-from driftboard.suite.wording import counted
 
 CHANCE = 1e-6
 """A match is called a copy if such a match is less likely than this in an honest submission."""

@@ -10,9 +10,9 @@ from scipy.special import gammainc
 
 from driftboard.leaderboard.verification.report import AGAIN, Finding, shorten
 from driftboard.leaderboard.verification.submission import SubmissionData, cell_name
+from driftboard.suite.errors import counted
 from driftboard.suite.records import AnyRecord, Record
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.wording import counted
 
 LONGEST_SECONDS = 366 * 24 * 3600.0  # of training, for one cell
 NORM_TOLERANCE = 1e-6

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 
 from driftboard.leaderboard.verification.report import AGAIN, Finding, describe, shorten
 from driftboard.leaderboard.verification.submission import SubmissionData, cell_name
+from driftboard.suite.errors import counted
 from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import AnyRecord, StrategyStamp
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.tuning.records import TuningRecord
-from driftboard.suite.wording import counted
 
 RATE = "rate"
 RATE_PRECISION = 0.01  # a rate is written with three digits

@@ -27,11 +27,10 @@ from driftboard.leaderboard.analysis.cells import matrix_of
 from driftboard.leaderboard.verification.comparison import same_machine
 from driftboard.leaderboard.verification.report import Finding, has_failed, shorten
 from driftboard.leaderboard.verification.submission import SubmissionData, cell_name
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.metrics import average_accuracy, average_loss
 from driftboard.suite.records import AnyRecord, LossRecord, Record, cell_path, read_record
-from driftboard.suite.sandbox.process import Finished, run_limited
-from driftboard.suite.wording import counted
+from driftboard.suite.sandbox.process import Finished, run_sandboxed
 
 CHECK = "re-run"
 SPOT = "spot re-run"
@@ -69,7 +68,7 @@ def run_again(
         place = Path(name)
         shutil.copyfile(folder / source, place / source)
         program, environment = _program(submitted, drawn), _environment(data)
-        finished = run_limited(program, place, seconds, memory_bytes, environment)
+        finished = run_sandboxed(program, place, seconds, memory_bytes, environment)
         if problem := _problem(finished):
             return [Finding("FAILED", CHECK, problem, "mend the strategy, or allow it more")], None
         pairs, missing = _pairs(place / "out", drawn)
@@ -85,7 +84,7 @@ def run_again(
 def _program(submitted: SubmissionData, drawn: Sequence[AnyRecord]) -> list[str]:
     names = list(dict.fromkeys(record.sequence.name for record in drawn))
     seeds = max(len(submitted.by_sequence[name]) for name in names)
-    program = [sys.executable, "-m", "driftboard.suite.sandbox.run_alone"]
+    program = [sys.executable, "-m", "driftboard.suite.sandbox.run_cells"]
     return [*program, submitted.submission.specification, "out", str(seeds), *names]
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from driftboard.leaderboard.verification.reading import FolderReader, check_source, decode
 from driftboard.leaderboard.verification.report import AGAIN, Finding, describe, shorten
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.records import (
     AnyRecord,
     ProtocolStamp,
@@ -20,7 +20,6 @@ from driftboard.suite.records import (
 )
 from driftboard.suite.submissions import SUBMISSION, Kind, Submission, kind_of
 from driftboard.suite.tuning.records import TuningRecord
-from driftboard.suite.wording import counted
 
 R = TypeVar("R", bound=AnyRecord)
 K = TypeVar("K", bound=Hashable)

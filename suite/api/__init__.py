@@ -1,5 +1,107 @@
-"""Driftboard: how far should the parameters move when a new task arrives?"""
+"""Driftboard: how far should the parameters move when a new task arrives?
 
-from importlib.metadata import version
+A benchmark and leaderboard of continual learning, from Python. It does what the program
+``driftboard`` does, and keeps results in the same folders.
 
-__version__ = version("driftboard")
+>>> import driftboard as db
+>>> results = db.published("quick", strategies=["sgd", "ewc", "hybrid", "joint"])
+>>> results.accuracy("digits-split", "ewc", seed=0).shape
+(5, 5)
+>>> board = db.leaderboard(results, reference="sgd")
+>>> board.frame().query("sequence == 'overall' and rank == 1")["strategy"].iloc[0]
+'ewc'
+
+Names are imported when they are first used, so that importing the package costs next to nothing:
+neither torch nor pandas is loaded before something needs it.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from driftboard._board import Leaderboard, leaderboard
+    from driftboard._catalogue import sequences, strategies
+    from driftboard._results import Results, load, published
+    from driftboard._run import Grades, grade, run
+    from driftboard.strategies.base import Memory, Parameters, Range, Strategy, Task, UpdatePlan
+    from driftboard.suite.checks import check_strategy
+    from driftboard.suite.errors import DataError, DriftboardError, RecordError, StrategyError
+    from driftboard.suite.sequences.task_sequence import TaskSequence
+
+    __version__: str
+
+__all__ = [
+    "DataError",
+    "DriftboardError",
+    "Grades",
+    "Leaderboard",
+    "Memory",
+    "Parameters",
+    "Range",
+    "RecordError",
+    "Results",
+    "Strategy",
+    "StrategyError",
+    "Task",
+    "TaskSequence",
+    "UpdatePlan",
+    "__version__",
+    "check_strategy",
+    "grade",
+    "leaderboard",
+    "load",
+    "published",
+    "run",
+    "sequences",
+    "strategies",
+]
+
+_HOMES = {
+    "driftboard._board": ("Leaderboard",),
+    "driftboard._catalogue": ("sequences",),
+    "driftboard._results": ("Results", "load", "published"),
+    "driftboard._run": ("Grades", "grade", "run"),
+    "driftboard.strategies.base": (
+        *("Memory", "Parameters", "Range", "Strategy", "Task", "UpdatePlan"),
+    ),
+    "driftboard.suite.checks": ("check_strategy",),
+    "driftboard.suite.errors": ("DataError", "DriftboardError", "RecordError", "StrategyError"),
+    "driftboard.suite.sequences.task_sequence": ("TaskSequence",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("driftboard")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'driftboard' has no attribute '{name}'")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, also those that are not imported yet."""
+    return sorted({*globals(), *__all__})
+
+
+def _make_callable(package: str, home: str) -> None:
+    """Let a subpackage be called as the function of its name.
+
+    ``driftboard.leaderboard`` and ``driftboard.strategies`` are packages that users import from,
+    and importing one makes it the attribute of that name, whatever stood there. So the package
+    answers for the function, too. Python provides for it: a module's class may be replaced.
+    """
+
+    def call(_: ModuleType, *arguments: Any, **named: Any) -> Any:
+        return getattr(import_module(home), package)(*arguments, **named)
+
+    module = import_module(f"driftboard.{package}")
+    module.__class__ = type("CallablePackage", (ModuleType,), {"__call__": call})
+    setattr(sys.modules[__name__], package, module)
+
+
+_make_callable("leaderboard", "driftboard._board")
+_make_callable("strategies", "driftboard._catalogue")

@@ -1,7 +1,73 @@
-"""Checking a strategy: the usual mistakes, found in seconds on two tiny networks."""
+"""Checking a strategy: finds common mistakes in seconds, on two tiny networks.
 
-from driftboard.suite.checks.checks import check_strategy
-from driftboard.suite.checks.result import Result
+``driftboard check`` prints what ``check_strategy`` returns. In the tests of a strategy,
+``example_task`` gives a task that a hook can be called with.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from driftboard.suite.checks.declaration import declaration_results
+from driftboard.suite.checks.gpu import gpu_results
+from driftboard.suite.checks.hooks import hook_results
+from driftboard.suite.checks.learners import (
+    learner_results,
+    mode_results,
+    setting_results,
+    time_results,
+)
+from driftboard.suite.checks.target import Result, load_target
 from driftboard.suite.checks.tiny import example_task
+from driftboard.suite.errors import StrategyError
 
 __all__ = ["Result", "check_strategy", "example_task"]
+
+_STAGES = (
+    declaration_results,
+    hook_results,
+    learner_results,
+    mode_results,
+    gpu_results,
+    setting_results,
+    time_results,
+)
+
+
+def check_strategy(specification: str) -> list[Result]:
+    """Check a strategy on a tiny sequence, which takes seconds.
+
+    Args:
+        specification: as for ``driftboard run --strategy``: the name of a built-in strategy,
+            ``FILE.py``, or ``FILE.py:CLASS``, each optionally followed by ``,parameter=value``.
+
+    Returns:
+        One result per check, in order. When a stage fails, later stages are left out, because
+        they would fail for the same reason.
+
+    >>> check_strategy("ewk")[0].message
+    "there is no strategy 'ewk'; did you mean ewc?"
+    """
+    try:
+        target = load_target(specification)
+    except StrategyError as error:
+        return [Result("declaration", "FAILED", str(error))]
+    results: list[Result] = []
+    with _one_thread():
+        for stage in _STAGES:
+            results += stage(target)
+            if any(result.status == "FAILED" for result in results):
+                break
+    return results
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Restrict torch to one thread; on networks this small, more threads only cost time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""What a strategy says of itself: its hyper-parameters, their ranges, its description."""
+"""What a strategy declares: its hyper-parameters, their search ranges, its description."""
 
 import dataclasses
 import inspect
@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterator
 
 from driftboard.strategies.base import Range, Strategy
-from driftboard.suite.checks.result import Result
-from driftboard.suite.checks.subject import Subject
+from driftboard.suite.checks.target import Result, Target
 
 
-def declaration_results(subject: Subject) -> list[Result]:
-    """Check what can be seen without running a hook."""
-    strategy, stamp = subject.strategy, subject.loaded.stamp
+def declaration_results(target: Target) -> list[Result]:
+    """Check the declaration; no hook is run."""
+    strategy, stamp = target.strategy, target.loaded.stamp
     settings = ", ".join(f"{name}={value}" for name, value in stamp.parameters.items())
     said = f"'{stamp.name}', {stamp.role}, {settings or 'no hyper-parameters'}"
     return [
@@ -24,7 +23,7 @@ def declaration_results(subject: Subject) -> list[Result]:
 
 
 def _fields(strategy: Strategy) -> Result:
-    """Find annotated class variables that ``dataclass`` was never told of."""
+    """Find annotated class variables that are not fields because ``@dataclass`` is missing."""
     chosen = type(strategy)
     known = {field.name for field in dataclasses.fields(strategy)}
     lost = [
@@ -76,7 +75,7 @@ def _refused_ends(strategy: Strategy, name: str, limits: Range) -> Iterator[str]
     for value in (limits.low, limits.high):
         try:
             dataclasses.replace(strategy, **{name: float(value)})
-        except Exception as error:  # anything may come out of somebody else's code
+        except Exception as error:  # the class may raise anything
             yield (
                 f"search goes to {name}={value:g}, which {type(strategy).__name__} refuses: {error}"
             )
@@ -88,7 +87,7 @@ def _description(strategy: Strategy) -> Result:
     missing = [
         what
         for what, there in (
-            # dataclass itself writes a docstring that is the signature
+            # @dataclass generates a docstring that is the signature
             ("a docstring", text and not text.startswith(f"{chosen.__name__}(")),
             ("a summary", strategy.summary),
             ("literature", strategy.literature),

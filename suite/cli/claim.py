@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from driftboard.suite.cli.board_options import PublishedSets, SkipBroken
+from driftboard.suite.cli.options import PublishedSets, SkipBroken
 
 if TYPE_CHECKING:
     from driftboard.leaderboard.claim.trend import Claim

@@ -66,7 +66,10 @@ def fetch_source(
     name: Annotated[str, typer.Argument(help="The data set, such as fashion-mnist.")],
     data: DataOption = None,
 ) -> None:
-    """Download a data set into the data folder, unless it is there already."""
+    """Download a data set into the data folder, unless it is there already.
+
+    Original files that you have put there yourself are made ready for training.
+    """
     from driftboard.suite.data.folder import fetch
 
     _print_status(fetch(name, _folder(data)))
@@ -92,8 +95,8 @@ def import_source(
 ) -> None:
     """Bring a data set into the data folder from files you have.
 
-    The original files of a known data set are checked and copied. Image folders, of cifar10 or
-    of your own, become one file NAME.npz; images of your own are then called folder:NAME. All
+    The original files of a known data set, or image folders, of cifar10 or of your own, are
+    checked and become one file NAME.npz; images of your own are then called folder:NAME. All
     images must have the same size, and train and test the same classes.
     """
     from rich.console import Console

@@ -1,28 +1,23 @@
 """``driftboard grade``: measure how far apart the tasks of sequences are."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from driftboard.suite.cli.options import (
-    Cluster,
-    DataFolder,
-    Device,
-    RayAddress,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
-    Workers,
+    Training,
+    chosen_sequences,
 )
-from driftboard.suite.runs.workplace import Workplace, leave_if_failed
-from driftboard.suite.wording import counted
-
-if TYPE_CHECKING:
-    from driftboard.suite.distance.grades import GradeRecord
+from driftboard.suite.errors import counted
+from driftboard.suite.runs.workplace import leave_if_failed
 
 
 def grade(
+    *,
     sequence: Annotated[
         list[str] | None,
         typer.Argument(help="Sequences or patterns such as 'fashion-*'.", show_default="all"),
@@ -42,11 +37,7 @@ def grade(
         ),
     ] = 2,
     out: ResultsFolder = Path("driftboard-results"),
-    data: DataFolder = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    cluster: Cluster = None,
-    ray_address: RayAddress = None,
+    training: Training,
 ) -> None:
     """Measure the parameter distance between the tasks of sequences.
 
@@ -57,19 +48,15 @@ def grade(
 
     from driftboard.suite.distance.plan import GradeRequest, grade_records, plan_grading
     from driftboard.suite.distance.tables import GRADE_LEGEND, pair_table, terminal_table
-    from driftboard.suite.loading import load_sequences
-    from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.records import write_atomically
-    from driftboard.suite.sequences.task_sequence import choose_sequences
 
-    workplace = Workplace(workers, cluster, ray_address)
+    workplace = training.workplace()
+    chosen = chosen_sequences(suite, sequence, sequence_file, seeds)
     files = tuple(sequence_file or ())
-    chosen = choose_sequences(load_sequences(files), suite, sequence, bool(files))
-    PROTOCOL.check_seed_count(seeds, (one.tier for one in chosen))
-    request = GradeRequest(chosen, files, seeds, parts, data, out, device)
+    request = GradeRequest(chosen, files, seeds, parts, training.data, out, training.device)
     what = f"{counted(len(chosen), 'sequence')} to be graded"
     failures = workplace.work_off(request, plan_grading, what)
-    records: list[GradeRecord] = grade_records(request)
+    records = grade_records(request)
     if records:
         Console().print(terminal_table(records))
         typer.echo(GRADE_LEGEND)

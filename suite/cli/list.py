@@ -2,16 +2,12 @@
 
 import dataclasses
 import json
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    from driftboard.suite.distance.grades import Grade
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+from driftboard.suite.cli.options import AsJson, known_sequences
 
 
 def sequences(
@@ -26,30 +22,26 @@ def sequences(
         list[Path] | None,
         typer.Option(help="A results folder with grades of your own; may be repeated."),
     ] = None,
-    as_json: JsonOption = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the task sequences: their data, scenario and network, and how far apart tasks are.
 
     The distance of tasks (0 for equal, 2 for unrelated ones) was measured by 'driftboard grade'.
     """
     from driftboard.suite.distance.grades import known_grades
-    from driftboard.suite.distance.tables import GRADE_LEGEND, grade_cells
+    from driftboard.suite.distance.tables import GRADE_LEGEND, grade_cells, plain_grade
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.sequences.registry import registered
     from driftboard.suite.sequences.task_sequence import describe
 
-    known = registered()
-    if sequence_file:
-        from driftboard.suite.loading import load_sequences
-
-        known = load_sequences(tuple(sequence_file))
-    chosen = [value for value in known.values() if suite in (None, value.tier)]
+    known = known_sequences(sequence_file).values()
+    chosen = [value for value in known if suite in (None, value.tier)]
     grades = known_grades(tuple(results or ()))
     if as_json:
-        content = [
-            {**describe(value, PROTOCOL), "grade": _plain_grade(grades.get(value.hash()))}
-            for value in chosen
-        ]
+        content = []
+        for value in chosen:
+            grade = grades.get(value.hash())
+            described = describe(value, PROTOCOL)
+            content.append({**described, "grade": plain_grade(grade) if grade else None})
         typer.echo(json.dumps(content, indent=1))
         return
     from rich import box
@@ -73,21 +65,7 @@ def sequences(
     typer.echo(GRADE_LEGEND)
 
 
-def _plain_grade(grade: "Grade | None") -> dict[str, Any] | None:
-    """Return a grade as plain data, None where nothing could be measured; JSON knows no NaN."""
-    if grade is None:
-        return None
-    numbers = (grade.distance.value, grade.distance.low, grade.distance.high, grade.reliability)
-    names = ("distance", "distance_low", "distance_high", "reliability")
-    plain: dict[str, Any] = {
-        name: None if math.isnan(number) else number
-        for name, number in zip(names, numbers, strict=True)
-    }
-    words = {"level": grade.level, "crosses_cut_off": grade.crosses, "note": grade.note}
-    return plain | {"seeds": grade.distance.n} | words
-
-
-def strategies(as_json: JsonOption = False) -> None:
+def strategies(as_json: AsJson = False) -> None:
     """List the built-in strategies: their parameters and where each comes from."""
     from driftboard.strategies.catalogue import BUILTIN, FURTHER
 

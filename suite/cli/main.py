@@ -1,18 +1,24 @@
-"""The command line. Every command imports what it needs when it runs, so help stays light."""
+"""The program ``driftboard``: its commands, and how mistakes end.
+
+A command's module imports at its top only what the help needs, and the rest when it runs.
+"""
 
 import io
+import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
 import typer
 
-from driftboard.suite.cli.check import check
 from driftboard.suite.cli.claim import claim
 from driftboard.suite.cli.data import app as data
+from driftboard.suite.cli.develop import check, new
 from driftboard.suite.cli.grade import grade
 from driftboard.suite.cli.leaderboard import leaderboard
 from driftboard.suite.cli.linear import linear
 from driftboard.suite.cli.list import sequences, strategies
-from driftboard.suite.cli.new import new
+from driftboard.suite.cli.options import expand_groups
 from driftboard.suite.cli.reproduce import reproduce
 from driftboard.suite.cli.run import run
 from driftboard.suite.cli.submit import submit
@@ -20,6 +26,12 @@ from driftboard.suite.cli.sweep import sweep
 from driftboard.suite.cli.tune import tune
 from driftboard.suite.cli.verify import verify
 from driftboard.suite.errors import DriftboardError, one_line
+
+COMMANDS = (
+    *(run, new, check, grade, leaderboard, claim, linear, sweep, tune, reproduce),
+    *(submit, verify, sequences, strategies),
+)
+"""In the order of the help."""
 
 app = typer.Typer(
     name="driftboard",
@@ -30,25 +42,42 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(run)
-app.command()(new)
-app.command()(check)
-app.command()(grade)
-app.command()(leaderboard)
-app.command()(claim)
-app.command()(linear)
-app.command()(sweep)
-app.command()(tune)
-app.command()(reproduce)
-app.command()(submit)
-app.command()(verify)
-app.command()(sequences)
-app.command()(strategies)
+for command in COMMANDS:
+    app.command()(expand_groups(command))
 app.add_typer(data, name="data")
 
 
+def _show_versions(asked: bool) -> None:
+    """Print the versions that a report of a mistake needs; torch is not imported for it."""
+    if not asked:
+        return
+    typer.echo(f"driftboard {version('driftboard')}")
+    typer.echo(f"Python {platform.python_version()}")
+    try:
+        typer.echo(f"torch {version('torch')}")
+    except PackageNotFoundError:
+        typer.echo("torch is not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def program(
+    versions: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_versions, is_eager=True, help="Show versions and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
 def main() -> None:
-    """Run the command line; a user's mistake ends in one line and exit code 1."""
+    """Run the command line.
+
+    What a user can mend, any DriftboardError, ends in one line on stderr and exit code 1; a
+    mistake in the command's options, in typer's usage message and exit code 2.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A table has signs that not every terminal or pipe can show; all else of it still counts.
         sys.stdout.reconfigure(errors="replace")

@@ -1,9 +1,25 @@
-"""Options that several commands share."""
+"""Options that several commands share, each declared once.
 
+To add an option to every command that trains, add a field to `Training`. To add one that some
+commands share, add an alias here and name it as a parameter of those commands.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
+
+from driftboard.suite.runs.workplace import Workplace
+
+if TYPE_CHECKING:
+    from driftboard.suite.known_stamps import Stamped
+    from driftboard.suite.loading import LoadedStrategy
+    from driftboard.suite.runs.grid import Request
+    from driftboard.suite.sequences.task_sequence import TaskSequence
 
 SequenceFiles = Annotated[
     list[Path] | None,
@@ -28,27 +44,191 @@ DataFolder = Annotated[
     Path | None,
     typer.Option("--data", help="The data folder.", envvar="DRIFTBOARD_DATA", show_default=False),
 ]
-Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to train.")]
-Workers = Annotated[
-    int | None,
+PublishedSets = Annotated[
+    list[str] | None,
     typer.Option(
-        "--workers", min=1, help="Worker processes.", show_default="one per CPU core, one for CUDA"
+        "--published",
+        help="Published records to take in as well; 'driftboard reproduce --list' names them.",
     ),
 ]
-Cluster = Annotated[
-    Literal["ray"] | None,
-    typer.Option(
-        "--cluster",
-        help="Train on a cluster's machines instead of in processes of this one; "
-        "needs Ray, pip install 'ray>=2.60'.",
-        show_default=False,
-    ),
+SkipBroken = Annotated[
+    bool, typer.Option("--skip-broken", help="Leave out broken records and count them.")
 ]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(
-        "--ray-address",
-        help="HOST:PORT of the cluster, or 'auto' for the one that this machine belongs to.",
-        show_default="RAY_ADDRESS, else a cluster of this machine alone for the time of the run",
-    ),
-]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Where a command trains: the options of every command that trains, in the order of the help.
+
+    A command takes them as one parameter, see `expand_groups`.
+    """
+
+    data: DataFolder = None
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to train.")
+    ] = "auto"
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Worker processes.",
+            show_default="one per CPU core, one for CUDA",
+        ),
+    ] = None
+    cluster: Annotated[
+        Literal["ray"] | None,
+        typer.Option(
+            "--cluster",
+            help="Train on a cluster's machines instead of in processes of this one; "
+            "needs Ray, pip install 'ray>=2.60'.",
+            show_default=False,
+        ),
+    ] = None
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            help="HOST:PORT of the cluster, or 'auto' for the one that this machine belongs to.",
+            show_default="RAY_ADDRESS, else a cluster of this machine alone for the time of the "
+            "run",
+        ),
+    ] = None
+
+    def workplace(self) -> Workplace:
+        """Return what starts the workers.
+
+        Raises:
+            DriftboardError: there is an address and no cluster.
+        """
+        return Workplace(self.workers, self.cluster, self.ray_address)
+
+    def request(
+        self,
+        results: Path,
+        sequences: "Iterable[TaskSequence]",
+        strategies: "Iterable[LoadedStrategy | Stamped]",
+        *,
+        sequence_files: Iterable[Path] = (),
+        seed_count: int | None = None,
+        purpose: Literal["test", "validation"] = "test",
+    ) -> "Request":
+        """Return the request to run strategies on sequences; a device ``auto`` is decided later.
+
+        Args:
+            results: the folder that the records go to.
+            sequences: what is trained on.
+            strategies: what is trained.
+            sequence_files: the user's files that some of the sequences come from.
+            seed_count: the first so many seeds of the protocol, all if None.
+            purpose: ``validation`` takes the tuning seeds and a part of the training data.
+        """
+        from driftboard.suite.runs.grid import Request
+
+        return Request(
+            sequences=tuple(sequences),
+            sequence_files=tuple(sequence_files),
+            strategies=tuple(strategies),
+            seed_count=seed_count,
+            purpose=purpose,
+            results=results,
+            data=self.data,
+            device=self.device,
+        )
+
+
+def known_sequences(files: Iterable[Path] | None = None) -> "dict[str, TaskSequence]":
+    """Return the built-in sequences and those that the user's files define, by name.
+
+    torch is imported only where there are files.
+
+    Raises:
+        DriftboardError: a file does not import, or defines no sound sequence.
+    """
+    from driftboard.suite.sequences.registry import registered
+
+    if not files:
+        return registered()
+    from driftboard.suite.loading import load_sequences
+
+    return load_sequences(tuple(files))
+
+
+def chosen_sequences(
+    tier: str | None,
+    patterns: Iterable[str] | None,
+    files: Iterable[Path] | None = None,
+    seed_count: int | None = None,
+    *,
+    tuning: bool = False,
+) -> "tuple[TaskSequence, ...]":
+    """Return the sequences that a command's options choose.
+
+    Raises:
+        DriftboardError: a pattern matches none, a file defines no sound sequence, or
+            ``seed_count`` is more than the protocol has for them.
+    """
+    from driftboard.suite.protocol import PROTOCOL
+    from driftboard.suite.sequences.task_sequence import choose_sequences
+
+    chosen = choose_sequences(known_sequences(files), tier, patterns, bool(files))
+    PROTOCOL.check_seed_count(seed_count, (one.tier for one in chosen), tuning=tuning)
+    return chosen
+
+
+def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command in whose signature each group of options is replaced by its options.
+
+    A group is a parameter whose annotation is a dataclass such as `Training`. typer, which reads
+    a command's signature, sees one parameter for each field, in the place of the group and in
+    the order of the fields; the command itself gets one object of the dataclass.
+
+    >>> def train(name: str, *, training: Training) -> None:
+    ...     print(name, training.device)
+    >>> list(inspect.signature(expand_groups(train)).parameters)
+    ['name', 'data', 'device', 'workers', 'cluster', 'ray_address']
+    >>> expand_groups(train)(name="ewc", device="cpu")
+    ewc cpu
+
+    Raises:
+        ValueError: two options of the command have the same name.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    groups: dict[str, type[Any]] = {
+        name: parameter.annotation
+        for name, parameter in signature.parameters.items()
+        if isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation)
+    }
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in signature.parameters.items():
+        if name in groups:
+            parameters += _parameters_of(groups[name])
+        else:
+            parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @functools.wraps(command)
+    def expanded(**values: Any) -> None:
+        for name, group in groups.items():
+            names = [field.name for field in fields(group) if field.name in values]
+            values[name] = group(**{one: values.pop(one) for one in names})
+        command(**values)
+
+    expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    # typer resolves what is left of forward references from here
+    expanded.__annotations__ = {one.name: one.annotation for one in parameters}
+    return expanded
+
+
+def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
+    """Return the fields of a dataclass, all of which have a default, as parameters."""
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(group)
+    ]

@@ -6,18 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from driftboard.suite.cli.options import (
-    Cluster,
-    DataFolder,
-    Device,
-    RayAddress,
-    ResultsFolder,
-    SeedCount,
-    SequencePatterns,
-    Workers,
-)
-from driftboard.suite.runs.workplace import Workplace, train_all
-from driftboard.suite.wording import counted
+from driftboard.suite.cli.options import ResultsFolder, SeedCount, SequencePatterns, Training
+from driftboard.suite.errors import counted
+from driftboard.suite.runs.workplace import train_all
 
 if TYPE_CHECKING:
     from driftboard.suite.records import AnyRecord
@@ -28,6 +19,7 @@ CSV_NAME = "reproduction.csv"
 
 
 def reproduce(
+    *,
     published: Annotated[
         str, typer.Argument(help="Which published records; --list names them.")
     ] = "quick",
@@ -38,11 +30,7 @@ def reproduce(
     ] = None,
     seeds: SeedCount = None,
     out: ResultsFolder = Path("driftboard-reproduction"),
-    data: DataFolder = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    cluster: Cluster = None,
-    ray_address: RayAddress = None,
+    training: Training,
     known: Annotated[bool, typer.Option("--list", help="Show what is published and stop.")] = False,
     paper: Annotated[
         bool, typer.Option("--paper", help="Set the paper's tables beside ours and stop.")
@@ -60,9 +48,9 @@ def reproduce(
 
     from driftboard.baselines.published import choose_records
 
-    workplace = Workplace(workers, cluster, ray_address)
+    workplace = training.workplace()
     chosen = choose_records(published, sequence, strategy)
-    request = _request(published, chosen, seeds, out, data, device)
+    request = _request(published, chosen, seeds, out, training)
     train_all(
         request,
         f"{counted(len(request.sequences), 'sequence')} x "
@@ -89,13 +77,11 @@ def _request(
     chosen: Sequence["AnyRecord"],
     seeds: int | None,
     out: Path,
-    data: Path | None,
-    device: str,
+    training: Training,
 ) -> "Request":
     from driftboard.baselines.published import published_set
     from driftboard.suite.loading import load_sequences, load_strategy
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.runs.grid import Request
 
     specifications = published_set(name).specifications
     registry = load_sequences()
@@ -104,15 +90,11 @@ def _request(
     sequences = tuple(registry[one] for one in names)
     PROTOCOL.check_seed_count(seeds, (one.tier for one in sequences))
     most = max(record.seed for record in chosen) + 1
-    return Request(
-        sequences=sequences,
-        sequence_files=(),
-        strategies=tuple(load_strategy(specifications[one]) for one in strategies),
+    return training.request(
+        out,
+        sequences,
+        [load_strategy(specifications[one]) for one in strategies],
         seed_count=min(seeds or most, most),
-        purpose="test",
-        results=out,
-        data=data,
-        device=device,
     )
 
 

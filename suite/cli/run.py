@@ -7,29 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from driftboard.suite.cli.options import (
-    Cluster,
-    DataFolder,
-    Device,
-    RayAddress,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
     SequencePatterns,
-    Workers,
+    Training,
+    chosen_sequences,
 )
-from driftboard.suite.errors import DriftboardError
-from driftboard.suite.runs.workplace import Workplace, leave_if_failed
-from driftboard.suite.wording import counted
+from driftboard.suite.errors import DriftboardError, counted
+from driftboard.suite.runs.workplace import leave_if_failed
 
 if TYPE_CHECKING:
-    from driftboard.suite.runs.grid import Request
-
-Tier = Literal["quick", "linear", "core", "full"]
+    from driftboard.suite.known_stamps import Stamped
 
 
 def run(
+    *,
     suite: Annotated[
-        Tier | None,
+        Literal["quick", "linear", "core", "full"] | None,
         typer.Option(help="The tier of sequences to run.", show_default="quick"),
     ] = None,
     sequence: SequencePatterns = None,
@@ -51,11 +46,7 @@ def run(
         ),
     ] = False,
     out: ResultsFolder = Path("driftboard-results"),
-    data: DataFolder = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    cluster: Cluster = None,
-    ray_address: RayAddress = None,
+    training: Training,
     reference: Annotated[
         str, typer.Option(help="The strategy that the board compares the others with.")
     ] = "sgd",
@@ -66,62 +57,43 @@ def run(
     """
     from driftboard.suite.runs.grid import claim_folder, is_complete
 
-    workplace = Workplace(workers, cluster, ray_address)
-    request = _request(
-        suite, sequence, sequence_file, strategy, seeds, tuning, out, data, device, reference
+    workplace = training.workplace()
+    strategies = _chosen_strategies(strategy, reference)
+    sequences = chosen_sequences(suite, sequence, sequence_file, seeds, tuning=tuning)
+    request = training.request(
+        out,
+        sequences,
+        strategies,
+        sequence_files=sequence_file or (),
+        seed_count=seeds,
+        purpose="validation" if tuning else "test",
     )
     what = (
-        f"{counted(len(request.sequences), 'sequence')} x "
-        f"{counted(len(request.strategies), 'strategy', 'strategies')}"
+        f"{counted(len(sequences), 'sequence')} x "
+        f"{counted(len(strategies), 'strategy', 'strategies')}"
     )
-    if all(is_complete(request, one) for one in request.sequences):
+    if all(is_complete(request, one) for one in sequences):
         claim_folder(out, request.purpose)
         cells = counted(request.cell_count(), "cell")
         typer.echo(f"{what}, {cells}: all there already", err=True)
-    else:
-        _train(request, what, workplace, reference)
+    elif failures := workplace.train(request, what):
+        # Where a failed strategy leaves no record, there may be no board; the failure says why.
+        with suppress(DriftboardError):
+            _show_board(out, reference)
+        leave_if_failed(failures)
     _show_board(out, reference)
     _show_next_steps(out)
 
 
-def _train(request: "Request", what: str, workplace: Workplace, reference: str) -> None:
-    """Train what is missing; where something failed, show what there is and leave with 1."""
-    failures = workplace.train(request, what)
-    if failures:
-        # Where a failed strategy leaves no record, there may be no board; the failure says why.
-        with suppress(DriftboardError):
-            _show_board(request.results, reference)
-    leave_if_failed(failures)
+def _chosen_strategies(specifications: list[str] | None, reference: str) -> "tuple[Stamped, ...]":
+    """Return the strategies to run; torch is imported only where files are asked for.
 
-
-def _request(
-    tier: Tier | None,
-    patterns: list[str] | None,
-    files: list[Path] | None,
-    strategies: list[str] | None,
-    seed_count: int | None,
-    tuning: bool,
-    results: Path,
-    data: Path | None,
-    device: str,
-    reference: str,
-) -> "Request":
-    """Return what is asked for; whether there is such a device is not decided yet.
-
-    torch is imported only where files are asked for.
+    Raises:
+        DriftboardError: one is named twice, or the reference is not among them.
     """
     from driftboard.suite.known_stamps import stamped
-    from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.runs.grid import Request
-    from driftboard.suite.sequences.registry import registered
-    from driftboard.suite.sequences.task_sequence import choose_sequences
 
-    chosen = stamped(strategies)
-    known = registered()
-    if files:
-        from driftboard.suite.loading import load_sequences
-
-        known = load_sequences(tuple(files))
+    chosen = stamped(specifications)
     names = [item.stamp.name for item in chosen]
     if len(set(names)) < len(names):
         raise DriftboardError(f"a strategy is named twice: {', '.join(names)}")
@@ -130,25 +102,14 @@ def _request(
             f"the reference '{reference}' is not among the strategies; add --strategy {reference} "
             f"or choose another with --reference"
         )
-    sequences = choose_sequences(known, tier, patterns, bool(files))
-    PROTOCOL.check_seed_count(seed_count, (one.tier for one in sequences), tuning=tuning)
-    return Request(
-        sequences=sequences,
-        sequence_files=tuple(files or ()),
-        strategies=chosen,
-        seed_count=seed_count,
-        purpose="validation" if tuning else "test",
-        results=results,
-        data=data,
-        device=device,
-    )
+    return chosen
 
 
 def _show_board(results: Path, reference: str) -> None:
     from rich.console import Console
 
+    from driftboard.leaderboard.build import build_leaderboard
     from driftboard.leaderboard.render.terminal import terminal_table
-    from driftboard.suite.cli.leaderboard import build_leaderboard
 
     Console().print(terminal_table(build_leaderboard([results], results, reference)))
 

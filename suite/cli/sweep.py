@@ -8,17 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from driftboard.suite.cli.options import (
-    Cluster,
-    DataFolder,
-    Device,
-    RayAddress,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
-    Workers,
+    Training,
+    known_sequences,
 )
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.runs.workplace import Workplace, leave_if_failed
+from driftboard.suite.runs.workplace import leave_if_failed
 
 if TYPE_CHECKING:
     from driftboard.leaderboard.claim.magnitude import Sweep
@@ -32,6 +29,7 @@ MAGNITUDES = {
 
 
 def sweep(
+    *,
     sequence: Annotated[str, typer.Argument(help="A sequence, see 'driftboard sequences'.")],
     by: Annotated[
         Literal["fraction", "ball"],
@@ -46,11 +44,7 @@ def sweep(
     sequence_file: SequenceFiles = None,
     seeds: SeedCount = None,
     out: ResultsFolder = Path("driftboard-results"),
-    data: DataFolder = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    cluster: Cluster = None,
-    ray_address: RayAddress = None,
+    training: Training,
 ) -> None:
     """Sweep the update magnitude on one sequence: a curve with intervals, and its optimum.
 
@@ -62,16 +56,16 @@ def sweep(
     from driftboard.suite.sequences.linear import LinearSetting
     from driftboard.suite.sweeps.sweep import SweepRequest, plan_sweep, sweep_records
 
-    workplace = Workplace(workers, cluster, ray_address)
+    workplace = training.workplace()
     files = tuple(sequence_file or ())
-    chosen = _one_sequence(sequence, files)
+    chosen = _one_sequence(sequence, known_sequences(files))
     grid = _parsed(magnitudes, by) if magnitudes else MAGNITUDES[by]
     PROTOCOL.check_seed_count(seeds, [chosen.tier])
     used = PROTOCOL.seeds_of(chosen.tier)[:seeds]
     if isinstance(chosen.scenario, LinearSetting):
         _sweep_linear(chosen, chosen.scenario, by, grid, used, out)
         return
-    request = SweepRequest(chosen.name, files, by, grid, used, data, out, device)
+    request = SweepRequest(chosen.name, files, by, grid, used, training.data, out, training.device)
     what = f"{chosen.name} at {len(grid)} magnitudes"
     failures = workplace.work_off(request, plan_sweep, what)
     records = sweep_records(request)
@@ -114,11 +108,10 @@ def _write(curves: "Sweep", out: Path) -> None:
     typer.echo(f"wrote curve.md, curve.csv, curve.svg and curve.png in {folder}")
 
 
-def _one_sequence(name: str, files: tuple[Path, ...]) -> "TaskSequence":
-    from driftboard.suite.loading import load_sequences
+def _one_sequence(name: str, known: "dict[str, TaskSequence]") -> "TaskSequence":
     from driftboard.suite.sequences.task_sequence import find_sequences
 
-    found = find_sequences([name], load_sequences(files))
+    found = find_sequences([name], known)
     if len(found) > 1:
         raise DriftboardError(f"'{name}' names {len(found)} sequences; a sweep takes one")
     return next(iter(found.values()))

@@ -6,23 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from driftboard.suite.cli.options import (
-    Cluster,
-    DataFolder,
-    Device,
-    RayAddress,
     ResultsFolder,
     SequenceFiles,
     SequencePatterns,
-    Workers,
+    Training,
+    chosen_sequences,
 )
-from driftboard.suite.runs.workplace import Workplace, train_all
-from driftboard.suite.wording import counted
+from driftboard.suite.errors import counted
+from driftboard.suite.runs.workplace import train_all
 
 if TYPE_CHECKING:
     from driftboard.suite.tuning.records import TuningRecord
 
 
 def tune(
+    *,
     strategy: Annotated[
         list[str], typer.Argument(help="NAME, FILE.py or FILE.py:CLASS; several at once.")
     ],
@@ -33,21 +31,15 @@ def tune(
     sequence: SequencePatterns = None,
     sequence_file: SequenceFiles = None,
     out: ResultsFolder = Path("driftboard-tuning"),
-    data: DataFolder = None,
-    device: Device = "auto",
-    workers: Workers = None,
-    cluster: Cluster = None,
-    ray_address: RayAddress = None,
+    training: Training,
 ) -> None:
     """Give every strategy the same number of trials and write down what each reached.
 
     Trains on the tuning seeds, tests on a part of the training images: nothing that is reported
     is looked at. Stopped at any moment, the same command goes on.
     """
-    from driftboard.suite.loading import load_sequences, load_strategy
+    from driftboard.suite.loading import load_strategy
     from driftboard.suite.protocol import TUNING
-    from driftboard.suite.runs.grid import Request
-    from driftboard.suite.sequences.task_sequence import choose_sequences
     from driftboard.suite.tuning.trials import (
         trial_specifications,
         tuning_path,
@@ -55,27 +47,22 @@ def tune(
         write_tuning,
     )
 
-    workplace = Workplace(workers, cluster, ray_address)
-    files = tuple(sequence_file or ())
-    sequences = choose_sequences(load_sequences(files), suite, sequence, bool(files))
+    workplace = training.workplace()
+    sequences = chosen_sequences(suite, sequence, sequence_file)
     tuned = [load_strategy(text) for text in strategy]
     trials = {loaded.stamp.name: trial_specifications(loaded) for loaded in tuned}
-    request = Request(
-        sequences=sequences,
-        sequence_files=files,
-        strategies=tuple(load_strategy(text) for texts in trials.values() for text in texts),
-        seed_count=None,
+    request = training.request(
+        out,
+        sequences,
+        [load_strategy(text) for texts in trials.values() for text in texts],
+        sequence_files=sequence_file or (),
         purpose="validation",
-        results=out,
-        data=data,
-        device=device,
     )
-    train_all(
-        request,
+    what = (
         f"{counted(len(tuned), 'strategy', 'strategies')} x {TUNING.trials} trials x "
-        f"{counted(len(sequences), 'sequence')}",
-        workplace,
+        f"{counted(len(sequences), 'sequence')}"
     )
+    train_all(request, what, workplace)
     for name, specifications in trials.items():
         record = tuning_record(specifications, sequences, out)
         write_tuning(tuning_path(out, name), record)

@@ -1,12 +1,12 @@
 """``driftboard verify``: check a submission's records."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from driftboard.suite.cli.board_options import PublishedSets
-from driftboard.suite.cli.options import DataFolder
+from driftboard.suite.cli.options import DataFolder, PublishedSets
 
 
 def verify(
@@ -45,6 +45,7 @@ def verify(
     if rerun and submitted is not None and not has_failed(findings):
         from driftboard.leaderboard.verification.rerun import run_again
 
+        convert_data(submitted.by_sequence, data)
         again, badge = run_again(
             folder, submitted, rerun, salt, 60 * minutes, round(memory * 1e9), data
         )
@@ -56,3 +57,20 @@ def verify(
         write_atomically(json, report_json(findings, digest, badge))
     if has_failed(findings):
         raise typer.Exit(1)
+
+
+def convert_data(sequences: Iterable[str], data: Path | None) -> None:
+    """Convert the original files of what sequences are trained on, unless that is done.
+
+    The limited process cannot: it may not write where converted data are kept.
+
+    Raises:
+        DataError: a file is broken.
+    """
+    from driftboard.suite.data import SOURCES, convert_originals
+    from driftboard.suite.sequences.registry import registered
+
+    known = registered()
+    sources = {known[name].source for name in sequences if name in known}
+    for source in sorted(sources & SOURCES.keys()):  # linear sequences need no data set
+        convert_originals(source, data)

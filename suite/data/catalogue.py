@@ -1,4 +1,8 @@
-"""The catalogue: every data set by its name."""
+"""The catalogue: every data set by its name, as plain data.
+
+A data set more is one entry in ``SOURCES`` and, where no reader fits its files, a function in
+``readers.py``.
+"""
 
 import difflib
 import os
@@ -6,34 +10,173 @@ from pathlib import Path
 
 import platformdirs
 
-from driftboard.suite.data.cifar import CIFAR10, CIFAR100
-from driftboard.suite.data.cub200 import CUB200
-from driftboard.suite.data.digits import DIGITS
-from driftboard.suite.data.idx import FASHION_MNIST, MNIST
-from driftboard.suite.data.own_images import FOLDER_PREFIX, load_own_images
-from driftboard.suite.data.pool import Pool
-from driftboard.suite.data.source import Source
+from driftboard.suite.data.readers import (
+    CUB_LISTS,
+    CUB_SIDE,
+    read_cifar,
+    read_cub200,
+    read_digits,
+    read_mnist,
+    read_own_images,
+)
+from driftboard.suite.data.source import FOLDER_PREFIX, OriginalFile, Source
 from driftboard.suite.errors import DataError
+from driftboard.suite.records import NAME
 
-SOURCES: dict[str, Source] = {
-    source.name: source for source in (DIGITS, FASHION_MNIST, MNIST, CIFAR10, CIFAR100, CUB200)
-}
+_IDX_FILES = (
+    OriginalFile("train-images-idx3-ubyte", 47_040_016),
+    OriginalFile("train-labels-idx1-ubyte", 60_008),
+    OriginalFile("t10k-images-idx3-ubyte", 7_840_016),
+    OriginalFile("t10k-labels-idx1-ubyte", 10_008),
+)
+
+_ENTRIES = (
+    Source(
+        name="digits",
+        title="Digits",
+        layout="nothing on disk: comes with scikit-learn",
+        origin="scikit-learn's copy of UCI's Optical Recognition of Handwritten Digits (test "
+        "part), CC BY 4.0",
+        read=read_digits,
+        image_shape=(1, 8, 8),
+        classes=10,
+        train_count=1297,
+        test_count=500,
+    ),
+    Source(
+        name="fashion-mnist",
+        title="Fashion-MNIST",
+        layout="FashionMNIST/raw/train-images-idx3-ubyte, train-labels-idx1-ubyte, "
+        "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, unpacked or .gz",
+        origin="Zalando Research, MIT licence",
+        read=read_mnist,
+        store="fashion-mnist.npz",
+        subfolder="FashionMNIST/raw",
+        files=_IDX_FILES,
+        torchvision="FashionMNIST",
+        image_shape=(1, 28, 28),
+        classes=10,
+        train_count=60_000,
+        test_count=10_000,
+    ),
+    Source(
+        name="mnist",
+        title="MNIST",
+        layout="MNIST/raw/train-images-idx3-ubyte, train-labels-idx1-ubyte, "
+        "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, unpacked or .gz",
+        origin="LeCun, Cortes and Burges, after NIST's special databases; no licence stated",
+        read=read_mnist,
+        store="mnist.npz",
+        subfolder="MNIST/raw",
+        files=_IDX_FILES,
+        torchvision="MNIST",
+        image_shape=(1, 28, 28),
+        classes=10,
+        train_count=60_000,
+        test_count=10_000,
+    ),
+    Source(
+        name="cifar10",
+        title="CIFAR-10",
+        layout="cifar-10-batches-py/data_batch_1 ... data_batch_5, test_batch and batches.meta; or "
+        "an image folder, which makes another variant: CIFAR-10 (JPEG), CIFAR-10 (PNG)",
+        origin="Krizhevsky, University of Toronto; no licence stated",
+        read=read_cifar,
+        store="cifar10.npz",
+        subfolder="cifar-10-batches-py",
+        files=(
+            *(OriginalFile(f"data_batch_{number}", 30_720_000) for number in range(1, 6)),
+            OriginalFile("test_batch", 30_720_000),
+            OriginalFile("batches.meta", 100),
+        ),
+        torchvision="CIFAR10",
+        takes_images=True,
+        # In the order of their labels, which is that of the alphabet.
+        class_names=(
+            *("airplane", "automobile", "bird", "cat", "deer"),
+            *("dog", "frog", "horse", "ship", "truck"),
+        ),
+        image_shape=(3, 32, 32),
+        classes=10,
+        train_count=50_000,
+        test_count=10_000,
+    ),
+    Source(
+        name="cifar100",
+        title="CIFAR-100",
+        layout="cifar-100-python/train, test and meta; the fine labels are used",
+        origin="Krizhevsky, University of Toronto; no licence stated",
+        read=read_cifar,
+        store="cifar100.npz",
+        subfolder="cifar-100-python",
+        files=(
+            OriginalFile("train", 153_600_000),
+            OriginalFile("test", 30_720_000),
+            OriginalFile("meta", 1000),
+        ),
+        torchvision="CIFAR100",
+        image_shape=(3, 32, 32),
+        classes=100,
+        train_count=50_000,
+        test_count=10_000,
+    ),
+    Source(
+        name="cub200",
+        title="CUB-200-2011 (64x64)",
+        layout="CUB_200_2011/images.txt, image_class_labels.txt, train_test_split.txt and "
+        "images/<class>/*.jpg; each photograph is cut to a square of 64x64 pixels",
+        origin="Wah and others, California Institute of Technology; for research, not commercial "
+        "use",
+        read=read_cub200,
+        store="cub200-64.npz",
+        subfolder="CUB_200_2011",
+        files=tuple(OriginalFile(name, 5_994) for name in CUB_LISTS),
+        image_shape=(3, CUB_SIDE, CUB_SIDE),
+        classes=200,
+        train_count=5_994,
+        test_count=5_794,
+    ),
+)
+
+SOURCES: dict[str, Source] = {source.name: source for source in _ENTRIES}
 
 
-def default_data_folder() -> Path:
-    """Return the folder named by DRIFTBOARD_DATA, else the user's own data folder."""
-    named = os.environ.get("DRIFTBOARD_DATA")
-    if named:
-        return Path(named).expanduser()
-    return platformdirs.user_data_path("driftboard")
+def own_images(name: str) -> Source:
+    """Return the data set of a user's own images, ``NAME.npz`` or the image folder ``NAME``.
+
+    Raises:
+        DataError: ``name`` is not a plain lower-case name.
+    """
+    if NAME.fullmatch(name) is None:
+        raise DataError(
+            f"{name!r} cannot name a data set; use up to 64 of a-z, 0-9, '.', '_' and '-', "
+            "beginning with a letter or digit"
+        )
+    return Source(
+        name=f"{FOLDER_PREFIX}{name}",
+        title=name,
+        layout="images in train/<class>/ and test/<class>/",
+        origin="your own images",
+        read=read_own_images,
+        store=f"{name}.npz",
+        subfolder=name,
+        takes_images=True,
+    )
 
 
 def find_source(name: str) -> Source:
-    """Return the data set called ``name``.
+    """Return the data set called ``name``: a key of ``SOURCES``, or ``folder:NAME``.
+
+    >>> find_source("fashion-mnist").train_count
+    60000
+    >>> find_source("folder:leaves").store
+    'leaves.npz'
 
     Raises:
         DataError: there is none; the message offers the nearest names.
     """
+    if name.startswith(FOLDER_PREFIX):
+        return own_images(name.removeprefix(FOLDER_PREFIX))
     if name in SOURCES:
         return SOURCES[name]
     near = difflib.get_close_matches(name, SOURCES, n=2, cutoff=0.5)
@@ -43,16 +186,9 @@ def find_source(name: str) -> Source:
     )
 
 
-def load_pool(name: str, data_folder: Path | None) -> Pool:
-    """Read the data set ``name`` from ``data_folder`` (None: :func:`default_data_folder`).
-
-    ``name`` is a key of ``SOURCES``, or ``folder:NAME`` for the images in NAME.npz or below
-    NAME/train and NAME/test.
-
-    Raises:
-        DataError: no such data set, or it is missing, truncated or broken.
-    """
-    folder = default_data_folder() if data_folder is None else data_folder
-    if name.startswith(FOLDER_PREFIX):
-        return load_own_images(name.removeprefix(FOLDER_PREFIX), folder)
-    return find_source(name).load(folder)
+def default_data_folder() -> Path:
+    """Return the folder named by DRIFTBOARD_DATA, else the user's own data folder."""
+    named = os.environ.get("DRIFTBOARD_DATA")
+    if named:
+        return Path(named).expanduser()
+    return platformdirs.user_data_path("driftboard")

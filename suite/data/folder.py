@@ -1,41 +1,135 @@
-"""The data folder: what is in it, and how data sets come into it.
+"""The data folder: what is in it, how data sets come into it, and how they are loaded from it.
 
 Nothing appears in the folder before it is complete and checked.
 """
 
+import hashlib
 import sys
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from driftboard.suite.data.archives import Progress, images_at
-from driftboard.suite.data.catalogue import SOURCES, find_source
-from driftboard.suite.data.files import (
-    NAME_THE_FOLDER,
-    one_line,
-    present_file,
-    read_unpacked,
+from platformdirs import user_cache_path
+
+from driftboard.suite.data.catalogue import (
+    SOURCES,
+    default_data_folder,
+    find_source,
+    own_images,
+)
+from driftboard.suite.data.image_folder import Progress, read_image_folder
+from driftboard.suite.data.readers import download
+from driftboard.suite.data.source import FOLDER_PREFIX, NAME_THE_FOLDER, Source
+from driftboard.suite.data.store import (
+    Pool,
+    find_file,
+    read_store,
+    read_store_summary,
+    short_reason,
     staging,
+    write_store,
 )
-from driftboard.suite.data.image_tree import read_image_tree
-from driftboard.suite.data.own_images import (
-    FOLDER_PREFIX,
-    NAME_PATTERN,
-    check_own_name,
-    import_command,
-)
-from driftboard.suite.data.pool import read_npz_summary, write_npz
-from driftboard.suite.data.source import Source
 from driftboard.suite.errors import DataError
+from driftboard.suite.records import NAME
+
+
+def load_pool(name: str, data_folder: Path | None) -> Pool:
+    """Read the data set ``name`` from its store.
+
+    Args:
+        name: a key of ``SOURCES``, or ``folder:NAME`` for a user's own images.
+        data_folder: where the store lies; None: :func:`default_data_folder`.
+
+    >>> load_pool("digits", None).train_images.shape
+    (1297, 1, 8, 8)
+
+    Raises:
+        DataError: no such data set; or it is missing, not converted yet, truncated or broken.
+    """
+    source, folder = find_source(name), data_folder or default_data_folder()
+    if not source.store:
+        return source.read(source, folder)
+    holder = folder / source.subfolder
+    if (folder / source.store).is_file():
+        store, remedy = folder / source.store, f"replace it: {source.remedy}"
+    elif source.has_originals(holder):
+        store, remedy = _cached_store(source, holder), "delete it, and it is made again"
+    else:
+        raise _missing(source, folder)
+    if not store.is_file():
+        raise DataError(
+            f"{holder} has not been prepared for training on this machine; run "
+            f"'driftboard data fetch {name} --data {folder}'"
+        )
+    pool = read_store(store, remedy)
+    source.check(pool, store)
+    return pool
+
+
+def convert_originals(name: str, data_folder: Path | None) -> None:
+    """Make the store of a data set whose original files lie in the data folder, if it has none.
+
+    The data folder may be read-only, so this store is kept in the user's cache folder, under the
+    names, sizes and times of the files. This imports torchvision and may take minutes: a command
+    calls it before any worker starts. Where there are no original files, nothing is done.
+
+    Raises:
+        DataError: no such data set, or its files are truncated or broken.
+    """
+    source, folder = find_source(name), data_folder or default_data_folder()
+    holder = folder / source.subfolder
+    if not source.store or (folder / source.store).is_file() or not source.has_originals(holder):
+        return
+    store = _cached_store(source, holder)
+    if not store.is_file():
+        print(f"{name}: converting {holder} once, into {store}", file=sys.stderr)
+        pool = _read_originals(source, holder)
+        try:
+            write_store(store, pool)
+        except DataError as error:
+            raise DataError(
+                f"{name} cannot be kept in {store.parent} ({short_reason(error.__cause__ or error)}"
+                f"); free some space there, or run 'driftboard data import "
+                f"{name.removeprefix(FOLDER_PREFIX)} {holder} --data DIR' and use that DIR"
+            ) from error
+
+
+def _cached_store(source: Source, holder: Path) -> Path:
+    """Return where the store of the original files in ``holder`` is kept, made or not."""
+    key = hashlib.sha256(f"{source.name}\x1f{holder.resolve()}".encode())
+    for path in source.original_paths(holder):
+        status = path.stat()
+        name = path.relative_to(holder)
+        key.update(f"\x1f{name}\x1f{status.st_size}\x1f{status.st_mtime_ns}".encode())
+    file = f"{Path(source.store).stem}-{key.hexdigest()[:32]}.npz"
+    return user_cache_path("driftboard") / "data" / file
+
+
+def _read_originals(source: Source, holder: Path) -> Pool:
+    pool = source.read(source, holder)
+    source.check(pool, holder)
+    return pool
+
+
+def _missing(source: Source, folder: Path) -> DataError:
+    holder = folder / source.subfolder
+    if not source.files:
+        return DataError(
+            f"{source.name}: neither {folder / source.store} nor the folder {holder} is there; "
+            f"{source.remedy}"
+        )
+    first = source.missing_files(holder)[0]
+    return DataError(
+        f"{source.title} is not in {folder}: {holder / first} is missing; {source.remedy}"
+    )
 
 
 @dataclass(frozen=True)
 class SourceStatus:
     """What the data folder has of one data set.
 
-    ``name`` is what :func:`driftboard.suite.data.load_pool` takes. ``train_count`` and
-    ``test_count`` are numbers of images, None where only reading everything would tell.
+    ``name`` is what :func:`load_pool` takes. ``train_count`` and ``test_count`` are numbers of
+    images, None where only reading everything would tell.
     """
 
     name: str
@@ -54,14 +148,16 @@ def status(folder: Path) -> list[SourceStatus]:
     Looks at names and sizes of files only; a file that is damaged inside is found when it is
     loaded.
     """
-    known = [_source_status(source, folder) for source in SOURCES.values()]
-    return known + [_own_status(name, folder) for name in _own_names(folder)]
+    reserved = {source.store for source in SOURCES.values()}
+    stores = {path.stem for path in folder.glob("*.npz") if path.name not in reserved}
+    trees = {path.parent.name for path in folder.glob("*/train") if (path.parent / "test").is_dir()}
+    own = sorted(name for name in stores | trees if NAME.fullmatch(name))
+    return [_status(source, folder) for source in [*SOURCES.values(), *map(own_images, own)]]
 
 
-def _source_status(source: Source, folder: Path) -> SourceStatus:
-    npz = source.npz_in_use(folder)
-    if npz is not None:
-        return _npz_status(source.name, npz, source)
+def _status(source: Source, folder: Path) -> SourceStatus:
+    if source.store and (folder / source.store).is_file():
+        return _store_status(source, folder / source.store)
     holder = folder / source.subfolder
     missing = source.missing_files(holder)
     reason = _first_fault(source, holder)
@@ -71,9 +167,9 @@ def _source_status(source: Source, folder: Path) -> SourceStatus:
         source.title,
         "missing" if absent else "broken" if reason else "present",
         reason,
-        source.train_count,
-        source.test_count,
-        str(holder) if source.files else "",
+        source.train_count or None,
+        source.test_count or None,
+        str(holder) if source.store else "",
         source.commands[0] if reason else "",
     )
 
@@ -81,78 +177,62 @@ def _source_status(source: Source, folder: Path) -> SourceStatus:
 def _first_fault(source: Source, holder: Path) -> str:
     """Return what is wrong with the first file that is missing or too small, else ''."""
     for file in source.files:
-        path = present_file(holder / file.name)
+        path = find_file(holder / file.name)
         if path is None:
             return f"{file.name} is missing"
         # How much a packed file holds is not known before it is unpacked.
-        least = source.least_bytes(file) if path.suffix != ".gz" else 1
+        least = file.least_bytes if path.suffix != ".gz" else 1
         size = path.stat().st_size
         if size < least:
             return f"{path.name} is truncated: {size} of at least {least} bytes"
     return ""
 
 
-def _npz_status(name: str, npz: Path, source: Source | None) -> SourceStatus:
-    if source is not None:
-        title, command = source.title, source.commands[0]
-    else:
-        title = name.removeprefix(FOLDER_PREFIX)
-        command = import_command(title)
+def _store_status(source: Source, store: Path) -> SourceStatus:
+    name, title, command = source.name, source.title, source.commands[0]
     try:
-        title, train, test = read_npz_summary(npz, f"run '{command}'")
+        title, train, test = read_store_summary(store, source.remedy)
     except DataError:
-        reason = f"{npz.name} is truncated or not an image file written by Driftboard"
-        return SourceStatus(name, title, "broken", reason, None, None, str(npz), command)
-    if source is not None and (train, test) != (source.train_count, source.test_count):
-        reason = f"{train} + {test} images instead of {source.train_count} + {source.test_count}"
-        return SourceStatus(name, title, "broken", reason, train, test, str(npz), command)
-    return SourceStatus(name, title, "present", "", train, test, str(npz), "")
-
-
-def _own_names(folder: Path) -> list[str]:
-    reserved = {source.npz for source in SOURCES.values()}
-    packed = {path.stem for path in folder.glob("*.npz") if path.name not in reserved}
-    trees = {path.parent.name for path in folder.glob("*/train") if (path.parent / "test").is_dir()}
-    return sorted(name for name in packed | trees if NAME_PATTERN.fullmatch(name))
-
-
-def _own_status(name: str, folder: Path) -> SourceStatus:
-    npz = folder / f"{name}.npz"
-    full_name = FOLDER_PREFIX + name
-    if npz.is_file():
-        return _npz_status(full_name, npz, None)
-    return SourceStatus(full_name, name, "present", "", None, None, str(folder / name), "")
+        reason = f"{store.name} is truncated or not an image file written by Driftboard"
+        return SourceStatus(name, title, "broken", reason, None, None, str(store), command)
+    expected = (source.train_count, source.test_count)
+    if source.files and (train, test) != expected:
+        reason = f"{train} + {test} images instead of {expected[0]} + {expected[1]}"
+        return SourceStatus(name, title, "broken", reason, train, test, str(store), command)
+    return SourceStatus(name, title, "present", "", train, test, str(store), "")
 
 
 def fetch(name: str, folder: Path) -> SourceStatus:
-    """Download a known data set into ``folder``, unless it is there, and tell what is there now.
+    """Make a data set ready for training: from the files in ``folder``, else by a download.
 
     Raises:
-        DataError: the data set is unknown or cannot be fetched, the network or the server
+        DataError: the data set is unknown or cannot be downloaded, the network or the server
             fails, what came is not complete, or ``folder`` cannot be written.
     """
     source = find_source(name)
-    holder = folder / source.subfolder
-    if not _first_fault(source, holder):
-        return _source_status(source, folder)
-    if source.fetch is None:
+    found = _status(source, folder)
+    # Images that were imported may be another variant, such as CIFAR-10 (JPEG).
+    if found.state == "present" and (found.title == source.title or not source.torchvision):
+        convert_originals(name, folder)
+        return found
+    if not source.torchvision:
         raise DataError(
             f"{source.title} cannot be downloaded by Driftboard; get it from its authors "
             f"({source.origin}) and {source.remedy}"
         )
+    from http.client import HTTPException
+
     with staging(folder) as stage:
         try:
-            # stdout is for results; torchvision reports its failed attempts there.
-            with redirect_stdout(sys.stderr):
-                source.fetch(stage)
-        except (OSError, RuntimeError) as error:  # URLError is an OSError
+            download(source, stage)
+        except (OSError, RuntimeError, HTTPException) as error:  # URLError is an OSError
             raise DataError(
-                f"cannot download {source.title}: {one_line(error)}; put "
-                f"{', '.join(file.name for file in source.files)} into {holder} by hand, or "
-                f"{NAME_THE_FOLDER}"
+                f"cannot download {source.title}: {short_reason(error)}; put "
+                f"{', '.join(file.name for file in source.files)} into "
+                f"{folder / source.subfolder} by hand, or {NAME_THE_FOLDER}"
             ) from error
-        _install_files(source, stage / source.subfolder, folder, stage)
-    return _source_status(source, folder)
+        write_store(folder / source.store, _read_originals(source, stage / source.subfolder))
+    return _status(source, folder)
 
 
 def import_images(
@@ -162,8 +242,8 @@ def import_images(
 
     A known data set comes from a folder with its original files. ``cifar10`` and any new name
     come from a folder or an archive (.tar, .tar.gz, .tgz, .zip) with images in train/<class>/
-    and test/<class>/, perhaps inside one more folder, and are kept in <folder>/<name>.npz; a
-    new name is then loaded as ``folder:<name>``.
+    and test/<class>/, perhaps inside one more folder; a new name is then loaded as
+    ``folder:<name>``. All are kept in one store, <folder>/<name>.npz.
 
     Raises:
         DataError: the name is not importable, ``source_path`` is missing, damaged or laid out
@@ -171,65 +251,24 @@ def import_images(
             written. The data folder is then as it was before.
     """
     name = name.removeprefix(FOLDER_PREFIX)
-    source = SOURCES.get(name)
-    if source is None:
-        check_own_name(name)
-        _check_not_reserved(name)
-    elif not source.files:
+    source = SOURCES.get(name) or own_images(name)
+    if not source.store:
         raise DataError(f"{source.title} needs no import: {source.layout}")
+    if name not in SOURCES and source.store in {known.store for known in SOURCES.values()}:
+        raise DataError(f"{name!r} is kept for a known data set; choose another name")
     if not source_path.exists():
         raise DataError(f"{source_path} does not exist; name a folder or an archive with images")
-    if source is not None:
-        for holder in (source_path / source.subfolder, source_path):
-            if not source.missing_files(holder):
-                _import_files(source, holder, folder)
-                return _source_status(source, folder)
-        if not source.image_folder:
-            raise DataError(
-                f"{source_path} is not a folder with the files of {source.title}; expected: "
-                f"{source.layout}"
-            )
-    return _import_tree(name, source, source_path, folder, progress)
-
-
-def _check_not_reserved(name: str) -> None:
-    if any(source.npz == f"{name}.npz" for source in SOURCES.values()):
-        raise DataError(f"{name!r} is kept for a known data set; choose another name")
-
-
-def _import_files(source: Source, holder: Path, folder: Path) -> None:
-    if source.npz is not None and source.npz_is_cache:
-        # The cache is all that is ever read; the photographs stay where they are.
-        write_npz(folder / source.npz, source.load_files(holder))
-    else:
-        with staging(folder) as stage:
-            _install_files(source, holder, folder, stage)
-
-
-def _import_tree(
-    name: str, source: Source | None, source_path: Path, folder: Path, progress: Progress | None
-) -> SourceStatus:
-    npz = folder / f"{name}.npz"
-    title = source.title if source is not None else name
-    class_names = source.class_names if source is not None else ()
-    images = images_at(source_path, progress)
-    pool = read_image_tree(images, title, source_path, class_names)
-    if source is not None:
+    holders = (source_path / source.subfolder, source_path) if source.files else ()
+    holder = next((place for place in holders if source.has_originals(place)), None)
+    if holder is not None:
+        pool = _read_originals(source, holder)
+    elif source.takes_images:
+        pool = read_image_folder(source_path, source.title, source.class_names, progress)
         source.check(pool, source_path)
-    write_npz(npz, pool)
-    return _npz_status(name if source is not None else FOLDER_PREFIX + name, npz, source)
-
-
-def _install_files(source: Source, holder: Path, folder: Path, stage: Path) -> None:
-    """Check the files in ``holder``, copy them to ``stage``, then move all of them into place."""
-    source.load_files(holder)
-    copies = []
-    for file in source.files:
-        path = present_file(holder / file.name)
-        if path is not None:
-            copy = stage / f"copy-{file.name}"
-            copy.write_bytes(read_unpacked(path))
-            copies.append((copy, folder / source.subfolder / file.name))
-    for copy, place in copies:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        copy.replace(place)
+    else:
+        raise DataError(
+            f"{source_path} is not a folder with the files of {source.title}; expected: "
+            f"{source.layout}"
+        )
+    write_store(folder / source.store, pool)
+    return _status(source, folder)

@@ -1,126 +1,102 @@
-"""Sources: a data set that Driftboard knows by name, where it lies and what it must hold."""
+"""A data set: what it is called, what it must hold, and where its files lie in a data folder."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from driftboard.suite.data.files import broken, present_file, remedy
-from driftboard.suite.data.pool import Images, Labels, Pool, read_npz, write_npz
+from driftboard.suite.data.image_folder import folder_image_paths
+from driftboard.suite.data.store import Images, Labels, Pool, find_file
 from driftboard.suite.errors import DataError
+
+FOLDER_PREFIX = "folder:"
+NAME_THE_FOLDER = "name the folder that has it with --data or DRIFTBOARD_DATA"
 
 
 @dataclass(frozen=True)
-class DataFile:
-    """One file of a data set, with what a complete one weighs at least, unpacked."""
+class OriginalFile:
+    """One file of a data set as its authors distribute it."""
 
     name: str
-    split: Literal["train", "test"]
-    bytes_per_image: float
+    least_bytes: int  # of a complete one, unpacked
 
 
 @dataclass(frozen=True)
 class Source:
-    """One data set that Driftboard knows by name.
+    """One data set, as an entry of the catalogue.
 
-    ``files`` lie in ``subfolder`` of the data folder. ``npz`` is a single file in the data
-    folder that can take their place: a cache of what was decoded, read first, where
-    ``npz_is_cache``; otherwise another variant of the data, read if the files are not there.
-    A data set without ``files`` comes with a dependency and is always there.
+    Its store lies in the data folder. Without one, what its authors distribute may lie in
+    ``subfolder`` of the data folder: the files named in ``files`` or, where there are none, an
+    image folder. ``read`` makes a pool of that, to be kept as a store.
+
+    Args:
+        name: what commands call it; ``folder:NAME`` for a user's own images.
+        title: what records and boards call it.
+        layout: the original files, in words.
+        origin: its authors and its licence.
+        read: reads the original files in the given folder, or what comes with a dependency.
+        store: the name of its store; empty if it comes with a dependency and needs none.
+        torchvision: the class of ``torchvision.datasets`` that downloads it, if one does.
+        takes_images: it can be imported from train/<class>/* and test/<class>/*.
+        class_names: the classes such images must have; empty: any.
+        image_shape: (channels, height, width); empty where any is right.
+        classes: the number of classes, ``train_count`` and ``test_count`` those of images; 0
+            where any is right.
     """
 
     name: str
     title: str
-    description: str
     layout: str
     origin: str
-    image_shape: tuple[int, int, int]  # (C, H, W)
-    classes: int
-    train_count: int
-    test_count: int
-    read_files: "Callable[[Source, Path], Pool]"  # the Path is the folder that holds ``files``
-    fetch: Callable[[Path], None] | None = None  # downloads into the given data folder
+    read: Callable[["Source", Path], Pool]
+    store: str = ""
     subfolder: str = ""
-    files: tuple[DataFile, ...] = ()
-    npz: str | None = None
-    npz_is_cache: bool = False
-    image_folder: bool = False  # importable from train/<class>/*, test/<class>/*
-    class_names: tuple[str, ...] = ()  # which an imported image folder must have
+    files: tuple[OriginalFile, ...] = ()
+    torchvision: str = ""
+    takes_images: bool = False
+    class_names: tuple[str, ...] = ()
+    image_shape: tuple[int, ...] = ()
+    classes: int = 0
+    train_count: int = 0
+    test_count: int = 0
 
     @property
     def commands(self) -> list[str]:
         """The commands that bring this data set into the data folder, the easiest first."""
         commands = []
-        if self.fetch is not None:
+        if self.torchvision:
             commands.append(f"driftboard data fetch {self.name}")
-        if self.files:
-            what = "FILE" if self.image_folder else "FOLDER"
-            commands.append(f"driftboard data import {self.name} {what}")
+        if self.store:
+            what = "FILE" if self.takes_images else "FOLDER"
+            commands.append(
+                f"driftboard data import {self.name.removeprefix(FOLDER_PREFIX)} {what}"
+            )
         return commands
 
     @property
     def remedy(self) -> str:
         """What a user can do when this data set is missing or broken."""
-        return remedy(self.commands)
+        return ", or ".join([*(f"run '{command}'" for command in self.commands), NAME_THE_FOLDER])
 
     def broken(self, path: Path, why: str) -> DataError:
         """Return the error that says why ``path`` is not usable and what to do."""
-        return broken(path, why, self.remedy)
-
-    def least_bytes(self, file: DataFile) -> int:
-        """Return the bytes that ``file`` has at least when complete and unpacked."""
-        count = self.train_count if file.split == "train" else self.test_count
-        return int(file.bytes_per_image * count)
+        return DataError(f"{path} {why}; replace it: {self.remedy}")
 
     def missing_files(self, holder: Path) -> list[str]:
         """Return the names of the files that the folder ``holder`` lacks, packed or unpacked."""
-        return [file.name for file in self.files if present_file(holder / file.name) is None]
+        return [file.name for file in self.files if find_file(holder / file.name) is None]
 
-    def npz_in_use(self, folder: Path) -> Path | None:
-        """Return the npz file in the data folder if :meth:`load` would read that."""
-        if self.npz is None or not (folder / self.npz).is_file():
-            return None
-        if self.npz_is_cache or self.missing_files(folder / self.subfolder):
-            return folder / self.npz
-        return None
+    def has_originals(self, holder: Path) -> bool:
+        """Tell whether the folder ``holder`` has the original files, complete or not inside."""
+        return not self.missing_files(holder) if self.files else holder.is_dir()
 
-    def load(self, folder: Path) -> Pool:
-        """Read the data set from the data folder ``folder`` and check it.
-
-        Raises:
-            DataError: it is missing, truncated, of another format, or counts, shapes or labels
-                are not those of this data set.
-        """
-        npz = self.npz_in_use(folder)
-        if npz is not None:
-            pool = read_npz(npz, self.remedy)
-            self.check(pool, npz)
-            return pool
-        holder = folder / self.subfolder
-        missing = self.missing_files(holder)
-        if missing:
-            raise DataError(
-                f"{self.title} is not in {folder}: {holder / missing[0]} is missing; {self.remedy}"
-            )
-        pool = self.load_files(holder)
-        if self.npz is not None and self.npz_is_cache:
-            # The data folder may be read-only; then the files are decoded every time.
-            with suppress(DataError):
-                write_npz(folder / self.npz, pool)
-        return pool
-
-    def load_files(self, holder: Path) -> Pool:
-        """Read the data set from its original files in the folder ``holder`` and check it.
-
-        Raises:
-            DataError: as :meth:`load`.
-        """
-        pool = self.read_files(self, holder)
-        self.check(pool, holder)
-        return pool
+    def original_paths(self, holder: Path) -> list[Path]:
+        """Return the original files in the folder ``holder``, in a fixed order."""
+        if self.files:
+            found = (find_file(holder / file.name) for file in self.files)
+            return [path for path in found if path is not None]
+        return list(folder_image_paths(holder).values())
 
     def check(self, pool: Pool, origin: Path) -> None:
         """Check that ``pool``, read from ``origin``, has the size and classes of this data set.
@@ -130,7 +106,9 @@ class Source:
         """
         counts = (self.train_count, self.test_count)
         for (part, images, labels), count in zip(pool.parts, counts, strict=True):
-            fault = self._fault(part, images, labels, count)
+            fault = self._fault(part, images, labels, count) if self.classes else None
+            if fault is None and not _belong_together(images, labels, pool):
+                fault = f"has {part} images and labels that do not belong together"
             if fault is not None:
                 raise self.broken(origin, fault)
 
@@ -152,3 +130,11 @@ class Source:
             absent = min(set(range(self.classes)) - set(found.tolist()))
             return f"has no {part} images of class {absent}"
         return None
+
+
+def _belong_together(images: Images, labels: Labels, pool: Pool) -> bool:
+    """Tell whether every image has a label, and labels and shapes are the same in both parts."""
+    found = np.unique(labels)
+    whole = len(images) == len(labels) > 0 and images.shape[1:] == pool.train_images.shape[1:]
+    # Sorted and different, so these are 0, 1, ... without a gap if first and last are right.
+    return whole and found[0] == 0 and bool(found[-1] == len(found) - 1 == pool.classes - 1)

@@ -27,7 +27,6 @@ from driftboard.suite.distance.distance import (
     sequence_reliability,
 )
 from driftboard.suite.errors import RecordError
-from driftboard.suite.json_file import read_json
 from driftboard.suite.protocol import GRADING, Grading
 from driftboard.suite.records import (
     Count,
@@ -35,6 +34,7 @@ from driftboard.suite.records import (
     ProtocolStamp,
     SequenceStamp,
     Text,
+    read_json,
     write_atomically,
 )
 

@@ -32,13 +32,12 @@ from driftboard.suite.rng import stream
 from driftboard.suite.sequences.scenarios import FewShot, Indices, Recipe
 from driftboard.suite.sequences.splits import cached_splits
 from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.training.cuda_graph import graph_runner_on
 from driftboard.suite.training.device import device_name
 from driftboard.suite.training.engine import Cohort, train_task
-from driftboard.suite.training.lanes import choose_lane
 from driftboard.suite.training.memory_plan import half_of, in_groups
-from driftboard.suite.training.networks import ModuleNetwork
+from driftboard.suite.training.networks import ModuleNetwork, choose_mode
 from driftboard.suite.training.preparation import Setting, initial_network, names_of, streams
-from driftboard.suite.training.recorded_steps import recorder_on
 from driftboard.suite.training.task_data import build_task, scaling_of
 
 REFUSAL_LENGTH = 200
@@ -90,14 +89,7 @@ class GradeJob:
     def measure(self, on_step: Callable[[], None]) -> list[GradeRecord]:
         """Measure and return the record of every seed; see the function of that name."""
         sequence = load_sequences(self.sequence_files)[self.sequence]
-        setting = Setting(
-            measured_sequence(sequence),
-            self.seeds,
-            PROTOCOL.seeds_of(sequence.tier),
-            "test",
-            self.data,
-            self.device,
-        )
+        setting = Setting(measured_sequence(sequence), self.seeds, "test", self.data, self.device)
         pool = load_pool(setting.sequence.source, self.data)
         return measure(sequence, setting, pool, self.parts, self.at_once, on_step)
 
@@ -133,11 +125,11 @@ def measure(
         pool: the images.
         parts: how many separate parts of each task are trained on, at least 2.
         at_once: how many of the learners, one for every part of every seed, are trained together;
-            1 in the solo lane.
+            1 in the mode "loop".
         on_step: called whenever a part of a task has been trained on.
     """
-    every_seed = cached_splits(setting.sequence, pool, PROTOCOL, setting.run_seeds, "test")
-    recipes = dict(zip(setting.run_seeds, every_seed, strict=True))
+    every_seed = cached_splits(setting.sequence, pool, PROTOCOL, setting.seeds, "test")
+    recipes = dict(zip(setting.seeds, every_seed, strict=True))
     units = len(next(iter(recipes.values()))[0].active)
     network = initial_network(setting, pool, units, setting.seeds[0])[0]
     record = partial(_record, sequence, pool, network, parts, setting.device)
@@ -210,13 +202,13 @@ def _solutions(
     The tensors have shape (learners, tasks, size of the parameter).
     """
     cohort = _cohort(setting, pool, recipes, dealt, learners)
-    lane = choose_lane(setting.sequence.network, cohort.device)
+    mode = choose_mode(setting.sequence.network, cohort.device)
     moved: dict[str, list[Tensor]] = {name: [] for name in cohort.initial}
     finite = True
-    recorder = recorder_on(cohort.device)
+    runner = graph_runner_on(cohort.device)
     for task in range(len(cohort.train)):
         solution, _, _, stayed_finite = train_task(
-            cohort, Sgd(), task, cohort.initial, {}, lane, recorder
+            cohort, Sgd(), task, cohort.initial, {}, mode, runner
         )
         finite = finite and bool(stayed_finite.all())
         for name, value in solution.items():

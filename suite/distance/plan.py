@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from driftboard.suite.data import Pool, load_pool
+from driftboard.suite.data import Pool, convert_originals, load_pool
 from driftboard.suite.distance.grades import (
     GradeRecord,
     grade_path,
@@ -70,6 +70,7 @@ def plan_grading(request: GradeRequest) -> list[Planned]:
         if done.issuperset(request.seeds(sequence)):
             continue  # neither its data nor its splits are needed
         if sequence.source not in pools:
+            convert_originals(sequence.source, request.data)
             pools = {sequence.source: load_pool(sequence.source, request.data)}
         planned += _planned(request, sequence, pools[sequence.source], done)
     return planned
@@ -80,8 +81,7 @@ def _planned(
 ) -> list[Planned]:
     """Return the jobs that measure what is missing of one sequence."""
     tested, wanted = measured_sequence(sequence), request.seeds(sequence)
-    all_seeds = PROTOCOL.seeds_of(sequence.tier)
-    recipes = cached_splits(tested, pool, PROTOCOL, all_seeds, "test")[0]
+    recipes = cached_splits(tested, pool, PROTOCOL, wanted, "test")[0]
     images = sum(len(recipe.train) for recipe in recipes)
     stacking = _stacking(request, tested, pool, recipes)
     learners = min(SEEDS_AT_ONCE, len(wanted)) * request.parts

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -58,6 +59,19 @@ def grade_cells(grade: Grade) -> tuple[str, str, str]:
         _number(grade.reliability),
         grade.level + (CROSSING if grade.crosses else ""),
     )
+
+
+def plain_grade(grade: Grade) -> dict[str, Any]:
+    """Return a grade as data for JSON; a number that could not be measured, NaN, is None."""
+    numbers = {
+        "distance": grade.distance.value,
+        "distance_low": grade.distance.low,
+        "distance_high": grade.distance.high,
+        "reliability": grade.reliability,
+    }
+    plain = {name: None if math.isnan(one) else one for name, one in numbers.items()}
+    words = {"level": grade.level, "crosses_cut_off": grade.crosses, "note": grade.note}
+    return plain | {"seeds": grade.distance.n} | words
 
 
 def estimate_text(estimate: Estimate) -> str:

@@ -102,7 +102,7 @@ def run(
     for index in range(setting.tasks):
         before = weights
         task = _cohort_task(setting, strategy, data, index, noise)
-        hooks = Hooks(strategy, task, "stacked")
+        hooks = Hooks(strategy, task, "vmap")
         plan, memory = hooks.begin(_parameters(setting, before), memory)
         # Solvers refuse what is not finite; such a learner is solved from 0 and stays lost.
         finite = torch.isfinite(before).all(dim=1, keepdim=True)

@@ -13,6 +13,7 @@ import msgspec
 from driftboard.suite.errors import DriftboardError, RecordError
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
+    MARKER,
     ProtocolStamp,
     StrategyStamp,
     cell_path,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from driftboard.suite.sequences.scenarios import Recipe
     from driftboard.suite.sequences.splits import Purpose
     from driftboard.suite.training.memory_plan import Stacking
-
-MARKER = "driftboard.json"
 
 
 class Stamped(Protocol):
@@ -195,7 +194,6 @@ def jobs_for(request: Request, sequence: TaskSequence, at_once: int) -> "list[Jo
             sequence_files=request.sequence_files,
             strategy=strategy.specification,
             seeds=group,
-            run_seeds=request.seeds(sequence),
             purpose=request.purpose,
             data=request.data,
             results=request.results,

@@ -24,7 +24,7 @@ from multiprocessing.queues import SimpleQueue
 
 import torch
 
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, counted
 from driftboard.suite.runs.crew import (
     POLL_SECONDS,
     Errand,
@@ -45,7 +45,6 @@ from driftboard.suite.runs.process_start import (
 )
 from driftboard.suite.runs.worker import forget, prepare_process
 from driftboard.suite.training.device import worker_count
-from driftboard.suite.wording import counted
 
 Reports = SimpleQueue[tuple[int, int]]
 """What a worker says in between: its errand's number, and how many of the steps are done."""

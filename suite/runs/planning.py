@@ -2,7 +2,7 @@
 
 import sys
 
-from driftboard.suite.data import Pool, load_pool
+from driftboard.suite.data import Pool, convert_originals, load_pool
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.runs.crew import Planned
 from driftboard.suite.runs.grid import Request, is_complete, jobs_for, linear_jobs_for, stacking_for
@@ -35,6 +35,7 @@ def plan(request: Request) -> list[Planned]:
             ]
             continue
         if sequence.source not in pools:
+            convert_originals(sequence.source, request.data)
             pools = {sequence.source: load_pool(sequence.source, request.data)}
         pool = pools[sequence.source]
         seeds = request.seeds(sequence)

@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from driftboard.suite.errors import counted
 from driftboard.suite.runs.crew import Crew, Hire, Planned, run_jobs
-from driftboard.suite.wording import counted
 
 
 def work_off(

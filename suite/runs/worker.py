@@ -33,11 +33,10 @@ from driftboard.suite.records import (
 )
 from driftboard.suite.sequences.splits import Purpose
 from driftboard.suite.sequences.task_sequence import TaskSequence
-from driftboard.suite.training.device import device_name
+from driftboard.suite.training.device import device_name, keep_freed_memory
 from driftboard.suite.training.engine import Outcome, run
-from driftboard.suite.training.heap import keep_freed_memory
-from driftboard.suite.training.lanes import choose_lane
 from driftboard.suite.training.memory_plan import halves
+from driftboard.suite.training.networks import LANES, choose_mode
 from driftboard.suite.training.preparation import Prepared, Setting, prepare
 
 
@@ -49,7 +48,6 @@ class Job:
     sequence_files: tuple[Path, ...]
     strategy: str  # a specification for load_strategy
     seeds: tuple[int, ...]
-    run_seeds: tuple[int, ...]
     purpose: Purpose
     data: Path | None
     results: Path
@@ -112,7 +110,7 @@ def train(job: Job, on_step: Callable[[], None]) -> list[Record]:
     """
     loaded = load_strategy(job.strategy)
     sequence = load_sequences(job.sequence_files)[job.sequence]
-    setting = Setting(sequence, job.seeds, job.run_seeds, job.purpose, job.data, job.device)
+    setting = Setting(sequence, job.seeds, job.purpose, job.data, job.device)
     prepared = prepare(setting)
     cohort = prepared.for_strategy(setting, loaded.stamp.name)
     training = cohort.training
@@ -120,14 +118,14 @@ def train(job: Job, on_step: Callable[[], None]) -> list[Record]:
     cohort = replace(cohort, training=scaled)
     if cohort.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    lane = choose_lane(sequence.network, cohort.device)
-    outcome = run(cohort, loaded.strategy, lane, lambda _: on_step())
+    mode = choose_mode(sequence.network, cohort.device)
+    outcome = run(cohort, loaded.strategy, mode, lambda _: on_step())
     environment = Environment(
         driftboard=version("driftboard"),
         python=platform.python_version(),
         torch=str(torch.__version__),
         device=device_name(cohort.device),
-        lane=lane,
+        lane=LANES[mode],
         cohort=job.seeds,
     )
     return [

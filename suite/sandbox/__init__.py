@@ -1,1 +1,1 @@
-"""Somebody else's code in a process of its own, with limits."""
+"""Running other people's code in a process of its own, with limits."""

@@ -1,11 +1,11 @@
-"""Running somebody else's code in a process of its own, with limits, to its end or ours.
+"""Running other people's code in a process of its own, with limits.
 
-What the limits do: a program that takes too long, too much memory, too many processes or too much
-disk is stopped with all that it started; its output is drained and only its end is kept; where the
-kernel has Landlock it can write below one folder only, open no TCP connection and signal nobody
-outside. What they do not: it can read every file that the user can read, and a defect of the
-kernel is not guarded against. For code that is not trusted at all use a container without network
-(see CONTRIBUTING.md).
+What the limits do: a program that takes too much time, memory, disk or too many processes is
+stopped together with everything that it started. Its output is drained, and only the end is kept.
+If the kernel has Landlock, the program can write below one folder only, cannot open TCP
+connections, and cannot signal processes outside. What they do not do: the program can read every
+file that the user can read, and nothing protects against a bug in the kernel. For code that you do
+not trust at all, use a container without network (see CONTRIBUTING.md).
 """
 
 import ctypes
@@ -22,8 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from driftboard.suite.sandbox.landlock import landlock_version
-from driftboard.suite.sandbox.launch import REFUSED
+from driftboard.suite.sandbox.launch import REFUSED, landlock_version
 
 if TYPE_CHECKING:
     import psutil
@@ -38,9 +37,9 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a limited process ended.
+    """How a sandboxed process ended.
 
-    ``code`` is its exit code, negative for a signal, None where it had to be stopped; ``stopped``
+    ``code`` is its exit code, negative for a signal, None if it had to be stopped; ``stopped``
     then says why. ``output`` is the end of what it printed. ``confined`` tells whether its writes
     were confined to the folder.
     """
@@ -52,21 +51,24 @@ class Finished:
     confined: bool
 
 
-def run_limited(
+def run_sandboxed(
     program: Sequence[str],
     folder: Path,
     seconds: float,
     memory_bytes: int,
     environment: Mapping[str, str] = {},
 ) -> Finished:
-    """Run a program in ``folder``, which is also its home and the only place it may write.
+    """Run a program with limits until it ends or is stopped, with all that it started.
 
-    It sees few variables of the environment, besides those given. ``memory_bytes`` is for all its
-    processes together; what they share counts once for each. When this returns, nothing that it
-    started is running any more.
+    Args:
+        program: the command and its arguments.
+        folder: the working directory and home, and the only place that it may write to.
+        seconds: the limit of its wall-clock time.
+        memory_bytes: the limit of all its processes together; shared pages count once for each.
+        environment: variables besides the few that are passed on.
 
     Raises:
-        OSError: the program or the limits cannot be set up.
+        OSError: the program cannot be started, or the limits cannot be set.
     """
     start = time.monotonic()
     launcher = [sys.executable, "-m", "driftboard.suite.sandbox.launch", str(folder)]
@@ -113,7 +115,7 @@ def _watch(
     memory_bytes: int,
     before: set[int],
 ) -> str:
-    """Wait for the program; return why it has to be stopped, or nothing if it ended."""
+    """Wait for the program; return why it has to be stopped, or "" if it ended by itself."""
     import psutil
 
     polls = 0
@@ -149,7 +151,7 @@ def _disk_use(folder: Path) -> int:
 
 
 def _end_all(before: set[int]) -> None:
-    """Kill whatever the program started, also what has left its session."""
+    """Kill whatever the program started, including processes that left its session."""
     import psutil
 
     while True:
@@ -158,7 +160,7 @@ def _end_all(before: set[int]) -> None:
             return
         for process in left:
             with suppress(psutil.Error):
-                process.send_signal(signal.SIGSTOP)  # a process that forks cannot outrun this
+                process.send_signal(signal.SIGSTOP)  # so that it cannot fork now
         for process in left:
             with suppress(psutil.Error):
                 process.kill()
@@ -176,7 +178,7 @@ def _descendants() -> "list[psutil.Process]":
 
 @contextmanager
 def _adopting_orphans() -> Iterator[None]:
-    """Become the parent of orphaned descendants, so that they are found; on Linux only."""
+    """Become the parent of orphaned descendants, so that they can be found; on Linux only."""
     if sys.platform != "linux":
         yield
         return
@@ -189,7 +191,7 @@ def _adopting_orphans() -> Iterator[None]:
 
 
 class _Tail:
-    """Reads all output of a process as it comes and keeps the end of it."""
+    """Reads all output of a process while it runs, and keeps the end of it."""
 
     def __init__(self, stream: IO[bytes] | None) -> None:
         self._kept: deque[bytes] = deque(maxlen=KEPT_OUTPUT // 1024)
@@ -197,7 +199,7 @@ class _Tail:
         self._thread.start()
 
     def text(self) -> str:
-        """Return the end of the output; called when the process has ended."""
+        """Return the end of the output; call it after the process has ended."""
         self._thread.join()
         return b"".join(self._kept).decode(errors="replace")
 

@@ -1,4 +1,4 @@
-"""What a linear sequence is: sizes, noise, and how far apart the tasks' truths are."""
+"""Linear sequences: sizes, noise, how far apart the tasks' truths are; and those registered."""
 
 import math
 from dataclasses import dataclass
@@ -6,6 +6,9 @@ from typing import ClassVar
 
 from driftboard.suite.errors import DataError
 from driftboard.suite.sequences.scenarios import Recipe, View
+from driftboard.suite.sequences.task_sequence import TaskSequence
+
+DRAWS = 10
 
 ROUNDING = 1e-12
 """What is smaller than this, relatively, is rounding: a distance may exceed the largest by it."""
@@ -126,3 +129,51 @@ class LinearSetting:
                 f"samples must differ by 2 or more from the {self.own} own parameters, not be "
                 f"{self.samples}: the expected error of 'frozen' is infinite there"
             )
+
+
+def linear_sequence(name: str, description: str, setting: LinearSetting) -> TaskSequence:
+    """Return a sequence of linear regressions under a name."""
+    return TaskSequence(
+        name=name,
+        description=description,
+        source="linear",
+        scenario=setting,
+        network="linear",
+        tier="linear",
+    )
+
+
+def linear_entries() -> list[TaskSequence]:
+    """Return a ladder of distances, and sequences of five tasks with few and many samples."""
+
+    def setting(tasks: int, samples: int, first: int | None, distance: float) -> LinearSetting:
+        return LinearSetting(
+            tasks, 30, 20, samples, first, noise=0.3, distance=distance, draws=DRAWS
+        )
+
+    few = "A large first task, then few samples"
+    return [
+        *(
+            linear_sequence(
+                f"linear-fewshot-{round(100 * distance)}",
+                f"{few}; two tasks at distance {distance:g}.",
+                setting(2, 10, 150, distance),
+            )
+            for distance in (0.0, 0.25, 0.5, 0.75, 1.0)
+        ),
+        linear_sequence(
+            "linear-fewshot-five-50",
+            f"{few}; five tasks at distance 0.5.",
+            setting(5, 10, 150, 0.5),
+        ),
+        linear_sequence(
+            "linear-few-50",
+            "Fewer samples than parameters in every one of four tasks, at distance 0.5.",
+            setting(4, 16, None, 0.5),
+        ),
+        linear_sequence(
+            "linear-many-50",
+            "More samples than parameters in every one of five tasks, at distance 0.5.",
+            setting(5, 80, None, 0.5),
+        ),
+    ]

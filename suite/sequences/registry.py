@@ -1,7 +1,7 @@
 """The registry of task sequences: every entry is plain data, its name is its documentation."""
 
 from driftboard.suite.protocol import AdamTraining
-from driftboard.suite.sequences.linear_entries import linear_entries
+from driftboard.suite.sequences.linear import linear_entries
 from driftboard.suite.sequences.scenarios import (
     Corrupted,
     FewShot,

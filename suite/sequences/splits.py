@@ -1,8 +1,7 @@
-"""Splits: the recipes of every seed of a sequence, made once and kept in a cache.
+"""Splits: the recipes of a sequence's seeds, each made once and kept in a cache file of its own.
 
-Making them imports continuum, which takes seconds; reading them takes milliseconds. The cache
-key covers the sequence, the protocol, the seeds and the labels of the data, so a stale file is
-never read.
+Making them imports continuum, which takes seconds; reading them takes milliseconds. The name of a
+file covers the sequence, the protocol, the seed and the data, so a stale file is never read.
 """
 
 import contextlib
@@ -20,9 +19,8 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from driftboard.suite.data import Pool
-from driftboard.suite.errors import DataError, RecordError
+from driftboard.suite.errors import DataError
 from driftboard.suite.protocol import Protocol
-from driftboard.suite.records import write_atomically
 from driftboard.suite.rng import stream
 from driftboard.suite.sequences.scenarios import Indices, Recipe, View
 from driftboard.suite.sequences.task_sequence import TaskSequence
@@ -116,33 +114,40 @@ def cached_splits(
     purpose: Purpose,
     cache: Path | None = None,
 ) -> list[list[Recipe]]:
-    """Return the recipes of several seeds, [seed][task], from the cache where it has them."""
+    """Return the recipes of several seeds, [seed][task], from the cache where it has them.
+
+    Raises:
+        DataError: as :func:`make_splits`.
+    """
     folder = cache or user_cache_path("driftboard") / "splits"
-    key = hashlib.sha256(
-        "\x1f".join(
-            [
-                version("driftboard"),
-                protocol.stamp().hash,
-                sequence.hash(protocol),
-                pool.fingerprint,
-                purpose,
-                *map(str, seeds),
-            ]
-        ).encode()
-    ).hexdigest()
-    path = folder / f"{sequence.name}-{key[:32]}.npz"
-    content = _read_checked(path)
-    if content is not None:
-        return _decode(content, len(seeds), sequence.scenario.tasks)
-    splits = [make_splits(sequence, pool, protocol, seed, purpose) for seed in seeds]
-    with contextlib.suppress(RecordError):  # a read-only home costs time, not results
-        content = _encode(splits)
-        write_atomically(path, hashlib.sha256(content).digest() + content)
+    common = (
+        version("driftboard"),
+        protocol.stamp().hash,
+        sequence.hash(protocol),
+        pool.fingerprint,
+        purpose,
+    )
+    splits = []
+    for seed in seeds:
+        key = hashlib.sha256("\x1f".join((*common, str(seed))).encode()).hexdigest()
+        path = folder / f"{sequence.name}-{purpose}-{seed}-{key[:32]}.npz"
+        content = _read_checked(path)
+        if content is not None:
+            splits.append(_decode(content, sequence.scenario.tasks))
+            continue
+        splits.append(make_splits(sequence, pool, protocol, seed, purpose))
+        content = _encode(splits[-1])
+        with contextlib.suppress(OSError):  # a read-only home costs time, not results
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(hashlib.sha256(content).digest() + content)
     return splits
 
 
 def _read_checked(path: Path) -> bytes | None:
-    """Return the arrays' bytes if the file is there and its digest, which comes first, is right."""
+    """Return the arrays' bytes if the file is there and its digest, which comes first, is right.
+
+    So a file that another process is still writing, or never finished, counts as none.
+    """
     try:
         content = path.read_bytes()
     except OSError:
@@ -151,31 +156,27 @@ def _read_checked(path: Path) -> bytes | None:
     return content[size:] if hashlib.sha256(content[size:]).digest() == content[:size] else None
 
 
-def _encode(splits: list[list[Recipe]]) -> bytes:
+def _encode(recipes: list[Recipe]) -> bytes:
     arrays: dict[str, NDArray[np.generic]] = {}
-    for seed, recipes in enumerate(splits):
-        for task, recipe in enumerate(recipes):
-            parts = {name: value for name, value in vars(recipe).items() if value is not None}
-            arrays.update({f"{seed}/{task}/{name}": np.asarray(v) for name, v in parts.items()})
+    for task, recipe in enumerate(recipes):
+        parts = {name: value for name, value in vars(recipe).items() if value is not None}
+        arrays.update({f"{task}/{name}": np.asarray(value) for name, value in parts.items()})
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
-def _decode(content: bytes, seeds: int, tasks: int) -> list[list[Recipe]]:
+def _decode(content: bytes, tasks: int) -> list[Recipe]:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-
-        def recipe(seed: int, task: int) -> Recipe:
-            at = f"{seed}/{task}/"
-            order = at + "pixel_order"
-            return Recipe(
-                train=arrays[at + "train"],
-                test=arrays[at + "test"],
-                units=arrays[at + "units"],
-                active=arrays[at + "active"],
-                pixel_order=arrays.get(order),
-                degrees=float(arrays[at + "degrees"]),
-                noise=float(arrays[at + "noise"]),
+        return [
+            Recipe(
+                train=arrays[f"{task}/train"],
+                test=arrays[f"{task}/test"],
+                units=arrays[f"{task}/units"],
+                active=arrays[f"{task}/active"],
+                pixel_order=arrays.get(f"{task}/pixel_order"),
+                degrees=float(arrays[f"{task}/degrees"]),
+                noise=float(arrays[f"{task}/noise"]),
             )
-
-        return [[recipe(seed, task) for task in range(tasks)] for seed in range(seeds)]
+            for task in range(tasks)
+        ]

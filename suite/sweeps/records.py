@@ -7,7 +7,6 @@ import msgspec
 from msgspec import Meta, Struct
 
 from driftboard.suite.errors import RecordError
-from driftboard.suite.json_file import read_json
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
     Count,
@@ -15,6 +14,7 @@ from driftboard.suite.records import (
     Positive,
     ProtocolStamp,
     SequenceStamp,
+    read_json,
     write_atomically,
 )
 

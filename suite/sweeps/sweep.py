@@ -17,7 +17,7 @@ from torch import Tensor
 
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.magnitude import Ball, Fraction
-from driftboard.suite.data import load_pool
+from driftboard.suite.data import convert_originals, load_pool
 from driftboard.suite.loading import load_sequences
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.runs.crew import Planned
@@ -33,8 +33,8 @@ from driftboard.suite.sweeps.records import (
     write_sweep,
 )
 from driftboard.suite.training.engine import Cohort, Outcome, run
-from driftboard.suite.training.lanes import choose_lane
 from driftboard.suite.training.memory_plan import half_of, in_groups
+from driftboard.suite.training.networks import choose_mode
 from driftboard.suite.training.preparation import Prepared, Setting, prepare
 from driftboard.suite.training.task_data import TaskData
 
@@ -127,7 +127,6 @@ class SweepJob:
         setting = Setting(
             request.sequence,
             self.seeds,
-            PROTOCOL.seeds_of(request.sequence.tier),
             "test",
             request.data,
             request.device,
@@ -135,13 +134,13 @@ class SweepJob:
         prepared = prepare(setting)
         strategy = STRATEGIES[request.kind]
         cohort = prepared.for_strategy(setting, strategy.name)
-        lane = choose_lane(request.sequence.network, cohort.device)
+        mode = choose_mode(request.sequence.network, cohort.device)
         outcomes = []
         for learners in _groups(self):
             chosen = _learners(cohort, [seed for seed, _ in learners])
             magnitudes = torch.tensor([m for _, m in learners], dtype=cohort.dtype)
             memory = {"magnitude": magnitudes.to(cohort.device)}
-            outcomes.append(run(chosen, strategy, lane, lambda _: on_step(), memory))
+            outcomes.append(run(chosen, strategy, mode, lambda _: on_step(), memory))
         return [
             _record(request, prepared, outcomes, position, len(self.seeds), seed)
             for position, seed in enumerate(self.seeds)
@@ -164,9 +163,9 @@ def plan_sweep(request: SweepRequest) -> list[Planned]:
     if not missing:
         return []
     sequence = request.sequence
+    convert_originals(sequence.source, request.data)
     pool = load_pool(sequence.source, request.data)
-    all_seeds = PROTOCOL.seeds_of(sequence.tier)
-    recipes = cached_splits(sequence, pool, PROTOCOL, all_seeds, "test")[0]
+    recipes = cached_splits(sequence, pool, PROTOCOL, missing, "test")[0]
     images = sum(len(recipe.train) for recipe in recipes) * len(request.magnitudes)
     stacking = stacking_for(sequence, pool, recipes, request.device)
     wanted = min(_seeds_of(LEARNERS_AT_ONCE, request), len(missing))

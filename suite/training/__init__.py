@@ -1,1 +1,1 @@
-"""How a cohort is trained on a device: networks, lanes, steps, and the memory that they take."""
+"""Training a cohort on a device: networks, hooks, steps, and the memory that they take."""

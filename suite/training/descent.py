@@ -1,29 +1,86 @@
-"""Gradient descent on one task: what a step is, for S learners at once.
+"""Gradient descent on one task: a training step of S learners at once, and its optimisers.
 
-Everything that a step changes, it changes in place, so that a recorded step can be replayed.
+A step changes all of its state in place, so that it can be replayed as a CUDA graph.
 """
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Examples, Memory, Parameters
-from driftboard.suite.protocol import Training
+from driftboard.suite.protocol import AdamTraining, Training
 from driftboard.suite.training.hooks import CohortTask, Hooks
-from driftboard.suite.training.optimisers import optimiser_of
+
+
+class Optimiser(Protocol):
+    """The optimiser of one task, with its state; everything changes in place.
+
+    The *scale* of a parameter is the learning rate times the share of its block, shaped to
+    broadcast: half the share takes half the step, whatever the optimiser makes of the gradient.
+    """
+
+    def step(self, gradient: Parameters, trained: Parameters, scales: Parameters) -> None:
+        """Move the trained parameters, (S, ...), in place."""
+
+
+class Momentum:
+    """Stochastic gradient descent with momentum, as ``torch.optim.SGD`` does it."""
+
+    def __init__(self, momentum: float, trained: Parameters) -> None:
+        self._momentum = momentum
+        self._velocity = _zeros(trained)
+
+    def step(self, gradient: Parameters, trained: Parameters, scales: Parameters) -> None:
+        """Move the trained parameters, in place."""
+        for name, value in trained.items():
+            self._velocity[name].mul_(self._momentum).add_(gradient[name])
+            value.addcmul_(self._velocity[name], scales[name], value=-1.0)
+
+
+class Adam:
+    """Kingma and Ba 2015 (ICLR, arXiv 1412.6980), Algorithm 1."""
+
+    def __init__(self, training: AdamTraining, trained: Parameters) -> None:
+        self._training = training
+        self._mean = _zeros(trained)
+        self._square = _zeros(trained)
+        device = next(iter(trained.values())).device
+        # A tensor, because a Python number would keep its value in every replay of a CUDA graph.
+        self._steps = torch.zeros((), dtype=torch.float64, device=device)
+
+    def step(self, gradient: Parameters, trained: Parameters, scales: Parameters) -> None:
+        """Move the trained parameters, in place."""
+        first, second = self._training.momentum, self._training.second_momentum
+        self._steps += 1
+        of_mean, of_square = 1 - first**self._steps, 1 - second**self._steps
+        for name, value in trained.items():
+            slope = gradient[name]
+            mean = self._mean[name].mul_(first).add_(slope, alpha=1 - first)
+            square = self._square[name].mul_(second).addcmul_(slope, slope, value=1 - second)
+            size = (square / of_square).sqrt_().add_(self._training.epsilon)
+            value.addcmul_(mean / of_mean / size, scales[name], value=-1.0)
+
+
+def optimiser_of(training: Training, trained: Parameters) -> Optimiser:
+    """Return the optimiser that a task is trained with; its averages start at zero."""
+    if isinstance(training, AdamTraining):
+        return Adam(training, trained)
+    return Momentum(training.momentum, trained)
 
 
 class Descent:
-    """The training of a cohort on one task.
+    """The training of S learners on one task.
 
     Args:
-        task: the training data; the tensors of all learners, (S, ...).
-        hooks: the strategy's.
+        task: the training data of all learners, tensors of shape (S, ...).
+        hooks: the strategy's hooks.
         scales: the learning rate times the share of every parameter that may move, shaped to
-            broadcast; a parameter that is not there is frozen for all learners.
-        training: what the optimiser is, and its settings.
-        parameters: where to start; they are not changed.
-        memory: the strategy's; it is not changed.
+            broadcast; a parameter that is missing here is frozen for all learners.
+        training: the optimiser and its settings.
+        parameters: where training starts, (S, ...); these tensors are not changed.
+        memory: the strategy's memory; its tensors are not changed.
     """
 
     def __init__(
@@ -42,13 +99,15 @@ class Descent:
         self.parameters: Parameters = {**parameters, **self._trained}
         self._optimiser = optimiser_of(training, self._trained)
         self._moves = {name: scale > 0 for name, scale in scales.items()}
-        self._some_stay = not all(bool(moving.all()) for moving in self._moves.values())
+        self._some_frozen = not all(bool(moving.all()) for moving in self._moves.values())
         self._before = _copied(self._trained) if hooks.observes else {}
         self.memory = _own(memory) if hooks.observes else memory
         seeds, count = task.labels.shape
         device = task.labels.device
         self.finite = torch.ones(seeds, dtype=torch.bool, device=device)
-        """bool (S,): whose losses were all finite so far."""
+        """bool, (S,): whether all losses of a learner were finite so far."""
+        # Examples of all learners in one dimension, (S * n, ...), so that a single index_select
+        # gathers the batches of all learners.
         self._first = (torch.arange(seeds, device=device) * count)[:, None]
         tensors = (task.images, task.labels, task.allowed)
         self._examples = tuple(value.flatten(0, 1) for value in tensors)
@@ -60,7 +119,7 @@ class Descent:
             batch, self.parameters, self.memory, self._trained
         )
         with torch.no_grad():
-            if self._some_stay:
+            if self._some_frozen:
                 # A block that only some learners freeze has a gradient for all of them.
                 slope = {n: torch.where(self._moves[n], value, 0.0) for n, value in slope.items()}
             self._update(slope)
@@ -89,7 +148,7 @@ class Descent:
     def _constrain(self) -> None:
         kept = self._hooks.constrain(self.parameters, self.memory)
         for name, value in self._trained.items():
-            if self._some_stay:
+            if self._some_frozen:
                 value.copy_(torch.where(self._moves[name], kept[name], value))
             else:
                 value.copy_(kept[name])
@@ -120,3 +179,7 @@ def _overwrite(memory: Memory, new: Memory) -> None:
     values = [(path, value.clone()) for path, value in pytree.tree_flatten_with_path(new)[0]]
     for path, value in values:
         places[path].copy_(value)
+
+
+def _zeros(parameters: Parameters) -> Parameters:
+    return {name: torch.zeros_like(value) for name, value in parameters.items()}

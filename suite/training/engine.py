@@ -1,7 +1,7 @@
 """The engine: trains a cohort of learners through a sequence and counts right answers.
 
-A cohort is one strategy with S seeds; every tensor has a leading dimension S. In the solo lane
-S is 1. The only thing the engine knows of a strategy is its hooks.
+A cohort is one strategy with S seeds; every tensor has a leading dimension S. In the mode "loop"
+S is 1. The engine knows a strategy only by its hooks and by which data it trains on.
 """
 
 import time
@@ -15,20 +15,19 @@ from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Block, Memory, Parameters, Strategy, UpdatePlan
 from driftboard.suite.protocol import Training
+from driftboard.suite.training.cuda_graph import GraphRunner, graph_runner_on, run_steps
 from driftboard.suite.training.descent import Descent
-from driftboard.suite.training.hooks import CohortTask, Hooks
-from driftboard.suite.training.lanes import Lane, lift
-from driftboard.suite.training.networks import ModuleNetwork
-from driftboard.suite.training.recorded_steps import Recorder, recorder_on, take_steps
+from driftboard.suite.training.hooks import CohortTask, Hooks, over_learners
+from driftboard.suite.training.networks import Mode, ModuleNetwork
 from driftboard.suite.training.task_data import Scaling, TaskData, joined
 
 TESTED_AT_ONCE = 250
-"""Test images of a learner in one forward pass; larger parts no longer fit the CPU's caches."""
+"""How many test images of a learner one forward pass takes; more do not fit the CPU's caches."""
 
 
 @dataclass(frozen=True)
 class Cohort:
-    """All that is needed to train S seeds; the same for every strategy."""
+    """Everything that is needed to train S seeds; the same for every strategy."""
 
     network: ModuleNetwork
     initial: Parameters  # (S, ...)
@@ -38,10 +37,10 @@ class Cohort:
     scaling: Scaling
     training: Training
     batch_orders: Callable[[int, int], Sequence[np.random.Generator]]
-    """(task, number of images) -> one generator per seed."""
+    """(task, number of images) -> one generator per seed, which draws the order of the images."""
 
     strategy_noise: Callable[[int], Sequence[np.random.Generator]]
-    """(task) -> one generator per seed, the strategy's own."""
+    """(task) -> one generator per seed, which draws ``Task.noise``."""
 
     @property
     def size(self) -> int:
@@ -72,7 +71,7 @@ class Cohort:
 
 @dataclass
 class Outcome:
-    """What a cohort did; every array's first dimension is the seed."""
+    """The results of a cohort; the first dimension of every tensor is the seed."""
 
     correct_untrained: Tensor  # (S, tasks)
     correct: list[Tensor] = field(default_factory=list)  # per task (S, tasks)
@@ -89,29 +88,33 @@ class Outcome:
 def run(
     cohort: Cohort,
     strategy: Strategy,
-    lane: Lane,
+    mode: Mode,
     on_task: Callable[[int], None] = lambda _: None,
     memory: Memory | None = None,
 ) -> Outcome:
-    """Train a cohort through all tasks, testing all tasks after each.
+    """Train a cohort through all tasks, and test it on all tasks after each.
 
-    ``on_task`` is called with the number of tasks done, for progress. ``memory`` is what the
-    learners bring along, tensors with a leading dimension S; by default nothing.
+    Args:
+        cohort: the learners and their data.
+        strategy: the same for all learners.
+        mode: "vmap" trains all learners together; "loop" needs a cohort of one seed.
+        on_task: called with the number of finished tasks, for progress.
+        memory: the memory that the learners start with, tensors of shape (S, ...).
 
     Raises:
         StrategyError: a hook of the strategy raised, or returned something of the wrong shape.
     """
     parameters = {name: value.clone() for name, value in cohort.initial.items()}
     memory = memory or {}
-    outcome = Outcome(_count_all(cohort, parameters, lane))
+    outcome = Outcome(_count_all(cohort, parameters, mode))
     finite = torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
     first = parameters
-    recorder = recorder_on(cohort.device)
+    runner = graph_runner_on(cohort.device)
     for index in range(len(cohort.train)):
         began = time.perf_counter()
         before = parameters
         parameters, memory, plan, stayed_finite = train_task(
-            cohort, strategy, index, parameters, memory, lane, recorder
+            cohort, strategy, index, parameters, memory, mode, runner
         )
         finite = finite & stayed_finite
         outcome.finite.append(finite.cpu())
@@ -124,7 +127,7 @@ def run(
         outcome.drift_norms.append(_distances(parameters, first, blocks))
         outcome.memory_bytes.append(_bytes(memory) // cohort.size)
         began = time.perf_counter()
-        outcome.correct.append(_count_all(cohort, parameters, lane))
+        outcome.correct.append(_count_all(cohort, parameters, mode))
         outcome.evaluation_seconds += time.perf_counter() - began
         on_task(index + 1)
     return outcome
@@ -136,30 +139,30 @@ def train_task(
     index: int,
     parameters: Parameters,
     memory: Memory,
-    lane: Lane,
-    recorder: Recorder | None = None,
+    mode: Mode,
+    runner: GraphRunner | None = None,
 ) -> tuple[Parameters, Memory, UpdatePlan, Tensor]:
-    """Train a cohort on the task ``index``, going on from ``parameters`` and ``memory``.
+    """Train a cohort on the task ``index``, starting from ``parameters`` and ``memory``, (S, ...).
 
-    ``recorder`` is that of the run, as ``recorder_on`` gives it; None takes steps as written.
+    ``runner`` belongs to the run, see ``graph_runner_on``; with None all steps are taken eagerly.
 
     Returns:
-        The solutions, the memory, the plans and, bool (S,), which learners stayed finite.
+        The solutions, the memory, the plans, and whether each learner stayed finite, bool, (S,).
 
     Raises:
-        StrategyError: as ``run``.
+        StrategyError: as for ``run``.
     """
     data = (
         joined(cohort.train[: index + 1]) if strategy.trains_on_all_tasks else cohort.train[index]
     )
     task = _cohort_task(cohort, index, data)
-    hooks = Hooks(strategy, task, lane)
+    hooks = Hooks(strategy, task, mode)
     with torch.no_grad():
         plan, memory = hooks.begin(parameters, memory)
         parameters = _restarted(parameters, task, plan)
     orders = _batch_orders(cohort, index, data.count)
     parameters, memory, finite = _descend(
-        cohort, task, hooks, plan, parameters, memory, orders, recorder
+        cohort, task, hooks, plan, parameters, memory, orders, runner
     )
     with torch.no_grad():
         parameters, memory = hooks.finish(parameters, memory)
@@ -184,7 +187,7 @@ def _cohort_task(cohort: Cohort, index: int, data: TaskData) -> CohortTask:
 
 
 def _restarted(parameters: Parameters, task: CohortTask, plan: UpdatePlan) -> Parameters:
-    """Return new tensors in which restarting blocks are at their seeded initialisation.
+    """Return new tensors in which restarted blocks have their seeded initialisation.
 
     Of the head only the rows of the task's own classes restart.
     """
@@ -201,7 +204,7 @@ def _restarted(parameters: Parameters, task: CohortTask, plan: UpdatePlan) -> Pa
 
 
 def _batch_orders(cohort: Cohort, index: int, count: int) -> Tensor:
-    """Return the images of every step, int64, shape (steps, S, batch)."""
+    """Return the indices of the images of every step, int64, shape (steps, S, batch)."""
     training = cohort.training
     batch = min(training.batch_size, count)
     per_epoch = count // batch
@@ -223,7 +226,7 @@ def _descend(
     parameters: Parameters,
     memory: Memory,
     orders: Tensor,
-    recorder: Recorder | None,
+    runner: GraphRunner | None,
 ) -> tuple[Parameters, Memory, Tensor]:
     """Take all steps of a task; return parameters, memory and which seeds stayed finite."""
     training = cohort.training
@@ -231,7 +234,7 @@ def _descend(
     if not scales:
         return parameters, memory, torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
     descent = Descent(task, hooks, scales, training, parameters, memory)
-    take_steps(descent.step, orders, recorder)
+    run_steps(descent.step, orders, runner)
     solution = {name: value.detach() for name, value in descent.parameters.items()}
     return solution, descent.memory, descent.finite
 
@@ -241,7 +244,7 @@ def _step_scales(
 ) -> dict[str, Tensor]:
     """Return learning rate times share, shaped to broadcast, for every parameter that may move.
 
-    A block that is frozen for all seeds is left out: it gets no gradient and cannot move.
+    A block that is frozen for all seeds is left out, so that no gradient is computed for it.
     """
     scales = {}
     for position, block in enumerate(network.blocks):
@@ -256,14 +259,14 @@ def _step_scales(
 
 
 @torch.no_grad()
-def _count_all(cohort: Cohort, parameters: Parameters, lane: Lane) -> Tensor:
-    """Return how many test images of every task are answered rightly, int64, (S, tasks)."""
-    return torch.stack([_count(cohort, parameters, data, lane) for data in cohort.test], dim=1)
+def _count_all(cohort: Cohort, parameters: Parameters, mode: Mode) -> Tensor:
+    """Return the number of correct answers on the test images of every task, int64, (S, tasks)."""
+    return torch.stack([_count(cohort, parameters, data, mode) for data in cohort.test], dim=1)
 
 
-def _count(cohort: Cohort, parameters: Parameters, data: TaskData, lane: Lane) -> Tensor:
-    stacked = cohort.network.stacked if lane == "stacked" else None
-    answer = stacked.logits if stacked is not None else lift(lane)(cohort.network.logits)
+def _count(cohort: Cohort, parameters: Parameters, data: TaskData, mode: Mode) -> Tensor:
+    stacked = cohort.network.stacked if mode == "vmap" else None
+    answer = stacked.logits if stacked is not None else over_learners(mode)(cohort.network.logits)
     total = torch.zeros(cohort.size, dtype=torch.int64, device=cohort.device)
     for start in range(0, data.count, TESTED_AT_ONCE):
         part = slice(start, start + TESTED_AT_ONCE)

@@ -1,4 +1,4 @@
-"""A strategy's hooks, applied to a cohort and checked: a strategy may be anybody's code."""
+"""A strategy's hooks, applied to a cohort. A strategy is a user's code, so results are checked."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,8 +18,7 @@ from driftboard.strategies.base import (
     overrides,
 )
 from driftboard.suite.errors import StrategyError
-from driftboard.suite.training.lanes import Lane, lift
-from driftboard.suite.training.networks import ModuleNetwork
+from driftboard.suite.training.networks import Mode, ModuleNetwork
 
 
 @dataclass(frozen=True)
@@ -58,22 +57,49 @@ class CohortTask:
         )
 
 
-class Hooks:
-    """The hooks of one strategy on one cohort, during one task."""
+def over_learners(mode: Mode) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what turns a pure function of one learner into one of S learners.
 
-    def __init__(self, strategy: Strategy, task: CohortTask, lane: Lane) -> None:
+    The result takes and returns tensors with a leading dimension S; in the mode "loop" S is 1.
+
+    >>> total = over_learners("vmap")(torch.sum)
+    >>> total(torch.tensor([[1, 2], [3, 4]])).tolist()
+    [3, 7]
+    """
+    return torch.func.vmap if mode == "vmap" else _of_the_only_learner
+
+
+def _of_the_only_learner(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Call the function without vmap, which costs time and forbids what reads a tensor's value."""
+
+    def applied(*arguments: Any) -> Any:
+        single = pytree.tree_map_only(Tensor, lambda value: value.squeeze(0), arguments)
+        result = function(*single)
+        return pytree.tree_map_only(Tensor, lambda value: value.unsqueeze(0), result)
+
+    return applied
+
+
+class Hooks:
+    """The hooks of one strategy for a cohort, during one task.
+
+    All tensors have a leading dimension S. Every method raises StrategyError if the hook raises or
+    returns something of the wrong type, shape or device.
+    """
+
+    def __init__(self, strategy: Strategy, task: CohortTask, mode: Mode) -> None:
         self._strategy = strategy
         self._task = task
-        self._lift = lift(lane)
+        self._over_learners = over_learners(mode)
         self._stacks_plain_loss = (
-            lane == "stacked" and not overrides(strategy, "loss") and not task.regression
+            mode == "vmap" and not overrides(strategy, "loss") and not task.regression
         )
         self.corrects = overrides(strategy, "correct")
         self.constrains = overrides(strategy, "constrain")
         self.observes = overrides(strategy, "observe")
 
     def begin(self, parameters: Parameters, memory: Memory) -> tuple[UpdatePlan, Memory]:
-        """Return the plans, tensors of shape (S, blocks), and the memory."""
+        """Return the plans, whose tensors have the shape (S, blocks), and the memory."""
 
         def begin(tensors: tuple[Any, ...], parameters: Parameters, memory: Memory) -> Any:
             result = self._strategy.begin(self._task.view(tensors), parameters, memory)
@@ -95,19 +121,21 @@ class Hooks:
         memory: Memory,
         trained: Parameters,
     ) -> tuple[Tensor, Parameters]:
-        """Return one loss per learner, shape (S,), and the gradient of the trained parameters.
+        """Return the loss of every learner, (S,), and the gradient of the trained parameters.
 
-        ``trained`` is a part of ``parameters``, leaves that require a gradient.
+        ``trained`` is the part of ``parameters`` that consists of leaves that require a gradient.
         """
         stacked = self._task.network.stacked
         if self._stacks_plain_loss and stacked is not None:
             return stacked.losses_and_gradient(parameters, examples, trained)
         losses = self.losses(examples, parameters, memory)
+        # No loss depends on another learner's parameters, so the gradient of the sum holds the
+        # gradients of all. A loss that ignores a parameter has a gradient of zero, not None.
         slopes = torch.autograd.grad(losses.sum(), list(trained.values()), materialize_grads=True)
         return losses, dict(zip(trained, slopes, strict=True))
 
     def losses(self, examples: Examples, parameters: Parameters, memory: Memory) -> Tensor:
-        """Return one loss per learner, shape (S,)."""
+        """Return the loss of every learner, (S,)."""
 
         def loss(
             tensors: tuple[Any, ...],
@@ -138,7 +166,7 @@ class Hooks:
         return result
 
     def constrain(self, parameters: Parameters, memory: Memory) -> Parameters:
-        """Return the parameters moved back into the strategy's set."""
+        """Return the parameters after the strategy has moved them back into its permitted set."""
 
         def constrain(tensors: tuple[Any, ...], parameters: Parameters, memory: Memory) -> Any:
             result = self._strategy.constrain(self._task.view(tensors), parameters, memory)
@@ -178,12 +206,12 @@ class Hooks:
 
     def _call(self, hook: str, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return self._lift(function)(self._task.tensors(), *arguments)
+            return self._over_learners(function)(self._task.tensors(), *arguments)
         except StrategyError:
             raise
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError:  # not the strategy's fault: fewer learners are tried
             raise
-        except Exception as error:  # anything may come out of somebody else's code
+        except Exception as error:  # a user's hook may raise anything
             cause = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise self._error(hook, f"raised {type(error).__name__}: {cause}") from error
 
@@ -216,10 +244,10 @@ class Hooks:
         return result
 
     def _check_device(self, hook: str, what: str, tensors: Iterable[Tensor]) -> None:
-        """Raise if a tensor is not where the task is.
+        """Raise if a tensor is not on the device of the task.
 
-        On a GPU a step is recorded and replayed, and what it does on the CPU is not done again: a
-        memory there would silently stay as the first steps left it.
+        On a GPU a step is recorded once and replayed. A replay does not repeat operations on the
+        CPU, so a memory there would silently stay as the first steps left it.
         """
         device = self._task.noise.device
         if any(tensor.device != device for tensor in tensors):
@@ -242,6 +270,6 @@ class Hooks:
 
 
 def _shapes(memory: Memory) -> list[tuple[str, torch.Size, torch.dtype]]:
-    """Return name, shape and type of every tensor of one learner's memory."""
+    """Return name, shape and dtype of every tensor of one learner's memory, sorted."""
     leaves = pytree.tree_flatten_with_path(memory)[0]
     return sorted((pytree.keystr(path), leaf.shape, leaf.dtype) for path, leaf in leaves)

@@ -1,10 +1,10 @@
-"""The memory that a cohort needs, in closed form, and how many learners fit where they train.
+"""The memory that a cohort needs, in closed form, and how many learners fit on a device.
 
-Bytes are counted per learner, since all that a cohort holds has a leading dimension S: the images
-of all tasks, the copies of the parameters that engine and strategy keep, and the most that is
-needed on top at one time. The estimate is an upper one that covers any of the project's
-strategies: what ``tests/suite/training/test_memory_plan.py`` measures is at most all of it, and at
-least a third where a strategy passes over all of a task's images at once.
+Bytes are counted per learner, since everything that a cohort holds has a leading dimension S: the
+images of all tasks, the copies of the parameters that engine and strategy keep, and the largest
+temporary tensors. The estimate is an upper bound for all strategies of the project:
+``tests/suite/training/test_memory_plan.py`` measures at most all of it, and at least a third if a
+strategy passes over all images of a task at once.
 """
 
 import math
@@ -21,37 +21,36 @@ from driftboard.strategies.fisher import SAMPLES_AT_ONCE
 from driftboard.suite.protocol import Training
 from driftboard.suite.training.device import worker_count
 from driftboard.suite.training.engine import TESTED_AT_ONCE
-from driftboard.suite.training.lanes import Lane, choose_lane
-from driftboard.suite.training.networks import ModuleNetwork, build_network
+from driftboard.suite.training.networks import Mode, ModuleNetwork, build_network, choose_mode
 
 ItemT = TypeVar("ItemT")
 
 FLOAT, INDEX = 4, 8  # bytes
 
 ENGINE_COPIES = 6
-"""Initial weights, those after the first task, before and during this one, gradient, velocity.
-Adam's second average has room in what a strategy may keep."""
+"""Weights at the start, after the first task, before and during this one, gradient, velocity.
+Adam's second average fits into the share of the strategy."""
 
 STRATEGY_COPIES = 6
-"""What a strategy carries over and what it needs in between: EWC's solution and Fisher, and the
-Fisher's sum, its part of this pass and two squares. One that keeps more for every task, as EWC's
-separate penalties do, needs more than is planned for."""
+"""What a strategy carries over and what it needs temporarily: EWC's solution and Fisher, and the
+Fisher's sum, its part of this pass and two squares. A strategy whose memory grows with every task,
+such as EWC with separate penalties, needs more than planned."""
 
 COHORT_BYTES = {"cpu": 3 * 2**30, "cuda": 24 * 2**30}
-"""How much a cohort may take where there is plenty."""
+"""Bytes that a cohort may use at most, however much memory there is."""
 
 CUDA_SHARE, CPU_SHARE = 0.9, 0.7
-"""How much of all memory of a GPU, or of a machine, the cohorts of all workers may take."""
+"""The share of the memory of a GPU, or of a machine, that the cohorts of all workers may use."""
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What the memory of one learner follows from."""
+    """What determines the memory of one learner."""
 
     parameters: int
     activations: int  # values that a forward pass makes of one image
     widest: int  # the most of them that one layer makes
-    linear: bool  # Linear layers only, whose Fisher needs no gradient for every example
+    linear: bool  # only Linear layers, whose Fisher needs no gradient per example
     pixels: int  # values of an image, channels included
     units: int  # of the head
     trained: tuple[int, ...]  # training images of every task
@@ -80,10 +79,11 @@ class Demand:
 
     @property
     def at_work(self) -> int:
-        """Bytes of the greatest of a step, a test, and a full pass of the strategy.
+        """Bytes of the largest of a step, a test, and a full pass of the strategy.
 
-        Where there is a gradient every activation has a value and a slope; sums and what norms
-        keep, which are not counted, have room in that. A test keeps one layer's inputs and outputs.
+        With a gradient every activation counts twice, for its value and its gradient; this leaves
+        room for sums and for what norms keep, which are not counted. A test keeps the inputs and
+        outputs of one layer.
         """
         images = sum(self.trained)
         kept = self.pixels + 2 * self.activations
@@ -112,7 +112,7 @@ def demand_of(
     """Return what one learner needs.
 
     Args:
-        network: its layers are sent two images.
+        network: two images are passed through its layers.
         image_shape: channels, height, width.
         trained: training images of every task.
         tested: test images of every task.
@@ -142,11 +142,11 @@ def _owns(layer: nn.Module) -> bool:
 
 
 def _sizes(module: nn.Module, image_shape: Sequence[int]) -> tuple[list[int], int]:
-    """Return how many values each innermost layer makes of one image, and the head's units.
+    """Return how many values each innermost layer makes of one image, and the units of the head.
 
-    A layer that only looks at its input in another shape makes none.
+    Flatten layers do not count, since they return a view.
     """
-    images = 2  # a norm refuses a single value per channel
+    images = 2  # group norms raise an error for a single value per channel
     made: list[int] = []
     handles = [
         layer.register_forward_hook(lambda _, __, output: made.append(output.numel()))
@@ -154,7 +154,7 @@ def _sizes(module: nn.Module, image_shape: Sequence[int]) -> tuple[list[int], in
         if next(layer.children(), None) is None and not isinstance(layer, nn.Flatten)
     ]
     try:
-        # Tensors without values would do, but to trace them torch imports its compiler: seconds.
+        # Fake tensors would do, but for those torch imports its compiler, which takes seconds.
         with torch.no_grad():
             answer: Tensor = module(torch.zeros(images, *image_shape))
     finally:
@@ -166,8 +166,8 @@ def _sizes(module: nn.Module, image_shape: Sequence[int]) -> tuple[list[int], in
 def cohort_bytes(device: str) -> int:
     """Return how much memory a cohort may take on ``cpu`` or ``cuda``.
 
-    A fixed limit, so that seeds are grouped alike everywhere, or a share of all that this machine
-    has where that is less: not of what happens to be free, which differs from run to run.
+    A fixed limit, so that seeds form the same groups everywhere; on a small machine a share of all
+    its memory, not of the free memory, which differs from run to run.
     """
     return int(min(COHORT_BYTES[device], _share_of_machine(device)))
 
@@ -178,24 +178,28 @@ def _share_of_machine(device: str) -> float:
         return CPU_SHARE * every / worker_count("cpu", None)
     if torch.cuda.is_available():
         return CUDA_SHARE * torch.cuda.get_device_properties(0).total_memory
-    return math.inf  # the GPUs are those of a cluster
+    return math.inf  # the GPUs are on other machines of a cluster
 
 
 @dataclass(frozen=True)
 class Stacking:
-    """How many learners are trained together on a device."""
+    """How many learners are trained together on a device.
 
-    lane: Lane
-    fit: int  # how many memory has room for; a single one is always tried
+    >>> Stacking("vmap", 4).note("digits", 10, "seeds")
+    'digits: 10 seeds do not fit into memory at once, trained 4 at a time'
+    """
+
+    mode: Mode
+    fit: int  # how many fit into memory; one is always tried
 
     @property
     def at_once(self) -> int:
-        """As many as fit, and one in the solo lane."""
-        return 1 if self.lane == "solo" else self.fit
+        """As many as fit in the mode "vmap", one in the mode "loop"."""
+        return 1 if self.mode == "loop" else self.fit
 
     def note(self, name: str, wanted: int, what: str) -> str | None:
-        """Return the line that says that learners who could be stacked do not fit all at once."""
-        if self.lane == "solo" or self.fit >= wanted:
+        """Return a line that says that not all learners fit at once, or None if they do."""
+        if self.mode == "loop" or self.fit >= wanted:
             return None
         found = f"{name}: {wanted} {what} do not fit into memory at once"
         return f"{found}, trained {self.fit} at a time"
@@ -229,20 +233,32 @@ def stacking_of(
         batch=training.batch_size,
         epochs=training.epochs,
     )
-    lane = choose_lane(network, torch.device(device))
-    return Stacking(lane, max(1, cohort_bytes(device) // demand.total))
+    mode = choose_mode(network, torch.device(device))
+    return Stacking(mode, max(1, cohort_bytes(device) // demand.total))
 
 
 def in_groups(items: Sequence[ItemT], at_once: int) -> list[tuple[ItemT, ...]]:
-    """Return the items in order, in as few groups of at most so many as there can be."""
+    """Return the items in order, in groups of at most ``at_once``.
+
+    >>> in_groups([1, 2, 3, 4, 5], 2)
+    [(1, 2), (3, 4), (5,)]
+    """
     return [tuple(items[start : start + at_once]) for start in range(0, len(items), at_once)]
 
 
 def half_of(learners: int) -> int:
-    """Return how many are trained together where so many, at least two, do not fit after all."""
+    """Return how many learners to train together after so many, at least two, did not fit.
+
+    >>> half_of(5)
+    3
+    """
     return -(-learners // 2)
 
 
 def halves(seeds: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return both halves of the seeds, nothing of a single one."""
+    """Return both halves of the seeds, or nothing for a single seed.
+
+    >>> halves((0, 1, 2)), halves((0,))
+    ([(0, 1), (2,)], [])
+    """
     return in_groups(seeds, half_of(len(seeds))) if len(seeds) > 1 else []

@@ -11,7 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,13 @@ from driftboard.strategies.base import Block, Parameters
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.training.stacked_mlp import StackedMlp
 
+Mode = Literal["loop", "vmap"]
+"""How several learners are trained: one after another in a loop, or together in one call that
+``torch.func.vmap`` maps over them."""
+
+LANES: dict[Mode, Literal["solo", "stacked"]] = {"loop": "solo", "vmap": "stacked"}
+"""Mode -> the value of a record's field ``lane``."""
+
 
 @dataclass(frozen=True)
 class ModuleNetwork:
@@ -29,8 +36,8 @@ class ModuleNetwork:
     module: nn.Module
     blocks: tuple[Block, ...]
     stacked: StackedMlp | None = None
-    """Loss and gradient of S learners at once, where there is a form that is faster than mapping
-    and differentiating ``logits``."""
+    """Loss, gradient and logits of S learners in closed form, for networks that have one; it is
+    faster than ``vmap`` and autograd over ``logits``."""
 
     def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
         """Return logits, shape (n, head units), for float images, shape (n, channels, h, w)."""
@@ -43,27 +50,40 @@ class ModuleNetwork:
         return self.blocks[-1]
 
 
-def stacks_on_cpu(name: str) -> bool:
-    """Tell whether mapping over seeds pays on a CPU.
+def choose_mode(name: str, device: torch.device) -> Mode:
+    """Return the faster mode for a network, given by name, on a device.
 
-    It does for matrix products, and costs a factor of about three for convolutions.
+    On a GPU small networks are bound by kernel launches, so learners always train together. On a
+    CPU ``vmap`` speeds up matrix products, and slows convolutions down by a factor of about three.
+
+    >>> choose_mode("mlp-128x2", torch.device("cpu"))
+    'vmap'
+    >>> choose_mode("resnet9-w16", torch.device("cpu"))
+    'loop'
     """
-    return name.startswith("mlp-")
+    return "vmap" if device.type != "cpu" or name.startswith("mlp-") else "loop"
 
 
 def is_network_name(name: str) -> bool:
-    """Tell whether a name has one of the forms that ``build_network`` knows."""
+    """Tell whether a name has one of the forms that ``build_network`` knows.
+
+    >>> is_network_name("resnet9-w16"), is_network_name("resnet9")
+    (True, False)
+    """
     known = r"mlp-[1-9]\d*x[1-9]\d*|resnet(9|18)-w[1-9]\d*|timm:[\w.\-/]+"
     return bool(re.fullmatch(known, name))
 
 
 def build_network(name: str, image_shape: Sequence[int], units: int) -> ModuleNetwork:
-    """Build a network by name for images of shape (channels, height, width) and a head's units.
+    """Build a network by name for images (channels, height, width) and a head of ``units`` rows.
 
     Its initial weights come from torch's global generator; see ``initial_parameters``.
 
     Raises:
         DriftboardError: the name has none of the known forms, or timm has no such model.
+
+    >>> [block.name for block in build_network("mlp-128x2", (1, 28, 28), 10).blocks]
+    ['hidden1', 'hidden2', 'head']
     """
     if match := re.fullmatch(r"mlp-([1-9]\d*)x([1-9]\d*)", name):
         return _mlp(math.prod(image_shape), int(match[1]), int(match[2]), units)
@@ -82,10 +102,14 @@ def build_network(name: str, image_shape: Sequence[int], units: int) -> ModuleNe
 def initial_parameters(
     name: str, image_shape: Sequence[int], units: int, seed: int
 ) -> tuple[ModuleNetwork, Parameters]:
-    """Build a network and the initial parameters of one seed, on the CPU, as float32.
+    """Build a network and its initial parameters for one seed, on the CPU, as float32.
 
-    Every layer is initialised by its own rule from torch's CPU generator, whose state outside
-    this call stays as it was.
+    Every layer is initialised by its own rule from torch's CPU generator; the state of the
+    generator is restored afterwards.
+
+    >>> _, parameters = initial_parameters("mlp-128x2", (1, 28, 28), 10, seed=0)
+    >>> parameters["head.weight"].shape
+    torch.Size([10, 128])
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -140,15 +164,15 @@ def _resnet(
         channels: of the images.
         width: of the first block.
         units: of the head.
-        factors: the widths of the residual blocks, which are blocks 2, 3, ..., over the first's.
-        halved: the blocks that halve the image.
-        shortcut: makes the way around such a block, given the widths before and after it.
+        factors: the widths of the residual blocks 2, 3, ..., as multiples of the first width.
+        halved: the numbers of the blocks that halve the side of the image.
+        shortcut: makes the shortcut connection of such a block, given the widths before and after.
     """
     from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d
     from timm.layers.conv_bn_act import ConvNormAct
     from timm.models.resnet import BasicBlock
 
-    block: Any = BasicBlock  # declared to take a class as norm layer, works with any maker of one
+    block: Any = BasicBlock  # typed to take a class as norm layer; a function works, too
     layers: list[tuple[str, nn.Module]] = [
         ("block1", ConvNormAct(channels, width, 3, norm_layer=_group_norm))
     ]
@@ -213,11 +237,12 @@ def _timm_model(name: str, image_shape: Sequence[int], units: int) -> ModuleNetw
 def _without_running_statistics(module: nn.Module) -> None:
     """Replace batch norms by group norms, in place.
 
-    Running statistics would drift even in a frozen block, and are shared between learners.
+    Running statistics would change even in a frozen block, and ``vmap`` cannot keep a copy for
+    every learner.
     """
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
-            # timm's own subclass carries the activation that follows it
+            # timm's subclass of BatchNorm2d includes the activation that follows it.
             activation = getattr(child, "act", nn.Identity())
             setattr(module, name, nn.Sequential(_group_norm(child.num_features), activation))
         else:
@@ -225,7 +250,7 @@ def _without_running_statistics(module: nn.Module) -> None:
 
 
 def _group_norm(channels: int, **_: object) -> nn.GroupNorm:
-    """Return a group norm of at most 8 groups; further options of timm's norms do not apply."""
+    """Return a group norm of at most 8 groups; it ignores the options that timm passes to norms."""
     return nn.GroupNorm(math.gcd(8, channels), channels)
 
 

@@ -25,7 +25,6 @@ class Setting:
 
     sequence: TaskSequence
     seeds: tuple[int, ...]
-    run_seeds: tuple[int, ...]  # all seeds of the run: their splits lie in one file
     purpose: Purpose
     data: Path | None
     device: str
@@ -56,14 +55,7 @@ def prepare(setting: Setting) -> Prepared:
     """
     pool = load_pool(setting.sequence.source, setting.data)
     device = torch.device(setting.device)
-    splits = dict(
-        zip(
-            setting.run_seeds,
-            cached_splits(setting.sequence, pool, PROTOCOL, setting.run_seeds, setting.purpose),
-            strict=True,
-        )
-    )
-    recipes = [splits[seed] for seed in setting.seeds]
+    recipes = cached_splits(setting.sequence, pool, PROTOCOL, setting.seeds, setting.purpose)
     units = len(recipes[0][0].active)
     networks = [initial_network(setting, pool, units, seed) for seed in setting.seeds]
     train, test = _task_data(setting, pool, recipes, device)

@@ -1,8 +1,8 @@
 """A stack of multilayer perceptrons: forward and backward in closed form, for S learners at once.
 
-Mapping one network over learners is general; for small MLPs it spends more time on bookkeeping
-than on arithmetic. Here a step is a handful of batched matrix products. The backward pass calls
-the kernels that automatic differentiation would call, so that both give the same gradients.
+``vmap`` over one network is general, but for small MLPs it spends more time on bookkeeping than on
+arithmetic. Here a step is a handful of batched matrix products. The backward pass calls the same
+kernels as autograd, so that both give the same gradients.
 """
 
 from collections.abc import Collection, Iterator
@@ -42,11 +42,11 @@ class StackedMlp:
     def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
         """Return the logits of every learner, (S, n, units), for float images (S, n, ...)."""
         for values in self._forward(parameters, images):
-            logits = values  # what went into a layer is dropped once it has been through
+            logits = values  # frees the inputs of a layer as soon as its outputs are there
         return logits
 
     def _forward(self, parameters: Parameters, images: Tensor) -> Iterator[Tensor]:
-        """Yield what goes into every layer, (S, n, inputs), and last the logits, (S, n, units)."""
+        """Yield the inputs of every layer, (S, n, inputs), and then the logits, (S, n, units)."""
         values = images.flatten(2)
         yield values
         for layer in self.layers:
@@ -59,7 +59,7 @@ class StackedMlp:
     def _backward(
         self, parameters: Parameters, inputs: list[Tensor], slope: Tensor, wanted: Collection[str]
     ) -> Parameters:
-        """Return the gradient, given the losses' slope in the logits, (S, n, units)."""
+        """Return the gradient of the wanted parameters, given that of the logits, (S, n, units)."""
         gradient = {}
         left = set(wanted)
         for layer, below in zip(reversed(self.layers), reversed(inputs), strict=True):
@@ -79,8 +79,8 @@ class StackedMlp:
     def _weight_gradient(self, layer: str, below: Tensor, slope: Tensor) -> Tensor:
         """Return the gradient of a layer's weight, (S, outputs, inputs).
 
-        Automatic differentiation forms the transposed product. A wide layer has the same bits
-        either way, and the update reads it faster like this; the head's few rows have not.
+        Autograd computes the transposed product. For a wide layer both products have the same
+        bits, and the update reads this one faster; for the few rows of the head they differ.
         """
         if layer == self.layers[-1]:
             return torch.bmm(below.transpose(1, 2), slope).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Task data: the images of one task for a cohort of seeds, as stacked tensors on a device."""
+"""The images of one task for a cohort of seeds, as stacked tensors on a device."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ ROTATED_AT_ONCE = 2000
 
 @dataclass(frozen=True)
 class TaskData:
-    """Images and labels of one task for S seeds; ``images`` are bytes until they are used."""
+    """Images and labels of one task for S seeds; images stay bytes until a pass uses them."""
 
     images: Tensor  # uint8, (S, n, channels, height, width)
-    labels: Tensor  # int64, (S, n); -1 where a seed has fewer images than another
+    labels: Tensor  # int64, (S, n); -1 for the padding of a seed with fewer images than another
     active: Tensor  # bool, (S, n, head units): the units an answer is chosen from
 
     @property
@@ -127,11 +127,17 @@ def _transformed(
 
 
 def rotated(images: Tensor, degrees: float) -> Tensor:
-    """Return byte images, shape (n, c, h, w), turned counter-clockwise, bilinear, black outside."""
+    """Return byte images, shape (n, c, h, w), rotated counter-clockwise; bilinear, black outside.
+
+    >>> image = torch.tensor([[[[0, 255], [0, 0]]]], dtype=torch.uint8)
+    >>> rotated(image, 90).tolist()
+    [[[[255, 0], [0, 0]]]]
+    """
     angle = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
     cos, sin = torch.cos(angle).item(), torch.sin(angle).item()
     height, width = images.shape[-2:]
-    # affine_grid works in coordinates that run from -1 to 1 along either side.
+    # affine_grid uses coordinates from -1 to 1 along each side, so a rotation of an image that is
+    # not square must scale with the sides.
     matrix = torch.tensor([[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]])
     parts = []
     for part in torch.split(images, ROTATED_AT_ONCE):
@@ -142,7 +148,7 @@ def rotated(images: Tensor, degrees: float) -> Tensor:
 
 
 def _noisy(images: Tensor, rows: Indices, deviation: float, names: tuple[str | int, ...]) -> Tensor:
-    """Add Gaussian noise that belongs to the image: the same whenever the row is drawn."""
+    """Add Gaussian noise that depends on the row only: an image has the same noise in all tasks."""
     noise = np.stack(
         [
             stream(*names, int(row)).standard_normal(images[0].numel(), dtype=np.float32)

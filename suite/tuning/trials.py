@@ -15,10 +15,9 @@ import msgspec
 from driftboard.strategies.base import Range
 from driftboard.suite import metrics
 from driftboard.suite.errors import RecordError
-from driftboard.suite.json_file import read_json
 from driftboard.suite.loading import RATE, LoadedStrategy, load_strategy
 from driftboard.suite.protocol import PROTOCOL, TUNING
-from driftboard.suite.records import Record, cell_path, read_record, write_atomically
+from driftboard.suite.records import Record, cell_path, read_json, read_record, write_atomically
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.tuning.records import Trial, TuningRecord
 

@@ -19,13 +19,12 @@ from driftboard.baselines.published import (
     published_set,
     published_sets,
 )
+from driftboard.leaderboard.build import build_leaderboard
 from driftboard.suite.cli.claim import build_claim
-from driftboard.suite.cli.leaderboard import build_leaderboard
 from driftboard.suite.cli.publish import publish
 from driftboard.suite.errors import DriftboardError, RecordError
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.record_archive import read_archive
-from driftboard.suite.records import write_record
+from driftboard.suite.records import read_archive, write_record
 from driftboard.suite.sequences.registry import registered
 
 BASELINES = Path(__file__).resolve().parents[2] / "baselines"
@@ -126,7 +125,8 @@ def test_every_published_table_follows_from_the_records(name, tmp_path):
     """Byte for byte where scipy is the one that made it; else to ten digits."""
     folder = BASELINES / name
     command = f"driftboard leaderboard --published {name} --out baselines/{name} --reference sgd"
-    build_leaderboard([], tmp_path, published=[name], command=command)
+    records = {name: published_records(name)}
+    build_leaderboard([], tmp_path, published=records, command=command)
     same_scipy = f"scipy {version('scipy')}." in (folder / "leaderboard.md").read_text("utf-8")
     for file in ("leaderboard.md", "leaderboard.csv"):
         made, kept = (tmp_path / file).read_bytes(), (folder / file).read_bytes()

@@ -40,12 +40,13 @@ from torch import Tensor
 
 from driftboard.strategies.base import Examples, Parameters, Strategy, Task, UpdatePlan
 from driftboard.strategies.sgd import Sgd
+from driftboard.suite.data import convert_originals
 from driftboard.suite.distance.grades import grade_of, shipped_records
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import find_sequences
 from driftboard.suite.training.engine import Cohort, train_task
-from driftboard.suite.training.lanes import Lane
+from driftboard.suite.training.networks import Mode
 from driftboard.suite.training.preparation import Setting, prepare
 
 LADDERS = ("rotated", "overlap", "corrupted", "permuted")
@@ -143,13 +144,14 @@ def sign_agreement(one: list[Tensor], other: list[Tensor]) -> float:
 
 def sequence_scores(name: str, data: Path | None, seeds: tuple[int, ...]) -> dict[str, float]:
     """Return every score of a sequence, the mean over seeds and consecutive tasks."""
-    setting = Setting(registered()[name], seeds, PROTOCOL.tuning_seeds, "validation", data, "cpu")
+    convert_originals(registered()[name].source, data)
+    setting = Setting(registered()[name], seeds, "validation", data, "cpu")
     cohort = prepare(setting).cohort
-    lane: Lane = "stacked"
+    mode: Mode = "vmap"
     collected: dict[str, list[float]] = defaultdict(list)
     for task in range(len(cohort.train) - 1):
-        trained = train_task(cohort, Sgd(), task, cohort.initial, {}, lane)[0]
-        warm = train_task(cohort, HeadOnly(), task, cohort.initial, {}, lane)[0]
+        trained = train_task(cohort, Sgd(), task, cohort.initial, {}, mode)[0]
+        warm = train_task(cohort, HeadOnly(), task, cohort.initial, {}, mode)[0]
         for seed in range(len(seeds)):
             for score, value in scores_of_pair(cohort, task, seed, trained, warm).items():
                 collected[score].append(value)

@@ -57,11 +57,12 @@ from torch.nn import functional as F
 from driftboard.strategies.base import Examples, Memory, Parameters, Strategy, Task, UpdatePlan
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.sgd import Sgd
+from driftboard.suite.data import convert_originals
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import Training
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.training.engine import Cohort, run
-from driftboard.suite.training.lanes import Lane
+from driftboard.suite.training.networks import LANES, Mode
 from driftboard.suite.training.preparation import Setting, prepare
 
 SEQUENCES = ("fashion-split", "digits-split")
@@ -264,17 +265,17 @@ class Counted(Strategy):
 
 
 def train_driftboard(
-    cohort: Cohort, tasks: list[SoloTask], counted: bool, *, strategy: Strategy, lane: Lane
+    cohort: Cohort, tasks: list[SoloTask], counted: bool, *, strategy: Strategy, mode: Mode
 ) -> Work:
     """Train with Driftboard's engine, all seeds of the cohort at once."""
     tally = Tally()
-    outcome = run(cohort, Counted(strategy, tally) if counted else strategy, lane)
+    outcome = run(cohort, Counted(strategy, tally) if counted else strategy, mode)
     sizes = torch.stack([(data.labels >= 0).sum(dim=1) for data in cohort.test], dim=1)
     work = Work(sum(outcome.seconds), (outcome.correct[-1] / sizes.cpu()).mean().item())
     if not counted:
         return work
     loss = None
-    if lane == "solo":
+    if mode == "loop":
         module = initial_module(cohort)
         module.load_state_dict(tally.parameters)
         loss = last_loss(module, tasks[-1])
@@ -287,9 +288,9 @@ def train_driftboard(
 def contestants(seeds: int) -> list[Contestant]:
     """Return who competes, with so many seeds where seeds are stacked."""
 
-    def driftboard(strategy: Strategy, seeds: int, lane: Lane, against: str) -> Contestant:
-        train = partial(train_driftboard, strategy=strategy, lane=lane)
-        name = f"Driftboard {strategy.name}, {lane} lane"
+    def driftboard(strategy: Strategy, seeds: int, mode: Mode, against: str) -> Contestant:
+        train = partial(train_driftboard, strategy=strategy, mode=mode)
+        name = f"Driftboard {strategy.name}, {LANES[mode]} lane"
         return Contestant(name, seeds, against, as_a_worker, train)
 
     def avalanche(name: str, *, ewc: bool) -> Contestant:
@@ -298,13 +299,13 @@ def contestants(seeds: int) -> list[Contestant]:
     found = [
         Contestant(PLAIN_LOOP, 1, AVALANCHE_NAIVE, as_a_script, train_plainly),
         avalanche(AVALANCHE_NAIVE, ewc=False),
-        driftboard(Sgd(), 1, "solo", AVALANCHE_NAIVE),
-        driftboard(Sgd(), 1, "stacked", AVALANCHE_NAIVE),
-        driftboard(Sgd(), seeds, "stacked", AVALANCHE_NAIVE),
+        driftboard(Sgd(), 1, "loop", AVALANCHE_NAIVE),
+        driftboard(Sgd(), 1, "vmap", AVALANCHE_NAIVE),
+        driftboard(Sgd(), seeds, "vmap", AVALANCHE_NAIVE),
         avalanche(AVALANCHE_EWC, ewc=True),
-        driftboard(Ewc(), 1, "solo", AVALANCHE_EWC),
-        driftboard(Ewc(), 1, "stacked", AVALANCHE_EWC),
-        driftboard(Ewc(), seeds, "stacked", AVALANCHE_EWC),
+        driftboard(Ewc(), 1, "loop", AVALANCHE_EWC),
+        driftboard(Ewc(), 1, "vmap", AVALANCHE_EWC),
+        driftboard(Ewc(), seeds, "vmap", AVALANCHE_EWC),
     ]
     # With --seeds 1 the stacked cohort would appear twice.
     return list({(each.name, each.seeds): each for each in found}.values())
@@ -336,7 +337,8 @@ def take(turn: Turn) -> Work:
 def cohort_of(sequence: str, seeds: int, data: Path | None) -> Cohort:
     """Return the cohort of the first seeds; a process makes each once."""
     numbers = tuple(range(seeds))
-    setting = Setting(registered()[sequence], numbers, numbers, "test", data, "cpu")
+    convert_originals(registered()[sequence].source, data)
+    setting = Setting(registered()[sequence], numbers, "test", data, "cpu")
     cohort = prepare(setting).cohort
     return dataclasses.replace(cohort, training=evened(cohort.training, cohort.train[0].count))
 

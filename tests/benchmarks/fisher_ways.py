@@ -29,12 +29,11 @@ from workloads import Workload, cohort_of
 from driftboard.strategies import fisher
 from driftboard.strategies.base import Parameters, Task
 from driftboard.strategies.ewc import Ewc
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, counted
 from driftboard.suite.runs.grid import resolve_device
 from driftboard.suite.runs.worker import prepare_process
 from driftboard.suite.training.engine import Cohort
 from driftboard.suite.training.hooks import CohortTask, Hooks
-from driftboard.suite.wording import counted
 
 CHOSEN, EVERY_LABEL, PRODUCTS = "a pass less than labels", "a pass for every label", "as products"
 FORMS = (CHOSEN, EVERY_LABEL, PRODUCTS)
@@ -62,7 +61,7 @@ def fishers(cohort: Cohort, form: str, at_once: int) -> Parameters:
         mock.patch.object(fisher, "SAMPLES_AT_ONCE", at_once),
         mock.patch.object(fisher, "_factors", factors),
     ):
-        _, memory = Hooks(Ewc(), task, "stacked").finish(cohort.initial, {})
+        _, memory = Hooks(Ewc(), task, "vmap").finish(cohort.initial, {})
     found: Parameters = memory["all-tasks"]["fisher"]
     return found
 

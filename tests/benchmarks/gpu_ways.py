@@ -30,9 +30,9 @@ from driftboard.strategies.base import Examples, Parameters, masked, mean_cross_
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.runs.grid import resolve_device
 from driftboard.suite.runs.worker import prepare_process
+from driftboard.suite.training.cuda_graph import WARM_UP, graph_runner_on
+from driftboard.suite.training.descent import Momentum
 from driftboard.suite.training.engine import Cohort
-from driftboard.suite.training.optimisers import Momentum
-from driftboard.suite.training.recorded_steps import WARM_UP, recorder_on
 
 Gradient = Callable[[Parameters, Examples], Parameters]
 """The gradient of every learner's loss; all tensors have a leading dimension S."""
@@ -166,12 +166,12 @@ def stepper(cohort: Cohort, gradient: Gradient) -> Callable[[], None]:
             optimiser.step(found, trained, scales)
 
     place = data.labels[:, :size]
-    recorder = recorder_on(cohort.device)
-    if recorder is None:
+    runner = graph_runner_on(cohort.device)
+    if runner is None:
         return lambda: step(place)
     for _ in range(WARM_UP):
         step(place)
-    return recorder.record(step, place)
+    return runner.record(step, place)
 
 
 def table(work: Workload, seeds: int, device: str, options: argparse.Namespace) -> list[str]:

@@ -17,6 +17,7 @@ from plain_loop import initial_module, masked, solo_tasks
 from timing import show
 from torch.nn import functional as F
 
+from driftboard.suite.data import convert_originals
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.runs.worker import prepare_process
@@ -78,8 +79,9 @@ def accuracies(data: Path | None, seeds: int) -> dict[str, list[float]]:
     numbers = PROTOCOL.seeds_of(sequence.tier)
     unscaled = Scaling(torch.zeros(1, 1, 1), torch.ones(1, 1, 1))
     found: dict[str, list[float]] = {way: [] for way in WAYS}
+    convert_originals(sequence.source, data)
     for seed in numbers[:seeds]:
-        cohort = prepare(Setting(sequence, (seed,), numbers, "test", data, "cpu")).cohort
+        cohort = prepare(Setting(sequence, (seed,), "test", data, "cpu")).cohort
         for way, (keeps, raw) in WAYS.items():
             show(f"seed {seed}: {way}")
             chosen = replace(cohort, scaling=unscaled) if raw else cohort

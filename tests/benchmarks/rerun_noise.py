@@ -36,7 +36,7 @@ class Machine:
 
     environment: dict[str, str] = field(default_factory=dict)
     threads: int = 1
-    lane: str | None = None
+    mode: str | None = None
     cohort: int | None = None
 
 
@@ -53,7 +53,7 @@ MACHINES = {
     "old products": Machine(OLD_PRODUCTS),
     "stacks of two": Machine(cohort=2),
     "two threads": Machine(PATIENT, threads=2),
-    "solo lane": Machine(lane="solo", cohort=1),
+    "solo lane": Machine(mode="loop", cohort=1),
 }
 
 
@@ -66,7 +66,7 @@ def train_as(name: str, options: argparse.Namespace) -> None:
     from driftboard.suite.runs.grid import Request
     from driftboard.suite.runs.planning import plan
     from driftboard.suite.sequences.task_sequence import choose_sequences
-    from driftboard.suite.training.lanes import choose_lane
+    from driftboard.suite.training.networks import choose_mode
 
     machine = MACHINES[name]
     chosen = choose_sequences(load_sequences(), options.suite, options.sequence, False)
@@ -80,10 +80,10 @@ def train_as(name: str, options: argparse.Namespace) -> None:
         data=options.data,
         device="cpu",
     )
-    if machine.lane is not None:
-        worker.choose_lane = lambda network, device: machine.lane  # the records say so too
+    if machine.mode is not None:
+        worker.choose_mode = lambda network, device: machine.mode  # the records say so too
     else:
-        worker.choose_lane = choose_lane
+        worker.choose_mode = choose_mode
     torch.set_num_threads(machine.threads)
     for item in plan(request):
         if isinstance(item.job, worker.Job):

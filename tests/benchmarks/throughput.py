@@ -43,7 +43,7 @@ How to read it:
   lanes. Images are random bytes in the shape of the data set, everything else is the protocol's;
   training is timed, without tests. On a GPU a step is recorded as a CUDA graph and replayed;
   *as written* is the same without. On a CPU Driftboard's processes keep the memory that they
-  free (`heap.py`); the plain loop's give it back, as any process does, and so do those of *memory
+  free (`device.py`); the plain loop's give it back, as any process does, and so do those of *memory
   given back*.
 - *processes*: so many do the same at once, on a CPU with one thread each.
 - *of a large product*: the step's operations per second as a share of those of a large float32

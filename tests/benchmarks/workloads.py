@@ -20,9 +20,9 @@ from driftboard.strategies.base import Strategy
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite.protocol import PROTOCOL, Training
 from driftboard.suite.training import engine
+from driftboard.suite.training.cuda_graph import GraphRunner, StepFunction, graph_runner_on
 from driftboard.suite.training.engine import Cohort
-from driftboard.suite.training.networks import initial_parameters
-from driftboard.suite.training.recorded_steps import Recorder, Step, recorder_on
+from driftboard.suite.training.networks import Mode, initial_parameters
 from driftboard.suite.training.task_data import Scaling, TaskData
 
 Kind = Literal["plain loop", "solo", "stacked"]
@@ -166,41 +166,42 @@ def trained(case: Case) -> tuple[float, dict[str, Tensor]]:
         seconds = time.perf_counter() - began
         return seconds, {name: value.detach()[None] for name, value in module.named_parameters()}
     parameters, memory = dict(cohort.initial), {}
-    recorder = _recorder_of(case)
+    runner = _runner_of(case)
+    mode: Mode = "vmap" if case.kind == "stacked" else "loop"
     _wait(case.device)
     began = time.perf_counter()
     for task in range(case.work.tasks):
         parameters, memory, _, _ = engine.train_task(
-            cohort, Sgd(), task, parameters, memory, case.kind, recorder
+            cohort, Sgd(), task, parameters, memory, mode, runner
         )
     _wait(case.device)
     return time.perf_counter() - began, parameters
 
 
-def _recorder_of(case: Case) -> Recorder | None:
+def _runner_of(case: Case) -> GraphRunner | None:
     """Return how a case records its steps; one that cannot be recorded ends the measurement."""
-    recorder = recorder_on(torch.device(case.device)) if case.recorded else None
-    if recorder is None:
+    runner = graph_runner_on(torch.device(case.device)) if case.recorded else None
+    if runner is None:
         return None
     failed = f"error: a step of {case.work.network} cannot be recorded"
 
-    def record(step: Step, place: Tensor) -> Callable[[], None]:
+    def record(step: StepFunction, place: Tensor) -> Callable[[], None]:
         try:
-            return recorder.record(step, place)
+            return runner.record(step, place)
         except RuntimeError as error:
             sys.exit(f"{failed}: {error}")
 
-    def watch(step: Step, order: Tensor) -> bool:
-        if recorder.watch(step, order):
+    def synchronizes(step: StepFunction, order: Tensor) -> bool:
+        if runner.synchronizes(step, order):
             sys.exit(f"{failed}: the host waits for the GPU in it")
         return False
 
-    return Recorder(record, watch)
+    return GraphRunner(record, synchronizes)
 
 
 def whole_run(work: Workload, seeds: int, device: str, strategy: Strategy) -> tuple[float, float]:
     """Return the seconds of training and of testing a whole sequence, stacked, tests included."""
-    outcome = engine.run(cohort_of(work, seeds, device), strategy, "stacked")
+    outcome = engine.run(cohort_of(work, seeds, device), strategy, "vmap")
     return sum(outcome.seconds), outcome.evaluation_seconds
 
 

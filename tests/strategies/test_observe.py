@@ -1,4 +1,4 @@
-"""The hook that remembers at every step: Synaptic Intelligence by value, in both lanes."""
+"""The hook that remembers at every step: Synaptic Intelligence by value, in both modes."""
 
 import inspect
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import torch
 
 from driftboard.strategies.base import Memory, Parameters, Strategy, Task, UpdatePlan
 from driftboard.suite.checks import check_strategy
+from driftboard.suite.checks.target import learn
 from driftboard.suite.checks.tiny import TASKS, TRAINING, tiny_cohort
-from driftboard.suite.checks.training import learn
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.training import engine
 
@@ -121,10 +121,10 @@ def naive(network, seed, strength, damping, tasks):
 
 
 @pytest.mark.parametrize("network", ["MLP", "convolutions"])
-@pytest.mark.parametrize("lane", ["solo", "stacked"])
-def test_synaptic_intelligence_by_value(network, lane):
-    seeds = (3, 4) if lane == "stacked" else (3,)
-    ends = learn(tiny_cohort(network, seeds), SynapticIntelligence(), lane)
+@pytest.mark.parametrize("mode", ["loop", "vmap"])
+def test_synaptic_intelligence_by_value(network, mode):
+    seeds = (3, 4) if mode == "vmap" else (3,)
+    ends = learn(tiny_cohort(network, seeds), SynapticIntelligence(), mode)
     solutions, omega = naive(network, 3, 0.5, 0.01, TASKS)
     for end, expected in zip(ends, solutions, strict=True):
         own = {name: value[0] for name, value in end.parameters.items()}
@@ -135,14 +135,14 @@ def test_synaptic_intelligence_by_value(network, lane):
 
 
 def test_strength_zero_is_plain_training():
-    ends = learn(tiny_cohort("MLP", (0,)), SynapticIntelligence(strength=0.0), "solo")
-    plain = learn(tiny_cohort("MLP", (0,)), Strategy(), "solo")
+    ends = learn(tiny_cohort("MLP", (0,)), SynapticIntelligence(strength=0.0), "loop")
+    plain = learn(tiny_cohort("MLP", (0,)), Strategy(), "loop")
     for one, other in zip(ends, plain, strict=True):
         torch.testing.assert_close(one.parameters, other.parameters, rtol=0, atol=0)
 
 
 def test_only_what_is_left_at_the_end_of_a_task_counts_as_memory():
-    outcome = engine.run(tiny_cohort("MLP", (0, 1)), SynapticIntelligence(), "stacked")
+    outcome = engine.run(tiny_cohort("MLP", (0, 1)), SynapticIntelligence(), "vmap")
     cohort = tiny_cohort("MLP", (0, 1))
     size = sum(value.numel() * value.element_size() for value in cohort.initial.values())
     assert outcome.memory_bytes == [size // 2] * TASKS
@@ -166,9 +166,9 @@ class Sums(Strategy):
         return memory | {"sum": total, "last": parameters}
 
 
-@pytest.mark.parametrize("lane", ["solo", "stacked"])
-def test_steps_add_up_to_the_update_and_parameters_are_those_after_the_step(lane):
-    (end, *_) = learn(tiny_cohort("MLP", (0,)), Sums(), lane)
+@pytest.mark.parametrize("mode", ["loop", "vmap"])
+def test_steps_add_up_to_the_update_and_parameters_are_those_after_the_step(mode):
+    (end, *_) = learn(tiny_cohort("MLP", (0,)), Sums(), mode)
     moved = {name: value - end.memory["start"][name] for name, value in end.parameters.items()}
     torch.testing.assert_close(end.memory["sum"], moved, rtol=0, atol=1e-14)
     torch.testing.assert_close(end.memory["last"], end.parameters, rtol=0, atol=0)
@@ -184,8 +184,8 @@ def test_steps_add_up_to_the_update_and_parameters_are_those_after_the_step(lane
         (lambda m: m["n"], "a memory that is a dict of tensors"),
     ],
 )
-@pytest.mark.parametrize("lane", ["solo", "stacked"])
-def test_another_memory_is_refused(lane, memory, message):
+@pytest.mark.parametrize("mode", ["loop", "vmap"])
+def test_another_memory_is_refused(mode, memory, message):
     class Broken(Strategy):
         name = "broken"
 
@@ -196,7 +196,7 @@ def test_another_memory_is_refused(lane, memory, message):
             return memory(m)
 
     with pytest.raises(StrategyError, match=rf"'broken': observe\(\) .*{message}"):
-        engine.run(tiny_cohort("MLP", (0,)), Broken(), lane)
+        engine.run(tiny_cohort("MLP", (0,)), Broken(), mode)
 
 
 HEAD = """from dataclasses import dataclass

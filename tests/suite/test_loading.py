@@ -38,8 +38,7 @@ class Other(Mine):
 
 OWN = """
 from driftboard.suite.protocol import Training
-from driftboard.suite.sequences.scenarios import Overlap, Split
-from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.sequences import Overlap, Split, TaskSequence
 
 def sequence(**changes):
     settings = dict(name="own", description="", source="digits", scenario=Split(5),
@@ -335,6 +334,30 @@ def test_file_without_sequences_is_refused(make_file):
 @pytest.mark.parametrize(("text", "word"), [("1 / 0", "ZeroDivision"), ("exit(1)", "SystemExit")])
 def test_sequence_file_that_does_not_import(make_file, text, word):
     assert f"does not import: {word}" in sequence_refusal(make_file(text))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from driftboard.suite.sequences import Sequence",
+        "from driftboard.suite.scenarios import Split",
+        "import driftboard.suite.registry",
+    ],
+)
+def test_a_sequence_file_with_names_of_before_says_what_to_write_now(make_file, line):
+    now = "from driftboard.suite.sequences import TaskSequence, Split"
+    message = sequence_refusal(make_file(line))
+    assert f"; write '{now}' (Sequence is called TaskSequence now" in message
+    assert "defines no sequence" in sequence_refusal(make_file(now))
+
+
+def test_a_strategy_file_with_a_wrong_import_of_ours_says_what_to_write(make_file):
+    now = "from driftboard.strategies import Strategy"
+    assert refusal(make_file("from driftboard.strategies.base import Plans")).endswith(
+        f"; write '{now}'"
+    )
+    assert "write" not in refusal(make_file("import numpy.absent"))
+    assert "defines no strategy" in refusal(make_file(now))
 
 
 def test_missing_sequence_file(tmp_path):

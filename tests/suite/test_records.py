@@ -2,7 +2,9 @@
 
 import errno
 import json
+import lzma
 import os
+import random
 import stat
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
 from msgspec.structs import replace
 
 from driftboard.suite import records
@@ -20,8 +23,11 @@ from driftboard.suite.errors import RecordError
 from driftboard.suite.records import (
     Record,
     cell_path,
+    read_archive,
+    read_json,
     read_record,
     record_paths,
+    write_archive,
     write_atomically,
     write_record,
 )
@@ -406,3 +412,103 @@ def test_concurrent_writers_leave_one_whole_file(tmp_path):
 def test_replaced_fields_are_checked_too(make_record):
     with pytest.raises(ValueError, match="more correct"):
         replace(make_record(), correct_untrained=(5, 101))
+
+
+# JSON files of a known shape.
+
+
+class Pair(Struct, forbid_unknown_fields=True):
+    """A shape of two numbers."""
+
+    first: int
+    second: float
+
+
+def read_pair(path):
+    return read_json(path, Pair, "a pair", "write it anew")
+
+
+def test_a_sound_file_is_read(tmp_path):
+    path = tmp_path / "pair.json"
+    path.write_text('{"second": 0.5, "first": 3}')
+    assert read_pair(path) == Pair(3, 0.5)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"first": 3, "second": 0.5',
+        b'{"first": 3}',
+        b'{"first": "3", "second": 0.5}',
+        b'{"first": 3, "second": 0.5, "third": 1}',
+        b'{"first": 3, "second": NaN}',
+        b'{"first": 3, "second": 0.5, "\xff": 1}',
+        b"[" * 100_000,
+    ],
+)
+def test_another_file_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "pair.json"
+    path.write_bytes(content)
+    with pytest.raises(RecordError) as caught:
+        read_pair(path)
+    assert str(caught.value).startswith(f"{path} is not a pair: ")
+    assert str(caught.value).endswith("; write it anew")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(RecordError, match=r"^cannot read .*pair\.json: No such file or directory$"):
+        read_pair(tmp_path / "pair.json")
+    with pytest.raises(RecordError, match="Is a directory"):
+        read_pair(tmp_path)
+
+
+# Archives: what goes in comes out, and a damaged file is one line.
+
+
+@pytest.fixture
+def several_records(make_record, make_loss_record):
+    found = [make_record("beta", name, seed) for name in ("sgd", "ewc") for seed in (2, 0, 11)]
+    return [*found, make_loss_record("alpha")]
+
+
+def test_what_goes_in_comes_out_sorted_by_cell(several_records, tmp_path):
+    write_archive(tmp_path / "a.jsonl.xz", several_records)
+    found = list(read_archive(tmp_path / "a.jsonl.xz"))
+    assert found == sorted(
+        several_records, key=lambda r: (r.sequence.name, r.strategy.name, r.seed)
+    )
+
+
+def test_any_order_gives_the_same_bytes(several_records, tmp_path):
+    write_archive(tmp_path / "a.jsonl.xz", several_records)
+    random.Random(0).shuffle(several_records)
+    write_archive(tmp_path / "b.jsonl.xz", several_records)
+    assert (tmp_path / "a.jsonl.xz").read_bytes() == (tmp_path / "b.jsonl.xz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"not compressed", "cannot read"),
+        (lzma.compress(b"{}\n"), "line 1 of .* is not a driftboard record of schema 2"),
+        (lzma.compress(b"\xff\n"), "line 1 of"),
+        (None, "cannot read"),
+    ],
+)
+def test_a_damaged_archive_is_one_line(content, message, tmp_path):
+    path = tmp_path / "a.jsonl.xz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RecordError, match=message) as caught:
+        list(read_archive(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_archive_is_one_line(several_records, tmp_path):
+    path = tmp_path / "a.jsonl.xz"
+    write_archive(path, several_records)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(RecordError, match="cannot read"):
+        list(read_archive(path))

@@ -196,7 +196,11 @@ def tiny_suite(monkeypatch):
         )
         for name, exchanged in (("tiny-one", 5), ("tiny-two", 3))
     }
-    for module in ("suite.sequences.registry", "suite.loading", "leaderboard.verification.identity"):
+    for module in (
+        "suite.sequences.registry",
+        "suite.loading",
+        "leaderboard.verification.identity",
+    ):
         monkeypatch.setattr(f"driftboard.{module}.registered", lambda: tiny)
 
 

@@ -66,8 +66,8 @@ def run_of(strategy, tmp_path, seeds=(0, 1)):
     from driftboard.suite.training.preparation import Setting, prepare
 
     sequence = request_for(tmp_path, "fraction").sequence
-    setting = Setting(sequence, seeds, PROTOCOL.seeds_of("own"), "test", None, "cpu")
-    return run(prepare(setting).for_strategy(setting, strategy.name), strategy, "stacked")
+    setting = Setting(sequence, seeds, "test", None, "cpu")
+    return run(prepare(setting).for_strategy(setting, strategy.name), strategy, "vmap")
 
 
 @pytest.mark.parametrize("kind", ["fraction", "ball"])
@@ -105,15 +105,15 @@ def test_a_ball_bounds_every_later_update(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lane", "at_once", "cohorts"), [("solo", 1, 6), ("stacked", 4, 2), ("stacked", 1, 6)]
+    ("mode", "at_once", "cohorts"), [("loop", 1, 6), ("vmap", 4, 2), ("vmap", 1, 6)]
 )
 def test_learners_in_several_cohorts_are_what_they_are_in_one(
-    lane, at_once, cohorts, tmp_path, monkeypatch
+    mode, at_once, cohorts, tmp_path, monkeypatch
 ):
     from driftboard.suite.sweeps import sweep
 
     together = swept("fraction", tmp_path / "one")
-    monkeypatch.setattr(sweep, "choose_lane", lambda network, device: lane)
+    monkeypatch.setattr(sweep, "choose_mode", lambda network, device: mode)
     apart = swept("fraction", tmp_path / "several", at_once=at_once, cohorts=cohorts)
     for one, other in zip(together, apart, strict=True):
         assert np.array(one.update_norms) == pytest.approx(np.array(other.update_norms), rel=1e-4)
@@ -147,7 +147,7 @@ def test_a_sweep_takes_no_more_learners_than_fit(
     from driftboard.suite.sweeps import sweep
     from driftboard.suite.training.memory_plan import Stacking
 
-    monkeypatch.setattr(sweep, "stacking_for", lambda *_: Stacking("stacked", room))
+    monkeypatch.setattr(sweep, "stacking_for", lambda *_: Stacking("vmap", room))
     grid = tuple(place / 12 for place in range(13))
     planned = sweep.plan_sweep(request_for(tmp_path, "fraction", grid, tuple(range(5))))
     assert [item.job.seeds for item in planned] == seeds

@@ -98,13 +98,11 @@ def trained(tmp_path, rate, specification):
 
     tmp_path.mkdir()
     (tmp_path / "own.py").write_text(OWN.format(rate=rate))
-    run_seeds = PROTOCOL.seeds_of("own")
     Job(
         sequence="tiny",
         sequence_files=(tmp_path / "own.py",),
         strategy=specification,
         seeds=(0, 1),
-        run_seeds=run_seeds,
         purpose="test",
         data=None,
         results=tmp_path / "out",

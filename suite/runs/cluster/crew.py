@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, counted
 from driftboard.suite.runs.cluster.mailbox import Mailbox
 from driftboard.suite.runs.cluster.staff import RESOURCES, Seat, Staff, cause_of, room_for
 from driftboard.suite.runs.cluster.worker import Conditions, Files, fingerprints, versions
@@ -26,7 +26,6 @@ from driftboard.suite.runs.crew import (
 )
 from driftboard.suite.runs.grid import AnyRequest
 from driftboard.suite.sequences.linear import LinearSetting
-from driftboard.suite.wording import counted
 
 PATIENCE_SECONDS = 15.0
 """How long no worker may be there before a line says what the run waits for."""

@@ -20,6 +20,7 @@ from driftboard.leaderboard.analysis.board import Board, build_board
 from driftboard.leaderboard.analysis.collect import collect
 from driftboard.leaderboard.analysis.ranks import RankSet
 from driftboard.leaderboard.analysis.section import AT_CEILING, FEW_SEEDS
+from driftboard.leaderboard.build import build_leaderboard
 from driftboard.leaderboard.render.csv_table import COLUMNS, csv_table
 from driftboard.leaderboard.render.distance_words import distance_sentence
 from driftboard.leaderboard.render.layout import (
@@ -32,7 +33,7 @@ from driftboard.leaderboard.render.layout import (
 )
 from driftboard.leaderboard.render.markdown import markdown
 from driftboard.leaderboard.render.terminal import terminal_table
-from driftboard.suite.cli.leaderboard import build_leaderboard, leaderboard
+from driftboard.suite.cli.leaderboard import leaderboard
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade, grade_path
 from driftboard.suite.distance.grades import write_record as write_grade
@@ -746,7 +747,7 @@ def test_building_a_board_imports_no_torch(make_record, tmp_path):
     write_record(tmp_path / "results", make_record())
     program = (
         "import sys; from pathlib import Path; "
-        "from driftboard.suite.cli.leaderboard import build_leaderboard; "
+        "from driftboard.leaderboard.build import build_leaderboard; "
         "heavy = {'pandas', 'scipy', 'numpy', 'torch'} & set(sys.modules); "
         "assert not heavy, heavy; "
         "build_leaderboard([Path('results')], Path('out')); "

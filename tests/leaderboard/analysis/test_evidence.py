@@ -6,8 +6,8 @@ import json
 import pytest
 
 from driftboard.leaderboard.analysis.evidence import evidence
+from driftboard.leaderboard.build import build_leaderboard
 from driftboard.leaderboard.render.layout import row_cells
-from driftboard.suite.cli.leaderboard import build_leaderboard
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import write_record
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from msgspec.structs import replace
 
-from driftboard.suite.cli.leaderboard import Format, build_leaderboard
+from driftboard.leaderboard.build import Format, build_leaderboard
 from driftboard.suite.records import write_record
 
 # All that the record schema lets through: one line, no control or bidirectional characters.

@@ -74,7 +74,7 @@ def pretend(monkeypatch, records=(), **changes):
     """Let the limited process write these records, or end otherwise."""
     calls = []
 
-    def run_limited(program, folder, seconds, memory_bytes, environment):
+    def run_sandboxed(program, folder, seconds, memory_bytes, environment):
         calls.append(program)
         assert (folder / "still.py").read_text() == SOURCE
         for record in records:
@@ -84,7 +84,7 @@ def pretend(monkeypatch, records=(), **changes):
     def replace_finished(code=0, stopped="", output="", confined=True):
         return Finished(code, stopped, output, 1.0, confined)
 
-    monkeypatch.setattr(rerun, "run_limited", run_limited)
+    monkeypatch.setattr(rerun, "run_sandboxed", run_sandboxed)
     return calls
 
 
@@ -100,7 +100,7 @@ def test_equal_cells_earn_a_badge(monkeypatch, folder, submitted):
     assert badge == "spot re-run"
     assert outcome(folder, submitted, cells=6)[1] == "fully re-run"
     program = calls[1]
-    assert program[1:6] == ["-m", "driftboard.suite.sandbox.run_alone", "still.py", "out", "3"]
+    assert program[1:6] == ["-m", "driftboard.suite.sandbox.run_cells", "still.py", "out", "3"]
     assert sorted(program[6:]) == ["alpha", "beta"]
 
 
@@ -144,10 +144,10 @@ def test_the_salt_decides_what_is_drawn(monkeypatch, folder, submitted):
 def test_a_real_run_is_repeated_in_a_limited_process(folder):
     from driftboard.suite.loading import load_strategy
     from driftboard.suite.records import read_record, record_paths
-    from driftboard.suite.sandbox.run_alone import run_alone
+    from driftboard.suite.sandbox.run_cells import run_cells
 
     specification = f"{folder / 'still.py'},strength=2"
-    run_alone(specification, folder / "made", 2, ["digits-repeat"], None)
+    run_cells(specification, folder / "made", 2, ["digits-repeat"], None)
     records = tuple(map(read_record, record_paths(folder / "made")))
     assert [record.seed for record in records] == [0, 1]
     stamp = load_strategy(specification).stamp
@@ -302,3 +302,14 @@ def test_badges_follow_the_evidence():
     assert rerun.rerun_badge(fine, 30, 30) == "fully re-run"
     assert rerun.rerun_badge(fine, 0, 30) is None
     assert rerun.rerun_badge(failed, 30, 30) is None
+
+
+def test_data_are_converted_before_a_process_runs_that_cannot_write(monkeypatch, tmp_path):
+    from driftboard.suite import data
+    from driftboard.suite.cli.verify import convert_data
+
+    converted = []
+    monkeypatch.setattr(data, "convert_originals", lambda *place: converted.append(place))
+    names = ["mnist-permuted", "fashion-split", "fashion-repeat", "linear-few-50", "absent"]
+    convert_data(names, tmp_path)
+    assert converted == [("fashion-mnist", tmp_path), ("mnist", tmp_path)]

@@ -10,8 +10,8 @@ import torch
 from driftboard.strategies import Examples, UpdatePlan, template
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.checks import Result, check_strategy, example_task
+from driftboard.suite.checks.pytrees import copied, same, tensors
 from driftboard.suite.checks.tiny import NETWORKS, SHAPE, UNITS, tiny_cohort
-from driftboard.suite.checks.trees import copied, same, tensors
 
 HEADER = """
 import random

@@ -241,8 +241,7 @@ def measured(made, seeds=(0, 1, 2), parts=2, at_once=99):
     from driftboard.suite.distance.measurement import measure, measured_sequence
     from driftboard.suite.training.preparation import Setting
 
-    run_seeds = PROTOCOL.seeds_of("own")
-    setting = Setting(measured_sequence(made), seeds, run_seeds, "test", None, "cpu")
+    setting = Setting(measured_sequence(made), seeds, "test", None, "cpu")
     steps = []
     pool = load_pool("digits", None)
     records = measure(made, setting, pool, parts, at_once, lambda: steps.append(1))
@@ -376,7 +375,7 @@ def test_a_grading_takes_no_more_learners_than_fit(
     from driftboard.suite.distance import plan as grading_plan
     from driftboard.suite.training.memory_plan import Stacking
 
-    monkeypatch.setattr(grading_plan, "stacking_of", lambda *_: Stacking("stacked", room))
+    monkeypatch.setattr(grading_plan, "stacking_of", lambda *_: Stacking("vmap", room))
     made = registered()["digits-rotated-15"]
     request = grading_plan.GradeRequest((made,), (), None, 4, None, tmp_path, "cpu")
     planned = grading_plan.plan_grading(request)
@@ -407,7 +406,7 @@ def test_a_grading_plans_for_what_a_learner_is_trained_on(tmp_path, monkeypatch)
 
     def noted(network, shape, units, trained, tested, training, device):
         asked.append((network, tuple(shape), units, trained, tested, training, device))
-        return Stacking("stacked", 99)
+        return Stacking("vmap", 99)
 
     monkeypatch.setattr(grading_plan, "stacking_of", noted)
     made = registered()["digits-rotated-15"]
@@ -444,5 +443,5 @@ def measured_shipped(name):
 
     made = registered()[name]
     seeds = PROTOCOL.seeds_of(made.tier)
-    setting = Setting(made, seeds, seeds, "test", None, "cpu")
+    setting = Setting(made, seeds, "test", None, "cpu")
     return measure(made, setting, load_pool("digits", None), 2, 99, lambda: None), None

@@ -582,8 +582,8 @@ def test_a_regression_task_has_half_the_mean_squared_error():
     torch.testing.assert_close(gradient, missing @ inputs / 7, **CLOSE)
 
 
-@pytest.mark.parametrize("lane", ["solo", "stacked"])
-def test_a_cohort_passes_regression_on(lane):
+@pytest.mark.parametrize("mode", ["loop", "vmap"])
+def test_a_cohort_passes_regression_on(mode):
     setting = small(draws=1)
     data = draw(setting, generators(0))
     one = one_task(setting, data, 0, 0)
@@ -602,7 +602,7 @@ def test_a_cohort_passes_regression_on(lane):
     parameters = {name: (value + 0.3).requires_grad_() for name, value in cohort.initial.items()}
     batch = Examples(cohort.images, cohort.labels, cohort.allowed)
 
-    hooks = Hooks(BUILTIN["sgd"], cohort, lane)
+    hooks = Hooks(BUILTIN["sgd"], cohort, mode)
     losses, gradient = hooks.losses_and_gradient(batch, parameters, {}, parameters)
 
     alone = {name: value[0] for name, value in parameters.items()}

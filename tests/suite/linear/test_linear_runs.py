@@ -13,8 +13,7 @@ from driftboard.suite.linear.job import LinearJob
 from driftboard.suite.linear.sweep import exact_curves, exact_optima, measured_curves
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.records import read_record, record_paths
-from driftboard.suite.sequences.linear import LinearSetting
-from driftboard.suite.sequences.linear_entries import linear_entries, linear_sequence
+from driftboard.suite.sequences.linear import LinearSetting, linear_entries, linear_sequence
 
 SMALL = LinearSetting(3, 12, 12, 6, 40, noise=0.2, distance=0.5, draws=30)
 

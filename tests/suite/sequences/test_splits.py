@@ -300,21 +300,38 @@ def test_the_cache_gives_back_what_was_made(pool, tmp_path, monkeypatch, scenari
 def test_whatever_decides_a_split_has_a_cache_file_of_its_own(pool, tmp_path):
     sequence = make_sequence(train_per_class=5)
     variants = [
-        (sequence, pool, PROTOCOL, (0, 1), "test"),
-        (sequence, pool, PROTOCOL, (0, 1), "validation"),
-        (sequence, pool, PROTOCOL, (1, 0), "test"),
-        (sequence, pool, PROTOCOL, (0,), "test"),
-        (sequence, pool, Protocol(version=1), (0, 1), "test"),
-        (sequence, make_pool(seed=1), PROTOCOL, (0, 1), "test"),
-        (make_sequence(train_per_class=6), pool, PROTOCOL, (0, 1), "test"),
-        (make_sequence(Overlap(4, 3, 2), train_per_class=5), pool, PROTOCOL, (0, 1), "test"),
+        (sequence, pool, PROTOCOL, 0, "test"),
+        (sequence, pool, PROTOCOL, 0, "validation"),
+        (sequence, pool, PROTOCOL, 1, "test"),
+        (sequence, pool, Protocol(version=1), 0, "test"),
+        (sequence, make_pool(seed=1), PROTOCOL, 0, "test"),
+        (make_sequence(train_per_class=6), pool, PROTOCOL, 0, "test"),
+        (make_sequence(Overlap(4, 3, 2), train_per_class=5), pool, PROTOCOL, 0, "test"),
     ]
     for _ in range(2):
-        for sequence, made, protocol, seeds, purpose in variants:
-            expected = [make_splits(sequence, made, protocol, seed, purpose) for seed in seeds]
-            given = cached_splits(sequence, made, protocol, seeds, purpose, tmp_path)
+        for sequence, made, protocol, seed, purpose in variants:
+            expected = [make_splits(sequence, made, protocol, seed, purpose)]
+            given = cached_splits(sequence, made, protocol, (seed,), purpose, tmp_path)
             assert_equal(given, expected)
     assert len(list(tmp_path.iterdir())) == len(variants)
+
+
+def test_seeds_are_read_whichever_were_asked_for_together(pool, tmp_path, monkeypatch):
+    sequence = make_sequence()
+    made = {seed: make_splits(sequence, pool, PROTOCOL, seed, "test") for seed in (0, 1, 2)}
+    cached_splits(sequence, pool, PROTOCOL, (0, 2), "test", tmp_path)
+    given = cached_splits(sequence, pool, PROTOCOL, (2, 1, 0), "test", tmp_path)
+    assert_equal(given, [made[2], made[1], made[0]])
+    monkeypatch.setattr(splits, "make_splits", None)
+    assert_equal(cached_splits(sequence, pool, PROTOCOL, (1,), "test", tmp_path), [made[1]])
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_file_names_its_sequence_purpose_and_seed(pool, tmp_path):
+    """A file of the time when one held all seeds was called made-up-KEY.npz."""
+    cached_splits(make_sequence(), pool, PROTOCOL, (7,), "validation", tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert path.name.startswith("made-up-validation-7-")
 
 
 @pytest.fixture
@@ -353,7 +370,7 @@ def test_a_cache_file_with_a_damaged_byte_never_stops_a_run_or_gives_another_spl
     path, check = cache_file
     whole = path.read_bytes()
     # everywhere: compressed data, checksums, sizes; and the names of the arrays at the end
-    name = whole.rindex(b"0/1/pixel_order")
+    name = whole.rindex(b"1/pixel_order")
     problems = {}
     for place in [*range(0, len(whole), len(whole) // 60), name, name + 8]:
         content = bytearray(whole)
@@ -379,8 +396,7 @@ from pathlib import Path
 import numpy as np
 from driftboard.suite.data import Pool
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.sequences.scenarios import Split
-from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.sequences import Split, TaskSequence
 from driftboard.suite.sequences.splits import cached_splits
 
 pool = Pool("made up", *np.load(sys.argv[2]).values())

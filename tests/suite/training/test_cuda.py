@@ -12,9 +12,9 @@ from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite.checks.tiny import SHAPE
 from driftboard.suite.runs.worker import prepare_process
-from driftboard.suite.training import engine, recorded_steps
+from driftboard.suite.training import cuda_graph, engine
+from driftboard.suite.training.cuda_graph import GraphRunner, graph_runner_on
 from driftboard.suite.training.memory_plan import demand_of
-from driftboard.suite.training.recorded_steps import Recorder, recorder_on
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
@@ -41,21 +41,21 @@ def recordings(monkeypatch):
     calls = []
 
     def noted(device):
-        recorder = recorder_on(device)
+        runner = graph_runner_on(device)
 
-        def watch(step, order):
-            waits = recorder.watch(step, order)
+        def synchronizes(step, order):
+            waits = runner.synchronizes(step, order)
             calls.append("waits" if waits else "tried")
             return waits
 
         def record(step, place):
-            replay = recorder.record(step, place)
+            replay = runner.record(step, place)
             calls.append("recorded")
             return replay
 
-        return Recorder(record, watch)
+        return GraphRunner(record, synchronizes)
 
-    monkeypatch.setattr(engine, "recorder_on", noted)
+    monkeypatch.setattr(engine, "graph_runner_on", noted)
     return calls
 
 
@@ -68,7 +68,7 @@ def test_recorded_steps_do_what_written_ones_do(
     recorded = outcome_of(cohort, strategy)
     assert recordings
     assert recordings == ["tried", "recorded"] * (len(recordings) // 2)
-    monkeypatch.setattr(engine, "recorder_on", lambda device: None)
+    monkeypatch.setattr(engine, "graph_runner_on", lambda device: None)
     torch.testing.assert_close(outcome_of(cohort, strategy), recorded, rtol=0, atol=0)
 
 
@@ -104,11 +104,11 @@ class Asking(Strategy):
 def test_after_a_step_that_cannot_be_recorded_others_can(recordings, nine_steps, outcome_of):
     stream = torch.cuda.current_stream()
     cohort = on_gpu(nine_steps("MLP", (3,)))
-    outcome_of(cohort, Asking(), "solo")
+    outcome_of(cohort, Asking(), "loop")
     assert recordings == ["waits"]
     assert torch.cuda.current_stream() == stream
     recordings.clear()
-    outcome_of(cohort, Sgd(), "solo")
+    outcome_of(cohort, Sgd(), "loop")
     assert recordings == ["tried", "recorded"] * 2
 
 
@@ -124,11 +124,11 @@ def test_a_cohort_takes_no_more_memory_than_is_planned_for(seeds, strategy, nine
         batch=cohort.training.batch_size,
         epochs=9,
     )
-    engine.run(on_gpu(cohort), strategy, "stacked")  # libraries take their workspaces, and stay
+    engine.run(on_gpu(cohort), strategy, "vmap")  # libraries take their workspaces, and stay
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    engine.run(on_gpu(cohort), strategy, "stacked")
+    engine.run(on_gpu(cohort), strategy, "vmap")
     libraries = 160 * 2**20  # workspaces of cuDNN, and of cuBLAS: 32 MiB for a stream and thread
     assert torch.cuda.max_memory_allocated() - before <= seeds * demand.total + libraries
 
@@ -166,11 +166,11 @@ def test_a_run_in_workers_of_their_own_goes_on_after_one_is_out_of_memory(call, 
 def test_after_a_recording_that_failed_a_run_goes_on_as_written(
     recordings, monkeypatch, nine_steps, outcome_of
 ):
-    """As where the watch does not see it; the last test, since older versions of torch take no
+    """As where the check does not see it; the last test, since older versions of torch take no
     other recording afterwards."""
-    monkeypatch.setattr(recorded_steps, "_waits_for_gpu", recorded_steps._unwatched)
+    monkeypatch.setattr(cuda_graph, "_waits_for_gpu", cuda_graph._take_unchecked)
     cohort = on_gpu(nine_steps("MLP", (3,)))
-    found = outcome_of(cohort, Asking(), "solo")
+    found = outcome_of(cohort, Asking(), "loop")
     assert recordings == ["tried"]
-    monkeypatch.setattr(engine, "recorder_on", lambda device: None)
-    torch.testing.assert_close(outcome_of(cohort, Asking(), "solo"), found, rtol=0, atol=0)
+    monkeypatch.setattr(engine, "graph_runner_on", lambda device: None)
+    torch.testing.assert_close(outcome_of(cohort, Asking(), "loop"), found, rtol=0, atol=0)

@@ -1,4 +1,4 @@
-"""The engine by value: both lanes, against plain loops, on a small cohort made by hand."""
+"""The engine by value: both modes, against plain loops, on a small cohort made by hand."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,7 +32,7 @@ TASKS = 3
 COUNT = 23  # training images of a task
 TRAINING = Training(epochs=2, batch_size=5, learning_rate=0.1, momentum=0.9, minimum_steps=10)
 ONE_STEP = Training(epochs=1, batch_size=COUNT, learning_rate=0.1, minimum_steps=1)
-LANES = ("solo", "stacked")
+MODES = ("loop", "vmap")
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 
 
@@ -126,11 +126,11 @@ def copied(tree):
 def train(monkeypatch):
     """Return a function that runs the engine and gives its outcome and one trace per task."""
 
-    def run(cohort, strategy, lane="stacked"):
+    def run(cohort, strategy, mode="vmap"):
         traces = []
         recording = type("Recording", (Recording,), {"traces": traces})
         monkeypatch.setattr(engine, "Hooks", recording)
-        return engine.run(cohort, strategy, lane), traces
+        return engine.run(cohort, strategy, mode), traces
 
     return run
 
@@ -166,9 +166,9 @@ STRATEGIES = {
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_stacked_learners_are_what_each_is_alone(train, name):
-    outcome, traces = train(make_cohort(), STRATEGIES[name], "stacked")
+    outcome, traces = train(make_cohort(), STRATEGIES[name], "vmap")
     for position, seed in enumerate(SEEDS):
-        alone, own = train(make_cohort((seed,)), STRATEGIES[name], "solo")
+        alone, own = train(make_cohort((seed,)), STRATEGIES[name], "loop")
         for trace, single in zip(traces, own, strict=True):
             for key in ("solution", "memory"):
                 torch.testing.assert_close(of_seed(trace[key], position), single[key], **EXACT)
@@ -236,11 +236,11 @@ def naive_sgd(cohort, learning_rate):
     return solutions, correct
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_sgd_is_the_plain_loop_over_torchs_optimiser(train, lane):
+@pytest.mark.parametrize("mode", MODES)
+def test_sgd_is_the_plain_loop_over_torchs_optimiser(train, mode):
     cohort = make_cohort((1,))
     solutions, correct = naive_sgd(cohort, TRAINING.learning_rate)
-    outcome, traces = train(cohort, Sgd(), lane)
+    outcome, traces = train(cohort, Sgd(), mode)
     for trace, expected in zip(traces, solutions, strict=True):
         torch.testing.assert_close(
             list(trace["solution"].values()), expected, rtol=1e-10, atol=1e-10
@@ -300,8 +300,8 @@ def test_a_strategy_at_its_neutral_setting_is_exactly_sgd(train, strategy):
     assert_identical(outcome.update_norms, expected.update_norms)
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_the_plain_loss_written_out_again_trains_like_sgd(train, lane):
+@pytest.mark.parametrize("mode", MODES)
+def test_the_plain_loss_written_out_again_trains_like_sgd(train, mode):
     @dataclass(frozen=True)
     class Again(Strategy):
         name = "again"
@@ -312,18 +312,18 @@ def test_the_plain_loss_written_out_again_trains_like_sgd(train, lane):
             right = allowed.log_softmax(dim=1).gather(1, examples.labels[:, None])
             return -right.mean()
 
-    cohort = make_cohort((1,) if lane == "solo" else SEEDS)
-    expected, own = train(cohort, Sgd(), lane)
-    outcome, traces = train(cohort, Again(), lane)
+    cohort = make_cohort((1,) if mode == "loop" else SEEDS)
+    expected, own = train(cohort, Sgd(), mode)
+    outcome, traces = train(cohort, Again(), mode)
     for trace, single in zip(traces, own, strict=True):
         torch.testing.assert_close(trace["solution"], single["solution"], **EXACT)
     assert_identical(outcome.correct, expected.correct)
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_frozen_blocks_do_not_move_by_one_bit(train, lane):
-    cohort = make_cohort((1,) if lane == "solo" else SEEDS)
-    outcome, traces = train(cohort, BUILTIN["frozen"], lane)
+@pytest.mark.parametrize("mode", MODES)
+def test_frozen_blocks_do_not_move_by_one_bit(train, mode):
+    cohort = make_cohort((1,) if mode == "loop" else SEEDS)
+    outcome, traces = train(cohort, BUILTIN["frozen"], mode)
     for trace in traces[1:]:
         for name, value in trace["solution"].items():
             same = torch.equal(value, trace["before"][name])
@@ -383,22 +383,22 @@ def test_a_block_is_frozen_for_the_learners_that_freeze_it_and_for_no_other(trai
 
 @pytest.mark.parametrize("strategy", [Mixed(), MixedClipped(), MixedShrunk()], ids=MIXED)
 def test_what_one_learner_freezes_changes_nothing_for_it_in_company(train, strategy):
-    _, traces = train(make_cohort(), strategy, "stacked")
+    _, traces = train(make_cohort(), strategy, "vmap")
     for position, seed in enumerate(SEEDS):
-        _, own = train(make_cohort((seed,)), strategy, "solo")
+        _, own = train(make_cohort((seed,)), strategy, "loop")
         for trace, single in zip(traces, own, strict=True):
             solution = of_seed(trace["solution"], position)
             torch.testing.assert_close(solution, single["solution"], **EXACT)
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("name", "restarting"),
     [("initialized", ("hidden2", "head")), ("scratch", ("hidden1", "hidden2", "head"))],
 )
-def test_restarted_blocks_start_from_the_seeded_initialisation(train, lane, name, restarting):
-    cohort = make_cohort((1,) if lane == "solo" else SEEDS)
-    _, traces = train(cohort, BUILTIN[name], lane)
+def test_restarted_blocks_start_from_the_seeded_initialisation(train, mode, name, restarting):
+    cohort = make_cohort((1,) if mode == "loop" else SEEDS)
+    _, traces = train(cohort, BUILTIN[name], mode)
     for task, trace in enumerate(traces):
         start = trace["steps"][0][1]
         for parameter, value in start.items():
@@ -460,9 +460,9 @@ def test_restart_and_share_may_differ_between_learners(train):
         assert_identical(start[seed], source["hidden1.weight"][seed])
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_noop_forgets_nothing_and_learns_nothing_after_the_first_task(train, lane):
-    outcome, traces = train(make_cohort((1,) if lane == "solo" else SEEDS), BUILTIN["noop"], lane)
+@pytest.mark.parametrize("mode", MODES)
+def test_noop_forgets_nothing_and_learns_nothing_after_the_first_task(train, mode):
+    outcome, traces = train(make_cohort((1,) if mode == "loop" else SEEDS), BUILTIN["noop"], mode)
     for row, norms in zip(outcome.correct[1:], outcome.update_norms[1:], strict=True):
         assert_identical(row, outcome.correct[0])
         assert (norms == 0).all()
@@ -470,14 +470,14 @@ def test_noop_forgets_nothing_and_learns_nothing_after_the_first_task(train, lan
     assert (outcome.correct[0][:, 0] != outcome.correct_untrained[:, 0]).all()
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_joint_sees_the_union_of_all_tasks_so_far_and_others_one_task(train, lane):
-    seeds = (1,) if lane == "solo" else SEEDS
+@pytest.mark.parametrize("mode", MODES)
+def test_joint_sees_the_union_of_all_tasks_so_far_and_others_one_task(train, mode):
+    seeds = (1,) if mode == "loop" else SEEDS
     cohort = make_cohort(seeds)
     for name, strategy in BUILTIN.items():
         if name not in ("joint", "sgd", "ewc"):
             continue
-        _, traces = train(cohort, strategy, lane)
+        _, traces = train(cohort, strategy, mode)
         for task, trace in enumerate(traces):
             first = 0 if name == "joint" else task * COUNT
             expected = list(range(first, (task + 1) * COUNT))
@@ -499,11 +499,11 @@ def test_joint_sees_the_union_of_all_tasks_so_far_and_others_one_task(train, lan
                 assert batch.allowed.gather(2, batch.labels[..., None]).all()
 
 
-@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["hybrid", "ewc"])
-def test_the_same_call_twice_gives_identical_results(train, lane, name):
-    cohort = make_cohort((1,) if lane == "solo" else SEEDS, dtype=torch.float32)
-    (one, first), (other, second) = (train(cohort, BUILTIN[name], lane) for _ in range(2))
+def test_the_same_call_twice_gives_identical_results(train, mode, name):
+    cohort = make_cohort((1,) if mode == "loop" else SEEDS, dtype=torch.float32)
+    (one, first), (other, second) = (train(cohort, BUILTIN[name], mode) for _ in range(2))
     for key in (
         "correct_untrained",
         "correct",
@@ -526,8 +526,8 @@ def test_a_run_changes_nothing_of_the_cohort(train):
             assert_identical(vars(one), vars(other))
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_tensors_that_a_strategy_keeps_are_never_changed(train, lane):
+@pytest.mark.parametrize("mode", MODES)
+def test_tensors_that_a_strategy_keeps_are_never_changed(train, mode):
     @dataclass(frozen=True)
     class Keeps(Strategy):
         name = "keeps"
@@ -539,8 +539,8 @@ def test_tensors_that_a_strategy_keeps_are_never_changed(train, lane):
             own = {"images": task.examples.images, "initial": task.initial}
             return parameters, memory | {f"finish-{task.index}": parameters, **own}
 
-    cohort = make_cohort((1,) if lane == "solo" else SEEDS)
-    _, traces = train(cohort, Keeps(), lane)
+    cohort = make_cohort((1,) if mode == "loop" else SEEDS)
+    _, traces = train(cohort, Keeps(), mode)
     kept = traces[-1]["memory"]
     for task, trace in enumerate(traces):
         assert_identical(kept[f"begin-{task}"], trace["before"])
@@ -551,7 +551,7 @@ def test_tensors_that_a_strategy_keeps_are_never_changed(train, lane):
 
 @pytest.mark.parametrize("batch_size", [COUNT, 5])
 def test_a_strategy_reaches_no_more_than_the_current_tasks_training_images(batch_size):
-    """In the solo lane it holds plain tensors, which know the memory that they are views of."""
+    """In the mode "loop" it holds plain tensors, which know the memory that they are views of."""
     seen = []
 
     @dataclass(frozen=True)
@@ -596,7 +596,7 @@ def test_a_strategy_reaches_no_more_than_the_current_tasks_training_images(batch
             assert value.grad_fn is None
 
     training = replace(TRAINING, batch_size=batch_size)
-    engine.run(make_cohort((1,), training=training), Spy(), "solo")
+    engine.run(make_cohort((1,), training=training), Spy(), "loop")
     assert set(seen) == {0, 1, 2}
     assert len(seen) == TASKS * (2 + max(2 * (COUNT // batch_size), TRAINING.minimum_steps))
 
@@ -684,12 +684,12 @@ def answers(cohort, parameters, data, seed):
     return right
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_counts_are_those_of_right_answers_among_a_tasks_own_units(train, lane):
-    seeds = (2,) if lane == "solo" else SEEDS
+@pytest.mark.parametrize("mode", MODES)
+def test_counts_are_those_of_right_answers_among_a_tasks_own_units(train, mode):
+    seeds = (2,) if mode == "loop" else SEEDS
     cohort = make_cohort(seeds)
     assert cohort.test[0].count > engine.TESTED_AT_ONCE
-    outcome, traces = train(cohort, Sgd(), lane)
+    outcome, traces = train(cohort, Sgd(), mode)
     counts = [outcome.correct_untrained, *outcome.correct]
     solutions = [cohort.initial, *(trace["solution"] for trace in traces)]
     for count, parameters in zip(counts, solutions, strict=True):
@@ -752,8 +752,8 @@ def test_norms_are_those_of_every_blocks_update_and_solution(train):
 
 
 def test_memory_bytes_are_those_of_one_learner(train):
-    for seeds, lane in ((SEEDS, "stacked"), ((1,), "solo")):
-        outcome, _ = train(make_cohort(seeds), Ewc(strength=1.0, separate=True), lane)
+    for seeds, mode in ((SEEDS, "vmap"), ((1,), "loop")):
+        outcome, _ = train(make_cohort(seeds), Ewc(strength=1.0, separate=True), mode)
         parameters = 12 * 8 + 8 + 8 * 8 + 8 + 8 * UNITS + UNITS
         assert outcome.memory_bytes == [8 * 2 * parameters * task for task in (1, 2, 3)]
     assert train(make_cohort(), Sgd())[0].memory_bytes == [0, 0, 0]
@@ -761,7 +761,7 @@ def test_memory_bytes_are_those_of_one_learner(train):
 
 def test_progress_is_told_after_every_task():
     told = []
-    engine.run(make_cohort(), Sgd(), "stacked", told.append)
+    engine.run(make_cohort(), Sgd(), "vmap", told.append)
     assert told == [1, 2, 3]
 
 
@@ -779,10 +779,10 @@ class Explodes(Strategy):
         return {name: factor * value for name, value in gradient.items()}
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_a_diverging_learner_is_told_from_its_task_on(train, lane):
-    cohort = make_cohort((1,) if lane == "solo" else SEEDS)
-    outcome, _ = train(cohort, Explodes(everyone=True), lane)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_diverging_learner_is_told_from_its_task_on(train, mode):
+    cohort = make_cohort((1,) if mode == "loop" else SEEDS)
+    outcome, _ = train(cohort, Explodes(everyone=True), mode)
     assert [one.tolist() for one in outcome.finite] == [
         [fine] * cohort.size for fine in (True, False, False)
     ]
@@ -806,14 +806,14 @@ def test_a_diverging_learner_changes_no_other_one(train):
         )
 
 
-@pytest.mark.parametrize("lane", LANES)
-def test_a_learning_rate_of_1e30_diverges_in_the_first_task(train, lane):
+@pytest.mark.parametrize("mode", MODES)
+def test_a_learning_rate_of_1e30_diverges_in_the_first_task(train, mode):
     cohort = make_cohort(
-        (1,) if lane == "solo" else SEEDS,
+        (1,) if mode == "loop" else SEEDS,
         training=replace(TRAINING, learning_rate=1e30),
         dtype=torch.float32,
     )
-    outcome, _ = train(cohort, Sgd(), lane)
+    outcome, _ = train(cohort, Sgd(), mode)
     assert not any(one.any() for one in outcome.finite)
     assert all(one.shape == (cohort.size, TASKS) for one in outcome.correct)
 
@@ -890,9 +890,9 @@ def test_hooks_are_called_in_their_order_and_correct_holds_unfrozen_blocks_only(
             return parameters, memory
 
     training = Training(1, COUNT, 0.1, minimum_steps=2)
-    for lane, seeds in (("solo", (1,)), ("stacked", SEEDS)):
+    for mode, seeds in (("loop", (1,)), ("vmap", SEEDS)):
         called.clear()
-        engine.run(make_cohort(seeds, training=training, tasks=2), Calls(), lane)
+        engine.run(make_cohort(seeds, training=training, tasks=2), Calls(), mode)
         step = ["loss", "correct", "constrain", "observe"]
         assert called == 2 * ["begin", *step, *step, "finish"]
 
@@ -1045,10 +1045,10 @@ for wrong in WRONG.values():
     wrong["raises without a word"] = (silent, "raised RuntimeError: RuntimeError")
 
 CASES = [
-    pytest.param(lane, hook, *case, id=f"{hook}-{what}-{lane}".replace(" ", "-"))
+    pytest.param(mode, hook, *case, id=f"{hook}-{what}-{mode}".replace(" ", "-"))
     for hook, wrong in WRONG.items()
     for what, case in wrong.items()
-    for lane in LANES
+    for mode in MODES
 ]
 
 
@@ -1071,11 +1071,11 @@ def assert_told(error, hook, message):
     error.match(message)
 
 
-@pytest.mark.parametrize(("lane", "hook", "body", "message"), CASES)
-def test_what_a_hook_does_wrong_is_told_in_one_line(lane, hook, body, message):
-    cohort = make_cohort((1,) if lane == "solo" else SEEDS, tasks=2, training=ONE_STEP)
+@pytest.mark.parametrize(("mode", "hook", "body", "message"), CASES)
+def test_what_a_hook_does_wrong_is_told_in_one_line(mode, hook, body, message):
+    cohort = make_cohort((1,) if mode == "loop" else SEEDS, tasks=2, training=ONE_STEP)
     with pytest.raises(StrategyError) as error:
-        engine.run(cohort, breaking(hook, body), lane)
+        engine.run(cohort, breaking(hook, body), mode)
     assert_told(error, hook, message)
 
 
@@ -1093,21 +1093,21 @@ RANDOM = {
 
 
 @pytest.mark.parametrize("hook", RANDOM)
-def test_random_numbers_of_a_hooks_own_are_an_error_in_the_stacked_lane(hook):
+def test_random_numbers_of_a_hooks_own_are_an_error_under_vmap(hook):
     with pytest.raises(StrategyError) as error:
-        engine.run(make_cohort(tasks=2, training=ONE_STEP), breaking(hook, RANDOM[hook]), "stacked")
+        engine.run(make_cohort(tasks=2, training=ONE_STEP), breaking(hook, RANDOM[hook]), "vmap")
     assert_told(error, hook, "raised RuntimeError: .*random")
 
 
 @pytest.mark.parametrize("hook", ["begin", "loss", "finish"])
-def test_an_if_on_a_tensor_is_an_error_in_the_stacked_lane(hook):
+def test_an_if_on_a_tensor_is_an_error_under_vmap(hook):
     def body(self, task, *rest):
         if task.noise.sum() > 0:
             pass
         return getattr(Strategy, hook)(self, task, *rest)
 
     with pytest.raises(StrategyError) as error:
-        engine.run(make_cohort(tasks=2, training=ONE_STEP), breaking(hook, body), "stacked")
+        engine.run(make_cohort(tasks=2, training=ONE_STEP), breaking(hook, body), "vmap")
     assert_told(error, hook, "raised RuntimeError: vmap")
 
 
@@ -1116,13 +1116,13 @@ def test_running_out_of_memory_is_no_fault_of_the_strategy():
         raise torch.OutOfMemoryError("no memory")
 
     with pytest.raises(torch.OutOfMemoryError, match="no memory"):
-        engine.run(make_cohort((1,), tasks=2), breaking("loss", body), "solo")
+        engine.run(make_cohort((1,), tasks=2), breaking("loss", body), "loop")
 
 
 def test_hooks_that_a_strategy_does_not_override_are_not_called(monkeypatch):
     for hook in ("correct", "constrain"):
         monkeypatch.setattr(Hooks, hook, partial(pytest.fail, "called"))
-    engine.run(make_cohort(tasks=1), Sgd(), "stacked")
+    engine.run(make_cohort(tasks=1), Sgd(), "vmap")
 
 
 def test_images_and_noise_have_the_type_of_the_parameters(train):

@@ -1,4 +1,4 @@
-"""The engine on a pretended GPU: nothing mixes devices or is refused, and no step is held up."""
+"""The engine on a pretended GPU: nothing mixes devices or is refused, and no step waits."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from driftboard.strategies.base import Examples, Strategy
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.sgd import Sgd
-from driftboard.suite.checks.pretended_gpu import (
+from driftboard.suite.checks.gpu import (
     ELSEWHERE,
     REFUSED,
     MixedDevicesError,
@@ -21,13 +21,13 @@ from driftboard.suite.checks.pretended_gpu import (
 from driftboard.suite.checks.tiny import example_task
 from driftboard.suite.data import load_pool
 from driftboard.suite.distance.measurement import measure
-from driftboard.suite.protocol import PROTOCOL, AdamTraining
+from driftboard.suite.protocol import AdamTraining
 from driftboard.suite.runs.worker import Job, train
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.scenarios import Rotated
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.sweeps.sweep import SweepJob, SweepRequest
-from driftboard.suite.training import engine, recorded_steps
+from driftboard.suite.training import cuda_graph, engine
 from driftboard.suite.training.preparation import Setting
 
 
@@ -46,15 +46,15 @@ def gpu(monkeypatch):
             every.append(operations)
             yield operations
 
-    def noted(step, orders, recorder):
+    def noted(step, orders, runner):
         def noting(order):
             began = len(every[-1]) if every else 0
             step(order)
             of_steps.extend(every[-1][began:] if every else [])
 
-        recorded_steps.take_steps(noting, orders, recorder)
+        cuda_graph.run_steps(noting, orders, runner)
 
-    monkeypatch.setattr(engine, "take_steps", noted)
+    monkeypatch.setattr(engine, "run_steps", noted)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield pretended, of_steps
@@ -63,7 +63,7 @@ def gpu(monkeypatch):
 
 @pytest.fixture
 def compared(gpu, outcome_of):
-    """Return what trains here and elsewhere, and finds the same there and no step held up."""
+    """Return what trains here and elsewhere, and finds the same there and no step that waits."""
     pretended, of_steps = gpu
 
     def compare(cohort, strategy):
@@ -72,7 +72,7 @@ def compared(gpu, outcome_of):
             found = outcome_of(cohort.on(ELSEWHERE), strategy)
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
         assert of_steps
-        assert not [operation for operation in of_steps if operation.holds_up]
+        assert not [operation for operation in of_steps if operation.synchronizes]
         assert not names(operations) & REFUSED
 
     return compare
@@ -146,8 +146,8 @@ class Holding(Strategy):
 def test_a_step_that_is_held_up_is_found(how, expected, gpu, nine_steps):
     pretended, of_steps = gpu
     with pretended():
-        engine.run(nine_steps("MLP", (3,)).on(ELSEWHERE), Holding(how=how), "solo")
-    assert names(operation for operation in of_steps if operation.holds_up) == {expected}
+        engine.run(nine_steps("MLP", (3,)).on(ELSEWHERE), Holding(how=how), "loop")
+    assert names(operation for operation in of_steps if operation.synchronizes) == {expected}
 
 
 @pytest.mark.parametrize("other", [0.0, torch.zeros(())], ids=["a number", "a tensor"])
@@ -157,7 +157,7 @@ def test_numbers_that_are_passed_on_with_a_kernel_do_not_hold_it_up(other):
         there = there * other + other
         if isinstance(other, float):
             torch.where(there > 0, there, other)
-    assert not [operation for operation in operations if operation.holds_up]
+    assert not [operation for operation in operations if operation.synchronizes]
 
 
 def test_tensors_of_two_devices_are_found():
@@ -186,7 +186,6 @@ def test_a_job_of_a_run_is_done_elsewhere_as_here(gpu, tmp_path):
             sequence_files=(),
             strategy="ewc",
             seeds=(0, 1),
-            run_seeds=PROTOCOL.seeds_of("quick"),
             purpose="test",
             data=None,
             results=results,
@@ -198,13 +197,13 @@ def test_a_job_of_a_run_is_done_elsewhere_as_here(gpu, tmp_path):
     expected = records("cpu")
     with gpu[0]():
         assert records("meta") == expected
-    assert not [operation for operation in gpu[1] if operation.holds_up]
+    assert not [operation for operation in gpu[1] if operation.synchronizes]
 
 
 def test_grades_are_measured_elsewhere_as_here(gpu):
     def products(device):
         sequence = small_sequence()
-        setting = Setting(sequence, (0, 1), (0, 1), "test", None, device)
+        setting = Setting(sequence, (0, 1), "test", None, device)
         records = measure(sequence, setting, load_pool("digits", None), 2, 4, lambda: None)
         return [record.seeds for record in records]
 
@@ -226,7 +225,7 @@ def test_a_sweep_is_made_elsewhere_as_here(kind, gpu):
     expected = curves("cpu")
     with gpu[0]():
         assert curves("meta") == expected
-    assert not [operation for operation in gpu[1] if operation.holds_up]
+    assert not [operation for operation in gpu[1] if operation.synchronizes]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

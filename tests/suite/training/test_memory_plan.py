@@ -150,14 +150,14 @@ def test_the_measure_sees_the_peak_and_not_the_sum():
     assert peak_of(work) == pytest.approx(8e6, rel=0.01)
 
 
-def share_measured(name, shape, seeds, lane, strategy, count=COUNT):
+def share_measured(name, shape, seeds, mode, strategy, count=COUNT):
     """Return the peak of a run as a share of the estimate."""
     training = Training(epochs=1, batch_size=50, learning_rate=0.01, minimum_steps=1)
     made = []
 
     def work():
         made.append(cohort(name, shape, seeds, count, training))
-        engine.run(made[0], strategy, lane)
+        engine.run(made[0], strategy, mode)
 
     peak = peak_of(work)
     counts = (count,) * TASKS, (300,) * TASKS
@@ -170,16 +170,16 @@ def share_measured(name, shape, seeds, lane, strategy, count=COUNT):
 @pytest.mark.parametrize("strategy", [Sgd(), Ewc(), Hybrid(), Joint()], ids=lambda s: s.name)
 @pytest.mark.parametrize("name", ["mlp-256x2", "mlp-16x1"])
 def test_an_mlp_needs_between_a_third_and_all_of_the_estimate(name, strategy):
-    assert 1 / 3 <= share_measured(name, (1, 28, 28), 3, "stacked", strategy) <= 1
+    assert 1 / 3 <= share_measured(name, (1, 28, 28), 3, "vmap", strategy) <= 1
 
 
 def test_convolutions_need_between_a_third_and_all_where_all_images_pass_at_once():
-    assert 1 / 3 <= share_measured("resnet9-w4", (3, 8, 8), 1, "solo", Hybrid()) <= 1
+    assert 1 / 3 <= share_measured("resnet9-w4", (3, 8, 8), 1, "loop", Hybrid()) <= 1
 
 
 def test_gradients_of_single_examples_need_between_a_third_and_all_of_the_estimate():
     count = 2 * SAMPLES_AT_ONCE
-    share = share_measured("resnet9-w16", (3, 8, 8), 1, "solo", Ewc(), count)
+    share = share_measured("resnet9-w16", (3, 8, 8), 1, "loop", Ewc(), count)
     assert 1 / 3 <= share <= 1
 
 
@@ -228,14 +228,14 @@ def test_as_many_learners_are_stacked_as_fit(tested, monkeypatch):
     for room, fit in ((3 * demand.total, 3), (3 * demand.total - 1, 2), (1, 1)):
         monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", room)
         found = stacking_of("mlp-20x2", (3, 4, 5), 7, (100, 200), tested, training, "cpu")
-        assert found == Stacking("stacked", fit)
+        assert found == Stacking("vmap", fit)
         assert found.at_once == fit
 
 
-def test_the_solo_lane_has_one_learner_however_many_fit():
+def test_the_loop_mode_has_one_learner_however_many_fit():
     training = Training(epochs=3, batch_size=25, learning_rate=0.1, minimum_steps=1)
     found = stacking_of("resnet9-w2", (3, 8, 8), 7, (100,), (10,), training, "cpu")
-    assert (found.lane, found.at_once) == ("solo", 1)
+    assert (found.mode, found.at_once) == ("loop", 1)
     assert found.fit > 1
     assert found.note("name", 10**6, "seeds") is None
 
@@ -263,7 +263,7 @@ def test_ten_seeds_of_the_core_suite_need_less_than_half_of_what_a_gpu_is_planne
 
 
 def test_a_line_says_what_does_not_fit():
-    stacking = Stacking("stacked", 4)
+    stacking = Stacking("vmap", 4)
     assert stacking.note("name", 4, "seeds") is None
     line = "name: 5 seeds do not fit into memory at once, trained 4 at a time"
     assert stacking.note("name", 5, "seeds") == line

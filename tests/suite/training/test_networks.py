@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.training.networks import (
+    LANES,
     build_network,
+    choose_mode,
     initial_parameters,
     is_network_name,
-    stacks_on_cpu,
 )
 
 UNITS = 7
@@ -329,9 +330,15 @@ def test_unknown_timm_models_are_an_error_with_the_nearest_names(name, hint):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_known_names_have_a_known_form_and_only_an_mlp_is_stacked_on_a_cpu(name):
+def test_known_names_have_a_known_form_and_only_an_mlp_is_mapped_on_a_cpu(name):
     assert is_network_name(name)
-    assert stacks_on_cpu(name) == name.startswith("mlp-")
+    expected = "vmap" if name.startswith("mlp-") else "loop"
+    assert choose_mode(name, torch.device("cpu")) == expected
+    assert choose_mode(name, torch.device("cuda")) == "vmap"
+
+
+def test_records_know_the_modes_by_their_lanes():
+    assert LANES == {"loop": "solo", "vmap": "stacked"}
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,9 @@ def prepare(digits, tmp_path, monkeypatch):
     """Return a function that prepares a cohort, on a pool and with a cache of the test's own."""
     monkeypatch.setattr(splits, "user_cache_path", lambda _: tmp_path)
 
-    def make(sequence=SEQUENCE, seeds=(0, 1), *, run_seeds=None, purpose="test", pool=digits):
+    def make(sequence=SEQUENCE, seeds=(0, 1), *, purpose="test", pool=digits):
         monkeypatch.setattr(preparation, "load_pool", lambda *_: pool)
-        setting = Setting(sequence, seeds, run_seeds or seeds, purpose, None, "cpu")
+        setting = Setting(sequence, seeds, purpose, None, "cpu")
         preparation.prepare.cache_clear()
         return setting, preparation.prepare(setting)
 
@@ -140,8 +140,8 @@ def test_initial_weights_follow_from_the_seed_alone(prepare):
 def test_a_seeds_learner_is_the_same_in_every_cohort(prepare, sequence, purpose):
     _, alone = prepare(sequence, (1,), purpose=purpose)
     expected = of_seed(alone.cohort, 0)
-    for seeds, run_seeds in (((0, 1), None), ((1, 2, 0), None), ((1,), (0, 1, 2))):
-        _, prepared = prepare(sequence, seeds, run_seeds=run_seeds, purpose=purpose)
+    for seeds in ((0, 1), (1, 2, 0)):
+        _, prepared = prepare(sequence, seeds, purpose=purpose)
         assert prepared.cohort.size == len(seeds)
         assert_same(of_seed(prepared.cohort, seeds.index(1)), expected)
 

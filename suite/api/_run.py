@@ -1,0 +1,243 @@
+"""Training from Python: ``driftboard.run`` and ``driftboard.grade``."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from driftboard._results import Results, sorted_records
+from driftboard.suite.errors import DriftboardError, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from driftboard.strategies.base import Strategy
+    from driftboard.suite.distance.grades import GradeRecord
+    from driftboard.suite.sequences.task_sequence import TaskSequence
+
+Device = Literal["auto", "cpu", "cuda"]
+SESSION_FOLDER = "session"
+
+
+def run(
+    suite: str | None = None,
+    *,
+    strategies: "Iterable[str | Strategy | type[Strategy]] | None" = None,
+    sequences: "str | TaskSequence | Iterable[str | TaskSequence] | None" = None,
+    seeds: int | None = None,
+    out: str | Path = "driftboard-results",
+    data: str | Path | None = None,
+    device: Device = "auto",
+    workers: int | None = None,
+    tuning: bool = False,
+) -> Results:
+    """Train every strategy on every sequence, and return the results.
+
+    What is in ``out`` already is not trained again: stopped at any moment, by Ctrl-C too, the same
+    call goes on and ends with the same records. Progress is shown on stderr, in notebooks too.
+    Works in a script as it stands: worker processes do not run the script again.
+
+    Args:
+        suite: ``quick``, ``linear``, ``core`` or ``full``; without it and without ``sequences``
+            ``quick``.
+        strategies: names as on the command line (``ewc``, ``ewc,strength=10``, ``FILE.py``),
+            objects (``MyMethod(strength=0.1)``) and classes; without it all that are built in.
+        sequences: names, patterns such as ``digits-*``, and ``TaskSequence`` objects.
+        seeds: only the first so many of the protocol's seeds.
+        out: the results folder.
+        data: the data folder; without it ``DRIFTBOARD_DATA``, else your own data folder.
+        device: where to train.
+        workers: processes; one per CPU core, or one for CUDA, without it.
+        tuning: use the tuning seeds and test on a part of the training data: for choosing
+            hyper-parameters, never for results that are reported.
+
+    Returns:
+        The results of what was asked for, also where ``out`` holds more.
+
+    Raises:
+        DriftboardError: there is no such suite, sequence, strategy or data set, or training
+            failed; what was trained is kept.
+
+    Example::
+
+        import driftboard as db
+
+        results = db.run("quick", strategies=["sgd", "ewc"], seeds=2, out="results")
+        results.accuracy("digits-split", "ewc", seed=0)
+    """
+    from driftboard._session import sequence_files, specifications
+    from driftboard.strategies.catalogue import BUILTIN
+    from driftboard.suite.loading import load_sequences, load_strategy
+    from driftboard.suite.protocol import PROTOCOL
+    from driftboard.suite.records import cell_path, read_record
+    from driftboard.suite.runs.grid import Request
+    from driftboard.suite.runs.workplace import Workplace
+    from driftboard.suite.sequences.task_sequence import choose_sequences
+
+    _check_choices(seeds, device)
+    folder = Path(out)
+    given = BUILTIN if strategies is None else strategies
+    loaded = [load_strategy(text) for text in specifications(given, folder / SESSION_FOLDER)]
+    _check_names([one.stamp.name for one in loaded])
+    names, files = sequence_files(_listed(sequences), folder / SESSION_FOLDER)
+    known = load_sequences(files)
+    if suite is not None and suite not in {one.tier for one in known.values()}:
+        raise DriftboardError(f"there is no suite '{suite}'; see driftboard.sequences()")
+    chosen = choose_sequences(known, suite, names or None, bool(files))
+    PROTOCOL.check_seed_count(seeds, (one.tier for one in chosen), tuning=tuning)
+    request = Request(
+        sequences=chosen,
+        sequence_files=files,
+        strategies=tuple(loaded),
+        seed_count=seeds,
+        purpose="validation" if tuning else "test",
+        results=folder,
+        data=None if data is None else Path(data),
+        device=device,
+    )
+    what = f"{len(chosen)} sequences x {len(loaded)} strategies"
+    failures = Workplace(workers).train(request, what)
+    _raise_if_failed(failures, folder)
+    records = [
+        read_record(cell_path(folder, sequence.name, strategy.stamp.name, seed))
+        for sequence in chosen
+        for strategy in loaded
+        for seed in request.seeds(sequence)
+    ]
+    made_by = f"driftboard.load({str(folder)!r})"
+    return Results(sorted_records(records), folders=(folder,), made_by=made_by)
+
+
+@dataclass(frozen=True, eq=False)
+class Grades:
+    """How far apart the tasks of sequences are, as ``driftboard.grade`` measured it."""
+
+    records: "tuple[GradeRecord, ...]"
+
+    def frame(self) -> "pd.DataFrame":
+        """Return a row per sequence: ``distance`` with its 95 % interval, ``grade``, ``note``.
+
+        The distance is between consecutive tasks: 0 for equal, 2 for unrelated ones.
+        """
+        import pandas as pd
+
+        from driftboard.suite.distance.grades import grade_of
+
+        grades = [grade_of(record) for record in self.records]
+        rows = [
+            (
+                grade.sequence,
+                grade.distance.value,
+                grade.distance.low,
+                grade.distance.high,
+                grade.reliability,
+                grade.level,
+                grade.note,
+            )
+            for grade in grades
+        ]
+        columns = ["sequence", "distance", "low", "high", "reliability", "grade", "note"]
+        return pd.DataFrame(rows, columns=columns).set_index("sequence")
+
+    def pairs(self) -> "pd.DataFrame":
+        """Return the measures of every pair of tasks, as ``grades/pairs.csv`` has them."""
+        import pandas as pd
+
+        from driftboard.suite.distance.tables import pair_table
+
+        return pd.read_csv(io.StringIO(pair_table(list(self.records))))
+
+    def __repr__(self) -> str:
+        """Return the table as text."""
+        return str(self.frame().to_string(float_format=lambda value: f"{value:.2f}"))
+
+    def _repr_html_(self) -> str:
+        return str(self.frame().to_html(float_format=lambda value: f"{value:.2f}"))
+
+
+def grade(
+    sequences: "str | TaskSequence | Iterable[str | TaskSequence]",
+    *,
+    seeds: int | None = None,
+    parts: int = 2,
+    out: str | Path = "driftboard-results",
+    data: str | Path | None = None,
+    device: Device = "auto",
+    workers: int | None = None,
+) -> Grades:
+    """Measure the parameter distance between the tasks of sequences.
+
+    Args:
+        sequences: names, patterns such as ``digits-*``, and ``TaskSequence`` objects.
+        seeds: only the first so many of the protocol's seeds.
+        parts: separate parts of each task that are trained on, at least 2.
+        out: the results folder; boards made of it use these grades.
+        data: the data folder; without it ``DRIFTBOARD_DATA``, else your own data folder.
+        device: where to train.
+        workers: processes; one per CPU core, or one for CUDA, without it.
+
+    Raises:
+        DriftboardError: there is no such sequence or data set, or training failed; what was
+            measured is kept.
+
+    Example::
+
+        import driftboard as db
+
+        db.grade("digits-*", seeds=2, out="results").frame()
+    """
+    from driftboard._session import sequence_files
+    from driftboard.suite.distance.plan import GradeRequest, grade_records, plan_grading
+    from driftboard.suite.loading import load_sequences
+    from driftboard.suite.protocol import PROTOCOL
+    from driftboard.suite.runs.workplace import Workplace
+    from driftboard.suite.sequences.task_sequence import choose_sequences
+
+    _check_choices(seeds, device)
+    folder = Path(out)
+    if parts < 2:
+        raise DriftboardError(f"parts is {parts}, but takes at least 2 to tell noise")
+    names, files = sequence_files(_listed(sequences), folder / SESSION_FOLDER)
+    chosen = choose_sequences(load_sequences(files), None, names, bool(files))
+    PROTOCOL.check_seed_count(seeds, (one.tier for one in chosen))
+    place = None if data is None else Path(data)
+    request = GradeRequest(chosen, files, seeds, parts, place, folder, device)
+    failures = Workplace(workers).work_off(
+        request, plan_grading, f"{len(chosen)} sequences to be graded"
+    )
+    _raise_if_failed(failures, folder)
+    return Grades(tuple(grade_records(request)))
+
+
+def _listed(
+    sequences: "str | TaskSequence | Iterable[str | TaskSequence] | None",
+) -> "list[str | TaskSequence]":
+    from driftboard.suite.sequences.task_sequence import TaskSequence
+
+    if sequences is None:
+        return []
+    return [sequences] if isinstance(sequences, str | TaskSequence) else list(sequences)
+
+
+def _check_choices(seeds: int | None, device: str) -> None:
+    """Check what the command line checks by itself."""
+    if seeds is not None and seeds < 1:
+        raise DriftboardError(f"seeds is {seeds}; take at least 1, or None for all")
+    if device not in get_args(Device):
+        raise DriftboardError(
+            f"there is no device '{device}'; choose of {', '.join(get_args(Device))}"
+        )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        raise DriftboardError(f"a strategy is named twice: {', '.join(names)}")
+    if not names:
+        raise DriftboardError("no strategy was given; leave strategies out to run all")
+
+
+def _raise_if_failed(failures: Sequence[str], folder: Path) -> None:
+    if failures:
+        listed = "; ".join(one_line(line) for line in failures)
+        raise DriftboardError(f"training failed: {listed}; what is done is kept in {folder}")

@@ -1,0 +1,163 @@
+"""Checks of every hook through three tasks on both networks: what it returns, and is it pure?"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from driftboard.strategies.base import Parameters, Strategy, Task, UpdatePlan, overrides
+from driftboard.suite.checks.hidden_state import global_state
+from driftboard.suite.checks.pytrees import all_finite, copied, same
+from driftboard.suite.checks.target import Result, Target, format_error, learn
+from driftboard.suite.checks.tiny import NETWORKS, tiny_cohort
+from driftboard.suite.errors import StrategyError
+
+# Hook -> what it must return; the order is that in which the engine calls them.
+_RETURNS = {
+    "begin": "returns a plan, one share in [0, 1] for every block, and a memory",
+    "loss": "returns a finite scalar with a gradient",
+    "correct": "returns a gradient of the right names, shapes and dtype",
+    "constrain": "returns parameters of the right names, shapes and dtype",
+    "observe": "returns a memory of the names, shapes and dtypes that it was given",
+    "finish": "returns parameters of the right names, shapes and dtype, and a memory",
+}
+
+# Name of a check -> its message when nothing was found, and the advice when something was.
+_PURE = {
+    "arguments": ("no hook changes them in place", "return new tensors and new dicts instead"),
+    "global state": (
+        "random states, default dtype and grad mode stay as they are",
+        "draw random numbers from task.noise, and leave torch's settings alone",
+    ),
+    "repeatable": (
+        "equal arguments give equal results",
+        "draw random numbers from task.noise, and keep nothing between calls",
+    ),
+}
+
+
+def hook_results(target: Target) -> list[Result]:
+    """Return one result per overridden hook, then one per property of a pure function."""
+    failures: dict[str, str] = {}
+    for network in NETWORKS:
+        failures = _failures(target.fresh(), network) | failures
+    hooks = [
+        Result(hook, "FAILED", failures[hook])
+        if hook in failures
+        else Result(hook, "ok", _RETURNS[hook])
+        for hook in _overridden(target.strategy)
+    ]
+    if not hooks:
+        hooks = [Result("hooks", "ok", "none is overridden, so it does what sgd does")]
+    purity = [
+        Result(name, "FAILED", f"{failures[name]}; {advice}")
+        if name in failures
+        else Result(name, "ok", fine)
+        for name, (fine, advice) in _PURE.items()
+    ]
+    return hooks + purity
+
+
+def _failures(target: Target, network: str) -> dict[str, str]:
+    """Train on one network; return the name of a check -> what went wrong."""
+    probe = Probe(target.strategy)
+    try:
+        learn(tiny_cohort(network, (0,)), probe.strategy(), "loop")
+    except StrategyError as error:
+        return probe.findings | {probe.hook: f"{format_error(error, target.file)} [{network}]"}
+    return probe.findings
+
+
+class Probe:
+    """Sits between the engine and a strategy, and calls every hook twice, on copies.
+
+    ``findings`` maps "arguments", "global state" or "repeatable" to the first thing that a pure
+    function would not do. ``hook`` is the hook that was called last.
+    """
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.findings: dict[str, str] = {}
+        self.hook = ""
+        self._strategy = strategy
+
+    def strategy(self) -> Strategy:
+        """Return a strategy that does the same under the probe; only for the mode "loop".
+
+        Its hooks raise StrategyError when they return something that no hook may return.
+        """
+        # The engine skips hooks that a class inherits, so the class must define exactly those
+        # that the original overrides.
+        members: dict[str, Any] = {
+            "name": self._strategy.name,
+            "trains_on_all_tasks": self._strategy.trains_on_all_tasks,
+        }
+        members |= {hook: self._probed(hook) for hook in _overridden(self._strategy)}
+        probed: Strategy = type("Probed", (Strategy,), members)()
+        return probed
+
+    def _probed(self, hook: str) -> Callable[..., Any]:
+        def probed(_: Strategy, *given: Any) -> Any:
+            self.hook = hook
+            result = self._call_and_compare_arguments(hook, given)
+            again = self._call(hook, copied(given))
+            if not same(result, again):
+                self._note("repeatable", f"{hook}() returns something else for equal arguments")
+            if problem := _problem(hook, given, result):
+                task: Task = given[0]
+                raise StrategyError(f"{hook}() {problem} (task {task.index + 1})")
+            return result
+
+        return probed
+
+    def _call_and_compare_arguments(self, hook: str, given: tuple[Any, ...]) -> Any:
+        own = copied(given)
+        result = self._call(hook, own)
+        names = [*inspect.signature(getattr(Strategy, hook)).parameters][1:]
+        changed = [name for name, a, b in zip(names, own, given, strict=True) if not same(a, b)]
+        if changed:
+            self._note("arguments", f"{hook}() changes {' and '.join(changed)} in place")
+        return result
+
+    def _call(self, hook: str, arguments: tuple[Any, ...]) -> Any:
+        before = global_state()
+        try:
+            return getattr(self._strategy, hook)(*arguments)
+        finally:
+            if changed := global_state().changed_since(before):
+                self._note("global state", f"{hook}() changes {' and '.join(changed)}")
+            before.restore()
+
+    def _note(self, kind: str, line: str) -> None:
+        self.findings.setdefault(kind, line)
+
+
+def _overridden(strategy: Strategy) -> list[str]:
+    return [hook for hook in _RETURNS if overrides(strategy, hook)]
+
+
+def _problem(hook: str, given: tuple[Any, ...], result: Any) -> str | None:
+    """Return what is wrong with a result beyond what the engine itself rejects."""
+    if hook == "begin":
+        plan = result[0] if isinstance(result, tuple) and result else None
+        share = plan.share if isinstance(plan, UpdatePlan) else None
+        if isinstance(share, Tensor) and not share.is_floating_point():
+            return f"must return shares of a float type, not {share.dtype}"
+    elif hook != "observe":  # a memory may hold tensors of any dtype
+        first = result[0] if isinstance(result, tuple) and result else result
+        if wrong := _other_dtype(first, task=given[0]):
+            return wrong
+    if all_finite(given) and not all_finite(result):
+        return "returns NaN or infinity for finite arguments"
+    return None
+
+
+def _other_dtype(values: Any, task: Task) -> str | None:
+    """Describe the first tensor whose dtype is not that of the network's parameters."""
+    expected: torch.dtype = task.noise.dtype
+    named: Parameters = values if isinstance(values, dict) else {"the loss": values}
+    for name, value in named.items():
+        if isinstance(value, Tensor) and value.dtype != expected:
+            return f"must return {name} as {expected}, like the parameters, not {value.dtype}"
+    return None

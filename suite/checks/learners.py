@@ -1,0 +1,263 @@
+"""Checks that train whole learners: one after another, together, with other settings, for time."""
+
+import dataclasses
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from driftboard.strategies.base import Memory, Parameters, Strategy
+from driftboard.strategies.sgd import Sgd
+from driftboard.suite.checks.hidden_state import changed_names, hidden_state
+from driftboard.suite.checks.pytrees import same, tensors
+from driftboard.suite.checks.target import Result, Target, TaskEnd, format_error, learn
+from driftboard.suite.checks.tiny import NETWORKS, tiny_cohort
+from driftboard.suite.errors import StrategyError, counted
+
+TWO_SEEDS = (0, 1)
+
+TOLERANCE = 1e-9
+"""How far both modes may differ in float64, relative and absolute; as in the engine's tests."""
+
+
+def _learn_alone(strategy: Strategy, network: str, seed: int = 0) -> list[TaskEnd]:
+    return learn(tiny_cohort(network, (seed,)), strategy, "loop")
+
+
+# One learner after another: does one leave something behind, and what does each carry over?
+
+
+def learner_results(target: Target) -> list[Result]:
+    """Check that learners are independent and hide no state, and describe the memory."""
+    target = target.fresh()
+    before = hidden_state(target.strategy, target.module)
+    independent, ends = _independent(target)
+    hidden = changed_names(before, hidden_state(target.strategy, target.module))
+    results = [independent, _hidden(hidden)]
+    return [*results, *(_memory(ends) if ends else [])]
+
+
+def _independent(target: Target) -> tuple[Result, list[TaskEnd]]:
+    """Train learner 0, then 1, then 0 again; return the result and the tasks of the first."""
+    first: list[TaskEnd] = []
+    for network in NETWORKS:
+        try:
+            one, other, again = (_learn_alone(target.strategy, network, seed) for seed in (0, 1, 0))
+            alone = _learn_alone(target.fresh().strategy, network, 1)
+        except StrategyError as error:
+            line = f"one learner after another: {format_error(error, target.file)} [{network}]"
+            return Result("learners", "FAILED", line), first
+        first = first or one
+        if not _equal(one, again) or not _equal(other, alone):
+            return Result(
+                "learners",
+                "FAILED",
+                f"a learner ends elsewhere when others were trained before it [{network}]; "
+                "keep what a hook needs later in the memory that it returns",
+            ), first
+    return Result("learners", "ok", "none leaves anything behind for the next"), first
+
+
+def _equal(one: list[TaskEnd], other: list[TaskEnd]) -> bool:
+    return all(same(a.of_seed(0), b.of_seed(0)) for a, b in zip(one, other, strict=True))
+
+
+def _hidden(names: list[str]) -> Result:
+    if names:
+        return Result(
+            "hidden memory",
+            "FAILED",
+            f"{', '.join(names)} changed while learners were trained; what is carried over "
+            "belongs into the memory, which is counted and is each learner's own",
+        )
+    return Result("hidden memory", "ok", "nothing is kept on the object, its class or its module")
+
+
+def _memory(ends: list[TaskEnd]) -> list[Result]:
+    for number, (earlier, later) in enumerate(pairwise(end.memory for end in ends), start=2):
+        if problem := _lost(earlier, later):
+            return [
+                Result(
+                    "memory",
+                    "FAILED",
+                    f"task {number} leaves {problem}; "
+                    "what is carried over keeps its names, dtypes and dimensions",
+                )
+            ]
+    sizes = [_bytes(end.memory) for end in ends]
+    if not sizes[-1]:
+        return [Result("memory", "ok", "carries nothing over")]
+    ratio = sizes[-1] / _bytes(ends[-1].parameters)
+    growth = (
+        f"GROWS with every task: {', '.join(f'{size:,}' for size in sizes)}"
+        if sizes[-1] > sizes[-2]
+        else "does not grow with the tasks"
+    )
+    line = f"{sizes[-1]:,} bytes here, {ratio:.2f} times the parameters; {growth}"
+    return [Result("memory", "ok", line)]
+
+
+def _lost(earlier: Memory, later: Memory) -> str | None:
+    """Describe a tensor that is gone or of another kind, if there is one.
+
+    New names and a longer first dimension are fine: a rule with one penalty per task adds those.
+    """
+    now = dict(pytree.tree_flatten_with_path(later)[0])
+    for path, old in pytree.tree_flatten_with_path(earlier)[0]:
+        name = "memory" + pytree.keystr(path)
+        if path not in now:
+            return f"no {name} any more"
+        if _kind(now[path]) != _kind(old):
+            return f"{name} as {_kind(now[path])}, which was {_kind(old)}"
+    return None
+
+
+def _kind(value: Tensor) -> str:
+    """Return dtype and dimensions in words; the leading dimension of the seeds does not count."""
+    return f"{str(value.dtype).removeprefix('torch.')} of {counted(value.ndim - 1, 'dimension')}"
+
+
+def _bytes(tree: Any) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors(tree))
+
+
+# Both modes: learners that are trained together must end where each ends alone.
+
+
+def mode_results(target: Target) -> list[Result]:
+    """Compare both modes: plans, parameters and memory at the end of every task."""
+    problem = next(filter(None, (_difference(target, network) for network in NETWORKS)), None)
+    if problem:
+        return [Result("lanes", "FAILED", problem)]
+    return [Result("lanes", "ok", "two learners trained together are what each is alone")]
+
+
+def _difference(target: Target, network: str) -> str | None:
+    try:
+        together = learn(tiny_cohort(network, TWO_SEEDS), target.fresh().strategy, "vmap")
+        alone = [_learn_alone(target.fresh().strategy, network, seed) for seed in TWO_SEEDS]
+    except StrategyError as error:
+        return (
+            f"with learners trained together, {format_error(error, target.file)} [{network}]; "
+            "decide with torch.where, without if, .item(), NumPy or boolean indexing"
+        )
+    for position, ends in enumerate(alone):
+        for number, (both, single) in enumerate(zip(together, ends, strict=True), start=1):
+            try:
+                torch.testing.assert_close(
+                    both.of_seed(position), single.of_seed(0), rtol=TOLERANCE, atol=TOLERANCE
+                )
+            except AssertionError:
+                return (
+                    f"learners trained together end task {number} elsewhere than each alone "
+                    f"[{network}]; no value may depend on the other learners"
+                )
+    return None
+
+
+# Settings: does another value of a hyper-parameter give another solution?
+
+Effect = Literal["used", "unused", "not tried"]
+
+
+def setting_results(target: Target) -> list[Result]:
+    """Train with one field changed at a time; a field without any effect is a warning."""
+    strategy = target.strategy
+    usual = {network: _solution(strategy, network) for network in NETWORKS}
+    effects: dict[str, Effect] = {}
+    for field in dataclasses.fields(strategy):
+        try:
+            effects[field.name] = _effect(strategy, field.name, usual)
+        except StrategyError as error:
+            where = f"at an end of the search range of {field.name}"
+            line = f"{where}, {format_error(error, target.file)}"
+            return [Result("settings", "FAILED", line)]
+    return [_summary(effects)]
+
+
+def _summary(effects: dict[str, Effect]) -> Result:
+    names: dict[Effect, str] = {
+        effect: ", ".join(name for name, found in effects.items() if found == effect)
+        for effect in ("used", "unused", "not tried")
+    }
+    if names["unused"]:
+        line = f"another value of {names['unused']} changes nothing here; does a hook use it?"
+        return Result("settings", "warning", line)
+    said = [f"{names['used']}: another value gives another solution"] if names["used"] else []
+    said += [f"not tried: {names['not tried']}"] if names["not tried"] else []
+    return Result("settings", "ok", "; ".join(said) or "there are none")
+
+
+def _effect(strategy: Strategy, name: str, usual: dict[str, Parameters]) -> Effect:
+    """Tell whether another value of a field changes the solution on some network.
+
+    Raises:
+        StrategyError: a hook raised at a value from the strategy's own search range.
+    """
+    effect: Effect = "not tried"
+    for value in _other_values(strategy, name):
+        changed = _changed(strategy, name, value)
+        if changed is None:
+            continue
+        try:
+            if any(not same(_solution(changed, network), usual[network]) for network in NETWORKS):
+                return "used"
+        except StrategyError:
+            if name in strategy.search:
+                raise
+        else:
+            effect = "unused"
+    return effect
+
+
+def _changed(strategy: Strategy, name: str, value: bool | int | float) -> Strategy | None:
+    """Return the strategy with one field changed, or None if it rejects the value."""
+    try:
+        return dataclasses.replace(strategy, **{name: value})
+    except Exception:  # the __post_init__ of a user's class may raise anything
+        return None
+
+
+def _other_values(strategy: Strategy, name: str) -> Iterator[bool | int | float]:
+    """Yield other values: the ends of the search range, or guesses; none for a text."""
+    value = getattr(strategy, name)
+    if name in strategy.search:
+        limits = strategy.search[name]
+        candidates = [float(limits.low), float(limits.high)]
+    elif isinstance(value, bool):
+        candidates = [not value]
+    elif isinstance(value, int):
+        candidates = [value + 1, value - 1, 2 * value]
+    elif isinstance(value, float):
+        candidates = [value / 100, 2 * value, value + 0.5, value - 0.5]
+    else:
+        candidates = []
+    yield from (other for other in candidates if other != value)
+
+
+def _solution(strategy: Strategy, network: str) -> Parameters:
+    return _learn_alone(strategy, network)[-1].parameters
+
+
+# Time.
+
+
+def time_results(target: Target) -> list[Result]:
+    """Measure the time of a task, as a multiple of sgd's; this check cannot fail.
+
+    On networks this small most of the time is overhead.
+    """
+    ratios = []
+    for network in NETWORKS:
+        own, plain = (_seconds(strategy, network) for strategy in (target.strategy, Sgd()))
+        ratios.append(f"{own / plain:.1f} times sgd [{network}]")
+    return [Result("time", "ok", f"of a task: {', '.join(ratios)}")]
+
+
+def _seconds(strategy: Strategy, network: str) -> float:
+    """Return the time of all tasks in the faster of two runs."""
+    runs = [_learn_alone(strategy, network) for _ in range(2)]
+    return min(sum(end.seconds for end in ends) for ends in runs)

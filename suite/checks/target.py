@@ -1,0 +1,125 @@
+"""The strategy that is being checked, how it is trained, and the results of checks."""
+
+import inspect
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from driftboard.strategies.base import Memory, Parameters, Strategy
+from driftboard.suite.errors import StrategyError, one_line
+from driftboard.suite.loading import LoadedStrategy, load_strategy
+from driftboard.suite.training.cuda_graph import GraphRunner
+from driftboard.suite.training.engine import Cohort, train_task
+from driftboard.suite.training.networks import Mode
+
+
+@dataclass(frozen=True)
+class Result:
+    """The result of one check: a line of ``driftboard check``.
+
+    ``message`` says what was found and, unless the status is "ok", what to do about it.
+
+    >>> Result("memory", "ok", "carries nothing over").status
+    'ok'
+    """
+
+    name: str
+    status: Literal["ok", "warning", "FAILED"]
+    message: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """A loaded strategy and the module that defines its class."""
+
+    loaded: LoadedStrategy
+    module: ModuleType
+
+    @property
+    def strategy(self) -> Strategy:
+        """The strategy itself."""
+        return self.loaded.strategy
+
+    @property
+    def file(self) -> Path:
+        """The file that defines its class."""
+        return Path(inspect.getfile(type(self.strategy)))
+
+    def fresh(self) -> "Target":
+        """Return the target with its file run again; a built-in strategy is the same object."""
+        return load_target(self.loaded.specification)
+
+
+def load_target(specification: str) -> Target:
+    """Return the strategy that a specification names, see ``load_strategy``.
+
+    Raises:
+        StrategyError: it cannot be loaded.
+    """
+    loaded = load_strategy(specification)
+    return Target(loaded, sys.modules[type(loaded.strategy).__module__])
+
+
+@dataclass(frozen=True)
+class TaskEnd:
+    """The state of all learners at the end of a task; tensors have a leading dimension S."""
+
+    share: Tensor
+    restart: Tensor
+    parameters: Parameters
+    memory: Memory
+    seconds: float
+
+    def of_seed(self, position: int) -> Any:
+        """Return all tensors of one learner as a tree, with a leading dimension of 1."""
+        tree = (self.share, self.restart, self.parameters, self.memory)
+        return pytree.tree_map(lambda value: value[position : position + 1], tree)
+
+
+def learn(
+    cohort: Cohort, strategy: Strategy, mode: Mode, runner: GraphRunner | None = None
+) -> list[TaskEnd]:
+    """Train a cohort through its tasks; ``runner`` is as for ``engine.train_task``.
+
+    Raises:
+        StrategyError: a hook raised, or returned something that stops training.
+    """
+    parameters = {name: value.clone() for name, value in cohort.initial.items()}
+    memory: Memory = {}
+    ends = []
+    for index in range(len(cohort.train)):
+        began = time.perf_counter()
+        try:
+            parameters, memory, plan, _ = train_task(
+                cohort, strategy, index, parameters, memory, mode, runner
+            )
+        except StrategyError:
+            raise
+        except Exception as error:  # what a user's hook returned may break the engine anywhere
+            cause = one_line(str(error).strip().splitlines()[0] if str(error).strip() else "")
+            raise StrategyError(
+                f"what a hook returned stops training: {type(error).__name__}: {cause} "
+                f"(task {index + 1})"
+            ) from error
+        seconds = time.perf_counter() - began
+        ends.append(TaskEnd(plan.share, plan.restart, parameters, memory, seconds))
+    return ends
+
+
+def format_error(error: StrategyError, file: Path) -> str:
+    """Return an error as one line that quotes the line of the user's file that raised it."""
+    text = str(error)
+    if error.__cause__ is None:
+        return text
+    frames = traceback.extract_tb(error.__cause__.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename) == file]
+    if not own:
+        return text
+    return f"{text}; {file.name}, line {own[-1].lineno}: {own[-1].line}"

@@ -1,0 +1,57 @@
+"""Run as ``python -m driftboard.suite.sandbox.run_cells STRATEGY OUT SEEDS SEQUENCE...``.
+
+Trains one strategy on some sequences in this process, without worker processes, and writes the
+records below OUT. ``process.py`` runs it to check a submission. Training runs on the CPU, because
+a process with a limited address space that may write to one folder only cannot use a GPU. The
+data folder is that of ``DRIFTBOARD_DATA``. The first line on standard error says what went wrong.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.loading import load_sequences, load_strategy
+from driftboard.suite.runs.grid import Request, claim_folder
+from driftboard.suite.runs.planning import plan
+from driftboard.suite.runs.worker import prepare_process
+
+
+def run_cells(
+    strategy: str, out: Path, seeds: int, sequences: list[str], data: Path | None
+) -> None:
+    """Train the first ``seeds`` seeds of the protocol on each sequence and write the records.
+
+    Raises:
+        DriftboardError: as ``driftboard run`` does.
+    """
+    registry = load_sequences()
+    request = Request(
+        sequences=tuple(registry[name] for name in sequences),
+        sequence_files=(),
+        strategies=(load_strategy(strategy),),
+        seed_count=seeds,
+        purpose="test",
+        results=out,
+        data=data,
+        device="cpu",
+    )
+    claim_folder(out, request.purpose)
+    prepare_process("cpu")
+    for item in plan(request):
+        item.job.execute(lambda: None)
+
+
+def main() -> None:
+    """Train as the command line says; exit with 1 and one line on standard error on failure."""
+    strategy, out, seeds, *sequences = sys.argv[1:]
+    data = os.environ.get("DRIFTBOARD_DATA")
+    try:
+        run_cells(strategy, Path(out), int(seeds), sequences, Path(data) if data else None)
+    except DriftboardError as error:
+        print(one_line(str(error)), file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The leaderboard from Python is that of the command line."""
+
+import csv
+import html
+
+import pytest
+
+import driftboard as db
+from driftboard.suite.records import write_record
+
+
+@pytest.fixture
+def folder(tmp_path, make_record):
+    """Return a results folder with two strategies, two sequences and three seeds."""
+    for sequence in ("alpha", "beta"):
+        for strategy, last in (("sgd", 60), ("ewc", 80)):
+            for seed in range(3):
+                correct = ((90, 10), (last + seed, 80))
+                write_record(tmp_path / "one", make_record(sequence, strategy, seed, correct))
+    return tmp_path / "one"
+
+
+def without_command(text):
+    return [line for line in text.splitlines() if "driftboard" not in line.lower()]
+
+
+def test_files_are_those_of_the_command(folder, tmp_path, call):
+    code, *_ = call("leaderboard", folder, "--out", tmp_path / "command")
+    paths = db.leaderboard(db.load(folder)).save(tmp_path / "python")
+    assert code == 0
+    assert {path.name for path in paths} >= {"leaderboard.md", "leaderboard.csv", "index.html"}
+    for name in ("leaderboard.csv", "leaderboard.md", "leaderboard.tex"):
+        ours = (tmp_path / "python" / name).read_text()
+        theirs = (tmp_path / "command" / name).read_text()
+        assert without_command(ours) == without_command(theirs)
+    assert (tmp_path / "python" / "leaderboard.csv").read_bytes() == (
+        tmp_path / "command" / "leaderboard.csv"
+    ).read_bytes()
+
+
+def test_the_legend_says_how_the_board_was_made(folder):
+    text = db.leaderboard(db.load(folder, strategies=["sgd", "ewc"])).markdown()
+    made = f"driftboard.leaderboard(driftboard.load('{folder}').select(strategies=['sgd', 'ewc'])"
+    assert made in html.unescape(text)
+
+
+def test_the_frame_is_the_csv(folder, tmp_path):
+    board = db.leaderboard(db.load(folder), reference="sgd")
+    frame = board.frame()
+    board.save(tmp_path, formats=["csv"])
+    with (tmp_path / "leaderboard.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert frame.columns.tolist() == list(rows[0])
+    assert len(frame) == len(rows)
+    assert frame["mean"].tolist() == [float(row["mean"]) for row in rows]
+    overall = frame.query("sequence == 'overall' and metric == 'avg_acc'").set_index("strategy")
+    assert overall.loc["ewc", "difference"] == pytest.approx(0.10)
+    assert [path.name for path in board.save(tmp_path, formats=["csv"])] == ["leaderboard.csv"]
+
+
+def test_several_results_make_one_board(folder, tmp_path, make_record):
+    for sequence in ("alpha", "beta"):
+        for seed in range(3):
+            record = make_record(sequence, "mine", seed, ((90, 10), (85, 80)))
+            write_record(tmp_path / "two", record)
+    both = db.leaderboard([db.load(folder), db.load(tmp_path / "two")])
+    assert {"ewc", "mine", "sgd"} <= set(both.frame()["strategy"])
+    twice = db.leaderboard([db.load(folder), db.load(folder)])
+    assert twice.frame().equals(db.leaderboard(db.load(folder)).frame())
+
+
+def test_published_strategies_are_marked_so():
+    frame = db.leaderboard(db.published("quick", strategies=["sgd", "ewc"])).frame()
+    assert set(frame["evidence"].dropna()) == {"published"}
+
+
+def test_a_notebook_and_a_terminal_show_the_overall_table(folder):
+    board = db.leaderboard(db.load(folder))
+    assert "ewc" in repr(board)
+    shown = board._repr_html_()
+    assert "<table" in shown
+    assert "Avg.Acc" in shown
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda results: db.leaderboard(results, reference="none"), "none"),
+        (lambda results: db.leaderboard([]), "no results were given"),
+        (
+            lambda results: db.leaderboard(results).save("x", ["pdf"]),
+            "no format 'pdf'",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(folder, make, complaint):
+    with pytest.raises(db.DriftboardError, match=complaint) as raised:
+        make(db.load(folder))
+    assert "\n" not in str(raised.value)
+
+
+def test_contradicting_records_have_no_board(folder, tmp_path, make_record):
+    write_record(tmp_path / "other", make_record("alpha", "sgd", 0, ((1, 1), (1, 1))))
+    with pytest.raises(db.RecordError, match="different content"):
+        db.leaderboard([db.load(folder), db.load(tmp_path / "other")])

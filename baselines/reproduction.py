@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from driftboard.baselines.verdict import Judgement, Verdict, difference, judge, margin
-from driftboard.leaderboard.analysis.cells import cell_of, matrix_of
-from driftboard.leaderboard.analysis.metric import METRICS, Metric
+from driftboard.leaderboard.analysis.cells import METRICS, Metric, cell_of, matrix_of
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import AnyRecord, LossRecord
 

@@ -5,6 +5,8 @@ each entry in [0, 1]. Definitions: arXiv 2602.20796 for Avg.Acc, Task.Acc and fo
 Lopez-Paz and Ranzato 2017 (arXiv 1706.08840, equations 3 and 4) for the transfers.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +50,29 @@ def forward_transfer(accuracy: Matrix, untrained: NDArray[np.float64]) -> float:
     return _mean(accuracy.diagonal(offset=1) - untrained[1:])
 
 
+def accuracy_metrics(accuracy: Matrix, untrained: NDArray[np.float64]) -> dict[str, float]:
+    """Return every metric above by its name in tables; arguments as in ``forward_transfer``."""
+    lost = forgetting(accuracy)
+    return {
+        "avg_acc": average_accuracy(accuracy),
+        "task_acc": task_accuracy(accuracy),
+        "forgetting": lost,
+        "backward_transfer": -lost,  # by definition
+        "forward_transfer": forward_transfer(accuracy, untrained),
+    }
+
+
+def chance_counts(test_sizes: Sequence[int], classes: Sequence[int]) -> tuple[int, ...]:
+    """Return the right answers that a guess gives on every task, rounded to a whole number.
+
+    With them a run counts from where it has diverged. ``classes`` are those of each task.
+
+    >>> chance_counts((100, 250), (10, 3))
+    (10, 83)
+    """
+    return tuple(round(size / count) for size, count in zip(test_sizes, classes, strict=True))
+
+
 # The same of a matrix of losses: ``loss[t, k]`` on task k after training task t, any range.
 
 
@@ -67,6 +92,15 @@ def loss_forgetting(loss: Matrix) -> float:
     The mean over all tasks but the last; negative where later tasks helped.
     """
     return _mean(loss[-1, :-1] - loss.diagonal()[:-1])
+
+
+def loss_metrics(loss: Matrix) -> dict[str, float]:
+    """Return every metric of losses by its name in tables."""
+    return {
+        "avg_loss": average_loss(loss),
+        "task_loss": task_loss(loss),
+        "forgetting": loss_forgetting(loss),
+    }
 
 
 def _mean(values: NDArray[np.float64]) -> float:

@@ -4,6 +4,7 @@ Whatever must not stand in one table is refused here, with one line that names i
 mixed, guessed or dropped in silence.
 """
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
-from driftboard.leaderboard.analysis.cells import Cell, cell_of, matrix_of
+from driftboard.leaderboard.analysis.cells import Cell, Measure, cell_of, matrix_of
 from driftboard.suite.errors import RecordError
+from driftboard.suite.json_file import read_json
 from driftboard.suite.metrics import Matrix
 from driftboard.suite.records import (
     AnyRecord,
+    Digest,
     Environment,
     LossRecord,
     ProtocolStamp,
@@ -26,6 +30,7 @@ from driftboard.suite.records import (
     read_record,
     record_paths,
 )
+from driftboard.suite.submissions import SUBMISSION, Submission
 from driftboard.suite.wording import counted
 
 if TYPE_CHECKING:
@@ -39,7 +44,8 @@ _HASH = re.compile(r"\b[0-9a-f]{64}\b")
 _SHOWN_VARIANTS = 4
 _NOT_CONTENT = {"cost", "environment"}  # may differ between two equal runs
 
-Measure = Literal["accuracy", "excess-loss"]
+Badge = Literal["published", "records checked", "spot re-run", "fully re-run"]
+"""How far somebody has checked a strategy's numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,3 +276,54 @@ def _versions(environments: Iterable[Environment]) -> dict[str, tuple[str, ...]]
         for title, field in fields.items():
             found[title].add(getattr(environment, field))
     return {title: tuple(sorted(versions)) for title, versions in found.items()}
+
+
+class _Report(Struct):
+    """Of a report that ``driftboard verify --json`` wrote, what matters here."""
+
+    schema: Literal[1]
+    submission: Digest | None
+    badge: Literal["records checked", "spot re-run", "fully re-run"] | None
+
+
+def evidence(
+    results: Sequence[Path],
+    reports: Sequence[Path],
+    published: Mapping[str, Sequence[AnyRecord]],
+) -> dict[str, Badge]:
+    """Return the badge of each strategy that has one.
+
+    A report counts for the submission among the results folders whose ``submission.json`` it
+    was written of, told by its digest. Strategies of published sets are ``published``.
+
+    Raises:
+        RecordError: a report cannot be read, earned no badge, or is of none of the submissions.
+    """
+    found: dict[str, Badge] = {
+        record.strategy.name: "published" for records in published.values() for record in records
+    }
+    submitted = dict(filter(None, map(_submitted, results)))
+    for path in reports:
+        report = read_json(path, _Report, "a report of `driftboard verify --json`", "verify again")
+        if report.badge is None or report.submission is None:
+            raise RecordError(f"{path} is of a submission that failed a check; leave it out")
+        if report.submission not in submitted:
+            raise RecordError(
+                f"{path} is of none of these submissions as they are now; name the folder that was "
+                "verified, or verify it again"
+            )
+        found[submitted[report.submission]] = report.badge
+    return found
+
+
+def _submitted(folder: Path) -> tuple[str, str] | None:
+    """Return the digest of a folder's ``submission.json`` and the strategy it is of."""
+    path = folder / SUBMISSION
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    try:
+        submission = msgspec.json.decode(content, type=Submission)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RecordError(f"{path} is not sound; see `driftboard verify {folder}`") from error
+    return hashlib.sha256(content).hexdigest(), submission.strategy.name

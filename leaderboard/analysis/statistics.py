@@ -1,7 +1,8 @@
 """The statistics of the leaderboard, as pure functions of plain numbers.
 
 Every interval is over seeds: it says what to expect of new seeds on the same sequences. Only
-``scipy.special`` is used, because ``scipy.stats`` takes more than twice as long to import.
+``scipy.special`` is used, because ``scipy.stats`` takes more than twice as long to import. The
+jackknife is defined where the distance needs it, below this room, and is to be had here.
 """
 
 import math
@@ -10,6 +11,27 @@ from dataclasses import dataclass
 from operator import sub
 
 from scipy.special import betaincinv, stdtr, stdtrit
+
+from driftboard.suite.distance.distance import Estimate, jackknife
+
+__all__ = [
+    "ROUNDING",
+    "Estimate",
+    "Interval",
+    "PairedDifference",
+    "clopper_pearson",
+    "holm",
+    "jackknife",
+    "line_fit",
+    "mean",
+    "mean_interval",
+    "paired_difference",
+    "paired_test",
+    "seed_averages",
+    "sequence_averages",
+    "spearman",
+    "t_interval",
+]
 
 # Accuracies are sums of ratios of counts, so equal ones may differ by a few units in the last
 # place. A real difference is at least 1 / (tasks x test images), many orders above this. For
@@ -42,6 +64,15 @@ class PairedDifference:
     n: int
 
 
+def mean(values: Sequence[float]) -> float:
+    """Return the mean, exactly rounded; NaN of no values.
+
+    >>> mean([0.1] * 10)
+    0.1
+    """
+    return math.fsum(values) / len(values) if values else math.nan
+
+
 def mean_interval(
     values: Sequence[float], low: float, high: float, confidence: float = 0.95
 ) -> Interval:
@@ -58,12 +89,25 @@ def mean_interval(
     n = len(values)
     if n == 0:
         return Interval(math.nan, math.nan, math.nan, 0)
-    mean = min(max(_mean(values), low), high)
-    half = _half_width(values, confidence)
-    # max() and min() would swallow a NaN half width
-    if math.isnan(half):
-        return Interval(mean, math.nan, math.nan, n)
-    return Interval(mean, max(mean - half, low), min(mean + half, high), n)
+    centre = min(max(mean(values), low), high)
+    below, above = _bounds(values, centre, confidence)
+    # max() and min() would swallow a NaN bound
+    if math.isnan(below):
+        return Interval(centre, math.nan, math.nan, n)
+    return Interval(centre, max(below, low), min(above, high), n)
+
+
+def t_interval(
+    value: float, error: float, freedom: float, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return Student's interval of a value from its standard error and degrees of freedom.
+
+    >>> low, high = t_interval(10.0, 1.0, freedom=4)
+    >>> round(low, 3), round(high, 3)
+    (7.224, 12.776)
+    """
+    half = float(stdtrit(freedom, (1.0 + confidence) / 2.0)) * error
+    return value - half, value + half
 
 
 def paired_difference(
@@ -78,12 +122,12 @@ def paired_difference(
     if not first:
         return PairedDifference(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
     differences = _differences(first, second)
-    mean = _mean(differences)
-    half = _half_width(differences, confidence)
+    centre = mean(differences)
+    low, high = _bounds(differences, centre, confidence)
     return PairedDifference(
-        mean=mean,
-        low=mean - half,
-        high=mean + half,
+        mean=centre,
+        low=low,
+        high=high,
         p=_p_of_zero_mean(differences),
         correlation=_correlation(first, second),
         n=len(first),
@@ -95,7 +139,7 @@ def paired_test(a: Mapping[int, float], b: Mapping[int, float]) -> tuple[float, 
     differences = _differences(*_on_common_seeds(a, b))
     if not differences:
         return math.nan, math.nan
-    return _mean(differences), _p_of_zero_mean(differences)
+    return mean(differences), _p_of_zero_mean(differences)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -127,7 +171,7 @@ def seed_averages(per_sequence: Sequence[Mapping[int, float]]) -> dict[int, floa
     if not per_sequence:
         return {}
     seeds = set.intersection(*(set(values) for values in per_sequence))
-    return {seed: _mean([values[seed] for values in per_sequence]) for seed in sorted(seeds)}
+    return {seed: mean([values[seed] for values in per_sequence]) for seed in sorted(seeds)}
 
 
 def sequence_averages(per_sequence: Sequence[Mapping[int, float]]) -> dict[int, float]:
@@ -142,7 +186,7 @@ def sequence_averages(per_sequence: Sequence[Mapping[int, float]]) -> dict[int, 
     if not seeds:
         return {}
     return {
-        index: _mean([values[seed] for seed in seeds]) for index, values in enumerate(per_sequence)
+        index: mean([values[seed] for seed in seeds]) for index, values in enumerate(per_sequence)
     }
 
 
@@ -160,7 +204,7 @@ def line_fit(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
     Raises:
         ValueError: there are no two different x.
     """
-    mean_x, mean_y = _mean(x), _mean(y)
+    mean_x, mean_y = mean(x), mean(y)
     square = math.fsum((one - mean_x) ** 2 for one in x)
     if not square:
         raise ValueError("a line needs two different x")
@@ -187,10 +231,6 @@ def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> Int
     return Interval(failures / trials if trials else math.nan, low, high, trials)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
 def _on_common_seeds(
     a: Mapping[int, float], b: Mapping[int, float]
 ) -> tuple[list[float], list[float]]:
@@ -207,29 +247,27 @@ def _is_constant(values: Sequence[float]) -> bool:
 
 
 def _standard_error(values: Sequence[float]) -> float:
-    mean = _mean(values)
-    n = len(values)
-    return math.sqrt(math.fsum([(value - mean) ** 2 for value in values]) / (n - 1) / n)
+    centre, n = mean(values), len(values)
+    return math.sqrt(math.fsum([(value - centre) ** 2 for value in values]) / (n - 1) / n)
 
 
-def _half_width(values: Sequence[float], confidence: float) -> float:
-    """Return half the width of the t interval, NaN for a single value."""
+def _bounds(values: Sequence[float], centre: float, confidence: float) -> tuple[float, float]:
+    """Return the t interval around the mean ``centre`` of values, NaN for a single value."""
     if len(values) < 2:
-        return math.nan
+        return math.nan, math.nan
     if _is_constant(values):
-        return 0.0
-    critical = float(stdtrit(len(values) - 1, (1.0 + confidence) / 2.0))
-    return critical * _standard_error(values)
+        return centre, centre
+    return t_interval(centre, _standard_error(values), len(values) - 1, confidence)
 
 
 def _p_of_zero_mean(differences: Sequence[float]) -> float:
     """Return the two-sided p-value of the one-sample t test against zero, NaN for one value."""
     if len(differences) < 2:
         return math.nan
-    mean = _mean(differences)
+    distance = abs(mean(differences))
     if _is_constant(differences):
-        return 1.0 if abs(mean) <= ROUNDING else 0.0
-    return float(2.0 * stdtr(len(differences) - 1, -abs(mean) / _standard_error(differences)))
+        return 1.0 if distance <= ROUNDING else 0.0
+    return float(2.0 * stdtr(len(differences) - 1, -distance / _standard_error(differences)))
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
@@ -243,7 +281,7 @@ def _correlation(a: Sequence[float], b: Sequence[float]) -> float:
     """Return Pearson's correlation, NaN where one side does not vary."""
     if _is_constant(a) or _is_constant(b):
         return math.nan
-    mean_a, mean_b = _mean(a), _mean(b)
+    mean_a, mean_b = mean(a), mean(b)
     covariance = math.fsum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))
     scale = math.sqrt(
         math.fsum((x - mean_a) ** 2 for x in a) * math.fsum((y - mean_b) ** 2 for y in b)

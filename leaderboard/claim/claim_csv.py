@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
 from driftboard.leaderboard.claim.claim import Claim, Finding, Point
-from driftboard.leaderboard.render.csv_file import Value, csv_text
+from driftboard.leaderboard.columns import Value
+from driftboard.leaderboard.render.csv import csv_text
 from driftboard.suite.distance.distance import Estimate
 
 COLUMNS = (

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftboard.leaderboard.render.update import BEGIN, END, between_markers, update_file
+from driftboard.leaderboard.render.markdown import BEGIN, END, between_markers, update_file
 from driftboard.suite.cli.leaderboard import build_leaderboard
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import write_record

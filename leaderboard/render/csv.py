@@ -1,0 +1,33 @@
+"""CSV files: a line per row, numbers in full, every cell made harmless for spreadsheets."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+from driftboard.leaderboard.columns import Value
+from driftboard.leaderboard.render.text import csv_cell
+from driftboard.leaderboard.table import Table
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Value]]) -> str:
+    r"""Return a head and the rows, numbers in full; a column that a row lacks is empty in it.
+
+    >>> csv_text(("strategy", "mean"), [{"strategy": "=sgd", "mean": 0.5}, {"strategy": "ewc"}])
+    "strategy,mean\n'=sgd,0.5\newc,\n"
+    """
+    return _written(columns, ([row.get(column) for column in columns] for row in rows))
+
+
+def csv_of(table: Table) -> str:
+    """Return the raw numbers of a table, whose groups the file does not tell apart."""
+    rows = (row for rows in table.groups.values() for row in rows)
+    columns = [column.title for column in table.columns]
+    return _written(columns, ([row[column].value for column in columns] for row in rows))
+
+
+def _written(columns: Sequence[str], rows: Iterable[Iterable[Value]]) -> str:
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([csv_cell(value) for value in row] for row in rows)
+    return file.getvalue()

@@ -12,21 +12,22 @@ from typing import Literal, NamedTuple
 from driftboard.leaderboard.analysis.board import Board, GradeContrast
 from driftboard.leaderboard.analysis.cells import Measure
 from driftboard.leaderboard.analysis.section import Row, Score, Section
-from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
+from driftboard.leaderboard.analysis.statistics import PairedDifference
 from driftboard.leaderboard.formatting import (
     CROSSING,
     NOTHING,
     TIED_BEST,
     bytes_text,
-    change_text,
+    correlation_text,
     difference_text,
     divergence_text,
-    estimate_text,
     interval_text,
     notes_text,
     number_text,
     p_text,
     rank_set_text,
+    sequences_difference_text,
+    sequences_text,
 )
 
 Value = str | int | float | None
@@ -42,14 +43,6 @@ class Line(NamedTuple):
     section: Section
     row: Row
     score: Score
-
-
-def _nothing(_: Line) -> tuple[Value, ...]:
-    return ()
-
-
-def _no_text(_: Line) -> str:
-    return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +64,13 @@ class Column:
     """
 
     keys: tuple[str, ...] = ()
-    values: Callable[[Line], tuple[Value, ...]] = _nothing
+    values: Callable[[Line], tuple[Value, ...]] = lambda line: ()
     change: Callable[[GradeContrast], tuple[Value, ...]] | None = None
     title: str = ""
     kind: Kind = "number"
-    text: Callable[[Line], str] = _no_text
+    text: Callable[[Line], str] = lambda line: ""
     number: Callable[[Line], Value] | None = None
-    mark: Callable[[Line], str] = _no_text
+    mark: Callable[[Line], str] | None = None
     places: Mapping[Layout, int] = field(default_factory=dict)
     others: Mapping[Layout, int] = field(default_factory=dict)
     legend: int = 0
@@ -89,6 +82,10 @@ class Column:
     def is_of_metric(self) -> bool:
         """Whether the heading names a metric, so that large numbers may be the good ones."""
         return "{metric}" in self.title
+
+    def changed(self, contrast: GradeContrast) -> tuple[Value, ...]:
+        """Return the values in a line that is about a change between grades."""
+        return self.change(contrast) if self.change else (None,) * len(self.keys)
 
     def explained(self, board: Board) -> str:
         """Return what the legend of a board says of the column."""
@@ -109,19 +106,9 @@ _DIVERGED: Mapping[Measure, str] = {
 }
 
 
-def _numbers(found: Interval | PairedDifference | None, *names: str) -> tuple[Value, ...]:
-    """Return fields by name; None of each for the reference, which has no difference."""
-    return tuple(getattr(found, name, None) for name in names)
-
-
-def _sequences_text(line: Line) -> str:
-    found = line.score.over_sequences
-    return estimate_text(found.mean, found.low, found.high, line.score.metric.is_share)
-
-
-def _sequences_difference_text(line: Line) -> str:
-    found = line.score.difference_over_sequences
-    return "reference" if found is None else change_text(found, line.score.metric.is_share, False)
+def _change(found: PairedDifference | None) -> tuple[Value, ...]:
+    """Return the numbers of a difference, none of the reference's."""
+    return (None, None, None) if found is None else (found.mean, found.low, found.high)
 
 
 def _distance(line: Line) -> tuple[Value, ...]:
@@ -134,10 +121,6 @@ def _distance(line: Line) -> tuple[Value, ...]:
 def _rank_set(line: Line) -> tuple[Value, ...]:
     ranks = line.row.rank_set
     return (ranks.best, ranks.worst, int(ranks.is_tied_best)) if ranks else (None, None, None)
-
-
-def _first_title(board: Board) -> str:
-    return board.metrics[0].title
 
 
 COLUMNS = (
@@ -193,11 +176,11 @@ COLUMNS = (
     ),
     Column(
         keys=("difference", "difference_low", "difference_high"),
-        values=lambda line: _numbers(line.score.difference, "mean", "low", "high"),
-        change=lambda contrast: _numbers(contrast.change, "mean", "low", "high"),
+        values=lambda line: _change(line.score.difference),
+        change=lambda contrast: _change(contrast.change),
         title="Δ {metric}",
         text=lambda line: difference_text(line.score),
-        number=lambda line: line.score.difference.mean if line.score.difference else 0.0,
+        number=lambda line: _change(line.score.difference)[0] or 0.0,
         places={"full": 4, "brief": 4, "print": 4, "narrow": 3},
         others={"full": 4},
         legend=3,
@@ -210,7 +193,7 @@ COLUMNS = (
     ),
     Column(
         keys=("p", "p_holm"),
-        values=lambda line: (*_numbers(line.score.difference, "p"), line.score.p_holm),
+        values=lambda line: (getattr(line.score.difference, "p", None), line.score.p_holm),
         change=lambda contrast: (contrast.change.p, contrast.p_holm),
         title="p",
         text=lambda line: p_text(line.score.p_holm),
@@ -221,23 +204,21 @@ COLUMNS = (
         explanation=lambda board: (
             "p < .05, paired t test with Holm's correction over the ranked strategies compared "
             "on that metric within that table; `p`: that corrected p-value for "
-            f"{_first_title(board)}. Bounds and incomplete strategies are not tested."
+            f"{board.metrics[0].title}. Bounds and incomplete strategies are not tested."
         ),
     ),
     Column(
         keys=("correlation",),
-        values=lambda line: _numbers(line.score.difference, "correlation"),
+        values=lambda line: (getattr(line.score.difference, "correlation", None),),
         change=lambda contrast: (contrast.change.correlation,),
         title="r",
-        text=lambda line: (
-            number_text(line.score.difference.correlation) if line.score.difference else NOTHING
-        ),
+        text=lambda line: correlation_text(line.score),
         places={"full": 6},
         legend=4,
         term="`r`",
         joined="; ",
         explanation=lambda board: (
-            f"correlation of {_first_title(board)} with the reference over these seeds."
+            f"correlation of {board.metrics[0].title} with the reference over these seeds."
         ),
     ),
     Column(
@@ -278,7 +259,7 @@ COLUMNS = (
         legend=6,
         term="`#`",
         explanation=lambda board: (
-            f"rank by mean {_first_title(board)}; neighbours need not differ significantly."
+            f"rank by mean {board.metrics[0].title}; neighbours need not differ significantly."
         ),
     ),
     Column(
@@ -358,9 +339,7 @@ COLUMNS = (
         keys=("memory_bytes",),
         values=lambda line: (line.row.memory_bytes,),
         title="Memory",
-        text=lambda line: (
-            NOTHING if line.row.memory_bytes is None else bytes_text(line.row.memory_bytes)
-        ),
+        text=lambda line: bytes_text(line.row.memory_bytes),
         places={"full": 11},
         legend=11,
         explanation="the most that the strategy carries over between tasks.",
@@ -379,23 +358,23 @@ COLUMNS = (
     ),
     Column(
         keys=("sequences", "sequences_low", "sequences_high"),
-        values=lambda line: _numbers(line.score.over_sequences, "n", "low", "high"),
+        values=lambda line: (
+            line.score.over_sequences.n,
+            line.score.over_sequences.low,
+            line.score.over_sequences.high,
+        ),
         title="{metric}",
-        text=_sequences_text,
+        text=lambda line: sequences_text(line.score),
         number=lambda line: line.score.over_sequences.mean,
         places={"sequences": 2},
         others={"sequences": 2},
     ),
     Column(
         keys=("sequences_difference_low", "sequences_difference_high"),
-        values=lambda line: _numbers(line.score.difference_over_sequences, "low", "high"),
+        values=lambda line: _change(line.score.difference_over_sequences)[1:],
         title="Δ {metric}",
-        text=_sequences_difference_text,
-        number=lambda line: (
-            line.score.difference_over_sequences.mean
-            if line.score.difference_over_sequences
-            else 0.0
-        ),
+        text=lambda line: sequences_difference_text(line.score),
+        number=lambda line: _change(line.score.difference_over_sequences)[0] or 0.0,
         places={"sequences": 2},
         others={"sequences": 2},
     ),

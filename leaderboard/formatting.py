@@ -48,6 +48,23 @@ def difference_text(score: Score) -> str:
     return change_text(score.difference, score.metric.is_share, score.is_significant)
 
 
+def sequences_text(score: Score) -> str:
+    """Return the mean as ``interval_text`` does, with its interval over new sequences."""
+    found = score.over_sequences
+    return estimate_text(found.mean, found.low, found.high, score.metric.is_share)
+
+
+def sequences_difference_text(score: Score) -> str:
+    """Return the difference as ``difference_text`` does, with its interval over new sequences."""
+    found = score.difference_over_sequences
+    return "reference" if found is None else change_text(found, score.metric.is_share, False)
+
+
+def correlation_text(score: Score) -> str:
+    """Return the correlation with the reference over the common seeds."""
+    return NOTHING if score.difference is None else number_text(score.difference.correlation)
+
+
 def change_text(found: PairedDifference, is_share: bool, is_significant: bool) -> str:
     """Return a difference as ``difference_text`` does."""
     star = " *" if is_significant else ""
@@ -92,8 +109,10 @@ def _plain_form(largest: float, sign: str) -> str:
     return f"{sign}z.{max(0, 3 - math.floor(math.log10(largest)))}f"
 
 
-def bytes_text(count: int) -> str:
+def bytes_text(count: int | None) -> str:
     """Return a number of bytes in decimal units, e.g. ``1.2 MB``."""
+    if count is None:
+        return NOTHING
     if count < 1000:
         return f"{count} B"
     power = min((len(str(count)) - 1) // 3, len(_BYTE_UNITS))

@@ -109,14 +109,14 @@ def overall_table(board: Board, layout: Layout = "full") -> Table:
     return _table(board, board.overall, (title,), layout=layout, notes=_notes(board.overall))
 
 
-def suite_tables(board: Board) -> list[Table]:
+def suite_tables(board: Board) -> Iterator[Table]:
     """Return the average over each tier, where there are several."""
-    return [_table(board, one, (f"Suite: {one.tier}, {_count(one)}",)) for one in board.suites]
+    for suite in board.suites:
+        yield _table(board, suite, (f"Suite: {suite.tier}, {_count(suite)}",))
 
 
-def grade_tables(board: Board) -> list[Table]:
+def grade_tables(board: Board) -> Iterator[Table]:
     """Return the average over each grade, with the distances of its sequences."""
-    tables = []
     for stratum in board.strata:
         level = stratum.name.partition(":")[2]
         title = "Ungraded" if level == UNGRADED else f"Grade: {level}"
@@ -124,13 +124,11 @@ def grade_tables(board: Board) -> list[Table]:
         for section in board.sections_of(stratum):
             about += (Code(section.name), " ", *_short_distance(section.grade), "; ")
         about = (*about[:-1], ".")
-        tables.append(_table(board, stratum, (f"{title}, {_count(stratum)}",), about))
-    return tables
+        yield _table(board, stratum, (f"{title}, {_count(stratum)}",), about)
 
 
-def sequence_tables(board: Board) -> list[Table]:
+def sequence_tables(board: Board) -> Iterator[Table]:
     """Return the table of every sequence, with its data and the distance of its tasks."""
-    tables = []
     for section in board.sections:
         stamp = board.source.sequences[section.name]
         about = (
@@ -143,16 +141,14 @@ def sequence_tables(board: Board) -> list[Table]:
             ". ",
             *distance_sentence(section.grade),
         )
-        tables.append(_table(board, section, (Code(section.name),), about))
-    return tables
+        yield _table(board, section, (Code(section.name),), about)
 
 
-def printed_tables(board: Board) -> list[Table]:
+def printed_tables(board: Board) -> Iterator[Table]:
     """Return every average in the columns that fit on paper."""
-    return [
-        _table(board, one, (f"{one.name.replace(':', ' ')}, {_count(one)}",), layout="print")
-        for one in board.averages
-    ]
+    for section in board.averages:
+        title = f"{section.name.replace(':', ' ')}, {_count(section)}"
+        yield _table(board, section, (title,), layout="print")
 
 
 def new_sequences_table(board: Board, title: str, means: str, tables: str) -> Table | None:
@@ -181,16 +177,23 @@ def change_tables(board: Board) -> list[Table]:
     return tables
 
 
-def csv_table(board: Board) -> Table:
-    """Return all raw numbers: a row per section, strategy and metric, then one per change."""
-    columns = [column for column in COLUMNS if column.keys]
-    keys = [key for column in columns for key in column.keys]
-    return Table(
-        name="raw",
-        title=(),
-        columns=tuple(map(Heading, keys)),
-        groups={"": [dict(zip(keys, line, strict=True)) for line in _raw(board, columns)]},
-    )
+def raw_columns() -> tuple[str, ...]:
+    """Return the names of the columns of the CSV file."""
+    return tuple(key for column in COLUMNS for key in column.keys)
+
+
+def raw_rows(board: Board) -> Iterator[list[Value]]:
+    """Yield the raw numbers of ``raw_columns``: a row per section, strategy and metric.
+
+    The last rows are about changes between grades, one per strategy, pair of grades and metric.
+    """
+    for section in (*board.averages, *board.sections):
+        for row in section.rows:
+            for score in row.scores.values():
+                line = Line(section, row, score)
+                yield [value for column in COLUMNS for value in column.values(line)]
+    for contrast in board.contrasts:
+        yield [value for column in COLUMNS for value in column.changed(contrast)]
 
 
 def row_cells(row: Row, section: Section, layout: Layout = "full") -> dict[str, Cell]:
@@ -330,10 +333,11 @@ def _headed(metrics: tuple[Metric, ...], layout: Layout) -> list[tuple[Column, i
 
 
 def _cell(column: Column, line: Line) -> Cell:
+    mark = column.mark(line) if column.mark else ""
     if column.kind in ("name", "words"):
-        return Cell(column.text(line), None, column.mark(line))
+        return Cell(column.text(line), None, mark)
     number = column.number(line) if column.number else column.values(line)[0]
-    return Cell(column.text(line), number, column.mark(line))
+    return Cell(column.text(line), number, mark)
 
 
 def _notes(section: Section) -> tuple[str, ...]:
@@ -374,17 +378,3 @@ def _changes(board: Board, metric: Metric, contrasts: Sequence[GradeContrast]) -
 
 def _pair(contrast: GradeContrast) -> str:
     return f"{contrast.farther} - {contrast.nearer}"
-
-
-def _raw(board: Board, columns: Sequence[Column]) -> Iterator[list[Cell]]:
-    for section in (*board.averages, *board.sections):
-        for row in section.rows:
-            for score in row.scores.values():
-                line = Line(section, row, score)
-                yield [Cell("", value) for column in columns for value in column.values(line)]
-    for contrast in board.contrasts:
-        yield [
-            Cell("", value)
-            for column in columns
-            for value in (column.change(contrast) if column.change else (None,) * len(column.keys))
-        ]

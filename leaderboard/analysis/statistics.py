@@ -89,11 +89,11 @@ def mean_interval(
     n = len(values)
     if n == 0:
         return Interval(math.nan, math.nan, math.nan, 0)
-    centre = min(max(mean(values), low), high)
-    below, above = _bounds(values, centre, confidence)
-    # max() and min() would swallow a NaN bound
-    if math.isnan(below):
+    centre, error = _mean_and_error(values)
+    centre = min(max(centre, low), high)
+    if n == 1:
         return Interval(centre, math.nan, math.nan, n)
+    below, above = t_interval(centre, error, n - 1, confidence)
     return Interval(centre, max(below, low), min(above, high), n)
 
 
@@ -121,16 +121,16 @@ def paired_difference(
     first, second = _on_common_seeds(a, b)
     if not first:
         return PairedDifference(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
-    differences = _differences(first, second)
-    centre = mean(differences)
-    low, high = _bounds(differences, centre, confidence)
+    n = len(first)
+    centre, error = _mean_and_error(_differences(first, second))
+    low, high = t_interval(centre, error, n - 1, confidence) if n > 1 else (math.nan, math.nan)
     return PairedDifference(
         mean=centre,
         low=low,
         high=high,
-        p=_p_of_zero_mean(differences),
+        p=_p_of_zero(centre, error, n - 1),
         correlation=_correlation(first, second),
-        n=len(first),
+        n=n,
     )
 
 
@@ -139,7 +139,8 @@ def paired_test(a: Mapping[int, float], b: Mapping[int, float]) -> tuple[float, 
     differences = _differences(*_on_common_seeds(a, b))
     if not differences:
         return math.nan, math.nan
-    return mean(differences), _p_of_zero_mean(differences)
+    centre, error = _mean_and_error(differences)
+    return centre, _p_of_zero(centre, error, len(differences) - 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -246,28 +247,21 @@ def _is_constant(values: Sequence[float]) -> bool:
     return max(values) - min(values) <= ROUNDING * max(1.0, *map(abs, values))
 
 
-def _standard_error(values: Sequence[float]) -> float:
+def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and its standard error: 0 without variance, NaN for a single value."""
     centre, n = mean(values), len(values)
-    return math.sqrt(math.fsum([(value - centre) ** 2 for value in values]) / (n - 1) / n)
-
-
-def _bounds(values: Sequence[float], centre: float, confidence: float) -> tuple[float, float]:
-    """Return the t interval around the mean ``centre`` of values, NaN for a single value."""
-    if len(values) < 2:
-        return math.nan, math.nan
+    if n < 2:
+        return centre, math.nan
     if _is_constant(values):
-        return centre, centre
-    return t_interval(centre, _standard_error(values), len(values) - 1, confidence)
+        return centre, 0.0
+    return centre, math.sqrt(math.fsum([(value - centre) ** 2 for value in values]) / (n - 1) / n)
 
 
-def _p_of_zero_mean(differences: Sequence[float]) -> float:
+def _p_of_zero(centre: float, error: float, freedom: int) -> float:
     """Return the two-sided p-value of the one-sample t test against zero, NaN for one value."""
-    if len(differences) < 2:
-        return math.nan
-    distance = abs(mean(differences))
-    if _is_constant(differences):
-        return 1.0 if distance <= ROUNDING else 0.0
-    return float(2.0 * stdtr(len(differences) - 1, -distance / _standard_error(differences)))
+    if not error:
+        return 1.0 if abs(centre) <= ROUNDING else 0.0
+    return math.nan if freedom < 1 else float(2.0 * stdtr(freedom, -abs(centre) / error))
 
 
 def _ranks(values: Sequence[float]) -> list[float]:

@@ -4,9 +4,10 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 
+from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.columns import Value
 from driftboard.leaderboard.render.text import csv_cell
-from driftboard.leaderboard.table import Table
+from driftboard.leaderboard.table import raw_columns, raw_rows
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Value]]) -> str:
@@ -18,11 +19,9 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Value]]) -> str
     return _written(columns, ([row.get(column) for column in columns] for row in rows))
 
 
-def csv_of(table: Table) -> str:
-    """Return the raw numbers of a table, whose groups the file does not tell apart."""
-    rows = (row for rows in table.groups.values() for row in rows)
-    columns = [column.title for column in table.columns]
-    return _written(columns, ([row[column].value for column in columns] for row in rows))
+def csv_table(board: Board) -> str:
+    """Return the raw numbers of a board."""
+    return _written(raw_columns(), raw_rows(board))
 
 
 def _written(columns: Sequence[str], rows: Iterable[Iterable[Value]]) -> str:

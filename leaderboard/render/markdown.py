@@ -101,11 +101,12 @@ def _section(table: Table, with_groups: bool = True) -> str:
 def _tables(table: Table, with_groups: bool = True) -> list[str]:
     """Return a table for each group of rows, each below its title."""
     left = [column.title for column in table.columns if column.is_text]
-    names = [column.title for column in table.columns if column.kind == "name"]
+    name = next(column.title for column in table.columns if column.kind == "name")
     parts = []
     for title, rows in table.groups.items():
-        texts = [{name: cell.text for name, cell in row.items()} for row in rows]
-        cells = [text | {name: f"`{text[name]}`" for name in names} for text in texts]
+        cells = [{head: cell.text for head, cell in row.items()} for row in rows]
+        for row in cells:
+            row[name] = f"`{row[name]}`"
         parts += [f"**{title}**"] if with_groups else []
         parts.append(markdown_table(cells, left))
     return parts

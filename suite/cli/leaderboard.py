@@ -106,10 +106,9 @@ def _files(
 
         files[_NAMES[Format.MARKDOWN]] = markdown(board, command).encode()
     if Format.CSV in formats:
-        from driftboard.leaderboard.render.csv import csv_of
-        from driftboard.leaderboard.table import csv_table
+        from driftboard.leaderboard.render.csv import csv_table
 
-        files[_NAMES[Format.CSV]] = csv_of(csv_table(board)).encode()
+        files[_NAMES[Format.CSV]] = csv_table(board).encode()
     if Format.LATEX in formats:
         from driftboard.leaderboard.render.latex import latex
 

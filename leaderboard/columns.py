@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from driftboard.leaderboard.analysis.board import Board, GradeContrast
 from driftboard.leaderboard.analysis.cells import Measure
 from driftboard.leaderboard.analysis.section import Row, Score, Section
-from driftboard.leaderboard.analysis.statistics import PairedDifference
+from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
 from driftboard.leaderboard.formatting import (
     CROSSING,
     NOTHING,
@@ -51,6 +51,7 @@ class Column:
 
     In the CSV file ``keys`` name the columns and ``values`` gives their raw numbers; ``change``
     gives them in a line that is about a change between grades, where None leaves them empty.
+    Values ``of_row`` do not depend on the metric and are computed once for all its lines.
 
     In tables for people ``title`` is the heading, with ``{metric}`` where there is one such
     column for every metric, ``text`` what a cell shows, ``number`` what it is sorted by (by
@@ -64,6 +65,7 @@ class Column:
     """
 
     keys: tuple[str, ...] = ()
+    of_row: bool = False
     values: Callable[[Line], tuple[Value, ...]] = lambda line: ()
     change: Callable[[GradeContrast], tuple[Value, ...]] | None = None
     title: str = ""
@@ -104,6 +106,15 @@ _DIVERGED: Mapping[Measure, str] = {
     "accuracy": "From then on such a run counts with the accuracy of chance.",
     "excess-loss": "Such a run counts with the losses in its record.",
 }
+_FLAGS: Mapping[Measure, str] = {
+    "accuracy": "`n < 5`: too few seeds to trust the interval; `ceiling`: a mean accuracy of at "
+    "least 99.5 % or a seed at 100 %, where the interval is too narrow.",
+    "excess-loss": "`n < 5`: too few seeds to trust the interval.",
+}
+
+
+def _interval(found: Interval) -> tuple[Value, ...]:
+    return found.mean, found.low, found.high
 
 
 def _change(found: PairedDifference | None) -> tuple[Value, ...]:
@@ -140,11 +151,7 @@ COLUMNS = (
         mark=lambda line: line.row.letters.replace(" ", ""),
         places={"full": 3, "brief": 2, "print": 2, "narrow": 1, "sequences": 1},
     ),
-    Column(
-        keys=("role",),
-        values=lambda line: (line.row.role,),
-        change=lambda contrast: ("ranked",),
-    ),
+    Column(keys=("role",), values=lambda line: (line.row.role,), change=lambda _: ("ranked",)),
     Column(
         keys=("metric",),
         values=lambda line: (line.score.metric.name,),
@@ -163,7 +170,7 @@ COLUMNS = (
     ),
     Column(
         keys=("low", "high"),
-        values=lambda line: (line.score.interval.low, line.score.interval.high),
+        values=lambda line: _interval(line.score.interval)[1:],
         legend=2,
         term="`[low, high]`",
         explanation="95 % interval over seeds, Student t, clipped to the possible range; no "
@@ -270,16 +277,7 @@ COLUMNS = (
         text=lambda line: notes_text(line.row),
         places={"full": 14, "brief": 7},
         legend=14,
-        explanation=lambda board: (
-            "`n < 5`: too few seeds to trust the interval"
-            + (
-                "; `ceiling`: a mean accuracy of at least 99.5 % or a seed at 100 %, where the "
-                "interval is too narrow"
-                if any(metric.has_ceiling for metric in board.metrics)
-                else ""
-            )
-            + "."
-        ),
+        explanation=lambda board: _FLAGS[board.source.measure],
     ),
     Column(
         keys=("step",),
@@ -333,7 +331,7 @@ COLUMNS = (
     Column(keys=("letters",), values=lambda line: (line.row.letters,)),
     Column(
         keys=("diverged_low", "diverged_high"),
-        values=lambda line: (line.row.divergence.low, line.row.divergence.high),
+        values=lambda line: _interval(line.row.divergence)[1:],
     ),
     Column(
         keys=("memory_bytes",),
@@ -360,8 +358,7 @@ COLUMNS = (
         keys=("sequences", "sequences_low", "sequences_high"),
         values=lambda line: (
             line.score.over_sequences.n,
-            line.score.over_sequences.low,
-            line.score.over_sequences.high,
+            *_interval(line.score.over_sequences)[1:],
         ),
         title="{metric}",
         text=lambda line: sequences_text(line.score),

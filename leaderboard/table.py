@@ -189,20 +189,22 @@ def raw_rows(board: Board) -> Iterator[list[Value]]:
     """
     for section in (*board.averages, *board.sections):
         for row in section.rows:
+            first = Line(section, row, row.first)
+            of_row = {column.keys: column.values(first) for column in COLUMNS if column.of_row}
             for score in row.scores.values():
                 line = Line(section, row, score)
-                yield [value for column in COLUMNS for value in column.values(line)]
+                yield [
+                    value
+                    for column in COLUMNS
+                    for value in of_row.get(column.keys) or column.values(line)
+                ]
     for contrast in board.contrasts:
         yield [value for column in COLUMNS for value in column.changed(contrast)]
 
 
 def row_cells(row: Row, section: Section, layout: Layout = "full") -> dict[str, Cell]:
     """Return one row of a table by the titles of its columns; shares are in percent."""
-    lines = [Line(section, row, score) for score in row.scores.values()]
-    return {
-        heading.title: _cell(column, lines[place])
-        for column, place, heading in _headed(tuple(line.score.metric for line in lines), layout)
-    }
+    return _cells(row, section, _headed(tuple(one.metric for one in row.scores.values()), layout))
 
 
 def legend(board: Board, command: str) -> list[Point]:
@@ -301,12 +303,13 @@ def _table(
     notes: tuple[str, ...] = (),
 ) -> Table:
     groups = {_GROUPS[name]: getattr(section, name) for name in only}
+    headed = _headed(board.metrics, layout)
     return Table(
         name=section.name,
         title=title,
-        columns=tuple(heading for _, _, heading in _headed(board.metrics, layout)),
+        columns=tuple(heading for _, _, heading in headed),
         groups={
-            name: [row_cells(row, section, layout) for row in rows]
+            name: [_cells(row, section, headed) for row in rows]
             for name, rows in groups.items()
             if rows
         },
@@ -330,6 +333,13 @@ def _headed(metrics: tuple[Metric, ...], layout: Layout) -> list[tuple[Column, i
                 found.append((places[layout], index, column, heading))
     found.sort(key=lambda one: one[:2])
     return [(column, index, heading) for _, index, column, heading in found]
+
+
+def _cells(
+    row: Row, section: Section, headed: Sequence[tuple[Column, int, Heading]]
+) -> dict[str, Cell]:
+    lines = [Line(section, row, score) for score in row.scores.values()]
+    return {heading.title: _cell(column, lines[place]) for column, place, heading in headed}
 
 
 def _cell(column: Column, line: Line) -> Cell:

@@ -4,9 +4,11 @@ Whatever must not stand in one table is refused here, with one line that names i
 mixed, guessed or dropped in silence.
 """
 
+import gc
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -87,13 +89,17 @@ class _Gathered:
         self.kept: dict[tuple[str, str, int], _Kept] = {}
         self.sequences: dict[str, SequenceStamp] = {}
         self.sample: AnyRecord | None = None
+        self._previous: AnyRecord | None = None
         self._kinds: dict[str, dict[str, Path]] = {}
         self._conflicts: list[tuple[Path, Path]] = []
 
     def take(self, path: Path, record: AnyRecord, published: bool = False) -> None:
         """Add a record; of two with equal content only one is kept."""
-        for subject, kind in _kinds(record):
-            self._kinds.setdefault(subject, {}).setdefault(kind, path)
+        # Neighbours mostly differ in their seed only, and to compare is faster than to format.
+        if self._previous is None or not _same_kind(record, self._previous):
+            for subject, kind in _kinds(record):
+                self._kinds.setdefault(subject, {}).setdefault(kind, path)
+        self._previous = record
         cell = (record.sequence.name, record.strategy.name, record.seed)
         if cell in self.kept:
             # Rare, so the other one is read again rather than held.
@@ -146,11 +152,12 @@ def collect(
     """
     gathered = _Gathered()
     skipped: list[str] = []
-    for folder in results:
-        skipped += _read_folder(folder, skip_broken, gathered)
-    for name, records in published.items():
-        for record in records:
-            gathered.take(Path(f"published {name}"), record, published=True)
+    with _garbage_left():
+        for folder in results:
+            skipped += _read_folder(folder, skip_broken, gathered)
+        for name, records in published.items():
+            for record in records:
+                gathered.take(Path(f"published {name}"), record, published=True)
     if gathered.sample is None:
         raise RecordError("no results folder was given; name at least one")
     gathered.check()
@@ -176,6 +183,18 @@ def as_frame(cells: Iterable[Cell]) -> "pd.DataFrame":
         row = {field.name: getattr(cell, field.name) for field in fields(Cell)}
         rows.append(row | row.pop("metrics"))
     return pd.DataFrame(rows)
+
+
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Leave reference cycles alone: records have none, and to look for them takes a tenth."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _measure(record: AnyRecord) -> Measure:
@@ -239,6 +258,16 @@ def _kinds(record: AnyRecord) -> Iterable[tuple[str, str]]:
     yield (
         f"strategy {strategy.name}",
         f"{strategy.role} from source {strategy.source_hash} with {parameters!r}",
+    )
+
+
+def _same_kind(a: AnyRecord, b: AnyRecord) -> bool:
+    """Whether all that ``_kinds`` looks at is equal."""
+    return (
+        a.strategy == b.strategy
+        and a.sequence == b.sequence
+        and a.protocol == b.protocol
+        and (a.split, a.tasks, type(a)) == (b.split, b.tasks, type(b))
     )
 
 

@@ -105,12 +105,14 @@ class Row:
         """The flags of all metrics, each once, in order of the metrics."""
         return tuple(dict.fromkeys(flag for score in self.scores.values() for flag in score.flags))
 
-    def by_seed(self, name: str) -> dict[int, float]:
-        """Return a number of ``Cell.metrics`` by seed, averaged over the sequences.
+    def average(self, name: str, low: float, high: float) -> Interval:
+        """Return the mean over new seeds of a number of ``Cell.metrics`` in [low, high].
 
-        As for the scores, a seed that misses a sequence is left out.
+        As for the scores, each seed is first averaged over the sequences, and one that misses a
+        sequence is left out. NaN throughout where the cells do not have that number.
         """
-        return seed_averages(_by_sequence(self.sequences, self.cells, name))
+        values = seed_averages(_by_sequence(self.sequences, self.cells, name))
+        return mean_interval(list(values.values()), low, high)
 
 
 @dataclass(frozen=True, slots=True)

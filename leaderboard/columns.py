@@ -387,5 +387,13 @@ COLUMNS = (
         "re-run`, `fully re-run`: how far `driftboard verify` has gone with a submission; "
         "nothing: no check is known.",
     ),
+    Column(
+        keys=("max_forgetting", "max_forgetting_low", "max_forgetting_high"),
+        of_row=True,
+        values=lambda line: _interval(line.row.average("max_forgetting", -1.0, 1.0)),
+        title="Max.Forgetting",  # in no table yet, they are wide enough
+        explanation="the largest accuracy on a task after any task before the last one, minus "
+        "that at the end; mean over the tasks but the last.",
+    ),
 )
 """Every column, in the order of the CSV file; new ones at the end."""

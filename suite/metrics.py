@@ -2,7 +2,8 @@
 
 ``accuracy[t, k]`` is the test accuracy on task k after training task t, shape (tasks, tasks),
 each entry in [0, 1]. Definitions: arXiv 2602.20796 for Avg.Acc, Task.Acc and forgetting;
-Lopez-Paz and Ranzato 2017 (arXiv 1706.08840, equations 3 and 4) for the transfers.
+Lopez-Paz and Ranzato 2017 (arXiv 1706.08840, equations 3 and 4) for the transfers; Chaudhry et al.
+2018 (arXiv 1801.10112, equation 3) for forgetting by the maximum.
 """
 
 from collections.abc import Sequence
@@ -36,6 +37,22 @@ def forgetting(accuracy: Matrix) -> float:
     return _mean(accuracy.diagonal()[:-1] - accuracy[-1, :-1])
 
 
+def max_forgetting(accuracy: Matrix) -> float:
+    """Return forgetting by the maximum: the best accuracy ever reached minus that at the end.
+
+    ``max over l = 1..T-1 of accuracy[l, k] - accuracy[T, k]``, the mean over all tasks k but the
+    last, in [-1, 1]. As in the equation, the maximum runs over every model before the last one,
+    also those before task k was trained, and not from k on as some programs have it: that leaves
+    no choice open. It contains ``accuracy[k, k]``, so this is never smaller than ``forgetting``,
+    and equal to it where no task was ever better known than right after its training.
+
+    >>> accuracy = np.array([[0.5, 0.2, 0.1], [0.75, 0.5, 0.1], [0.25, 0.5, 0.9]])
+    >>> max_forgetting(accuracy), forgetting(accuracy)
+    (0.25, 0.125)
+    """
+    return _mean(accuracy[:-1, :-1].max(axis=0) - accuracy[-1, :-1])
+
+
 def backward_transfer(accuracy: Matrix) -> float:
     """Return backward transfer, with these definitions the negative of forgetting."""
     return -forgetting(accuracy)
@@ -57,6 +74,7 @@ def accuracy_metrics(accuracy: Matrix, untrained: NDArray[np.float64]) -> dict[s
         "avg_acc": average_accuracy(accuracy),
         "task_acc": task_accuracy(accuracy),
         "forgetting": lost,
+        "max_forgetting": max_forgetting(accuracy),
         "backward_transfer": -lost,  # by definition
         "forward_transfer": forward_transfer(accuracy, untrained),
     }

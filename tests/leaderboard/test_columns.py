@@ -122,3 +122,29 @@ def test_a_column_without_a_place_is_in_the_csv_file_only(board, monkeypatch):
     monkeypatch.setattr(table, "COLUMNS", (*COLUMNS, hidden))
     assert markdown(board, "x") == text
     assert csv_table(board).splitlines()[0].endswith(",again")
+
+
+def test_forgetting_by_the_maximum_is_in_the_csv_file(make_record, make_loss_record, tmp_path):
+    def rows_of(folder, records):
+        for record in records:
+            write_record(tmp_path / folder, record)
+        board = build_board(collect([tmp_path / folder]))
+        return list(csv.DictReader(io.StringIO(csv_table(board)))), markdown(board, "x")
+
+    # task 1 is known best after task 2: 0.9 - 0.4, 0.9 - 0.5, 0.9 - 0.6; task 2 loses nothing
+    rows, text = rows_of(
+        "accuracies",
+        [
+            make_record(seed=seed, correct=((50, 0, 0), (90, 50, 0), (40 + 10 * seed, 50, 50)))
+            for seed in range(3)
+        ],
+    )
+    for row in rows:
+        assert float(row["max_forgetting"]) == pytest.approx(0.4 / 2)
+        # values .25, .2, .15: sd .05, t(0.975, 2) = 4.3027
+        half = 4.3027 * 0.05 / 3**0.5
+        assert float(row["max_forgetting_low"]) == pytest.approx(0.2 - half, abs=1e-5)
+        assert float(row["max_forgetting_high"]) == pytest.approx(0.2 + half, abs=1e-5)
+    assert "Max.Forgetting" not in text
+    rows, _ = rows_of("losses", [make_loss_record(seed=seed) for seed in range(2)])
+    assert {row["max_forgetting"] + row["max_forgetting_low"] for row in rows} == {""}

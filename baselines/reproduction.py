@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from driftboard.baselines.verdict import Judgement, Verdict, difference, judge, margin
-from driftboard.leaderboard.analysis.cells import METRICS, Metric, cell_of, matrix_of
+from driftboard.leaderboard.analysis.cells import cell_of, matrix_of
+from driftboard.leaderboard.analysis.metric import METRICS, Metric
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import AnyRecord, LossRecord
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from driftboard.baselines.reproduction import Reproduced, Reproduction
 from driftboard.baselines.verdict import Verdict
-from driftboard.leaderboard.formatting import estimate_text, number_text
+from driftboard.leaderboard.render.layout import estimate_text, number_text
 from driftboard.leaderboard.render.markdown import markdown_table
 
 VERDICTS: tuple[Verdict, ...] = ("REPRODUCED", "INCONCLUSIVE", "CONTRADICTED")

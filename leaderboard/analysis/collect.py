@@ -152,12 +152,11 @@ def collect(
     """
     gathered = _Gathered()
     skipped: list[str] = []
-    with _garbage_left():
-        for folder in results:
-            skipped += _read_folder(folder, skip_broken, gathered)
-        for name, records in published.items():
-            for record in records:
-                gathered.take(Path(f"published {name}"), record, published=True)
+    for folder in results:
+        skipped += _read_folder(folder, skip_broken, gathered)
+    for name, records in published.items():
+        for record in records:
+            gathered.take(Path(f"published {name}"), record, published=True)
     if gathered.sample is None:
         raise RecordError("no results folder was given; name at least one")
     gathered.check()
@@ -185,18 +184,6 @@ def as_frame(cells: Iterable[Cell]) -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-@contextmanager
-def _garbage_left() -> Iterator[None]:
-    """Leave reference cycles alone: records have none, and to look for them takes a tenth."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 def _measure(record: AnyRecord) -> Measure:
     return "excess-loss" if isinstance(record, LossRecord) else "accuracy"
 
@@ -209,6 +196,19 @@ def _mean_matrices(kept: Iterable[_Kept]) -> dict[tuple[str, str], tuple[tuple[f
     return {place: tuple(map(tuple, mean.tolist())) for place, mean in means.items()}
 
 
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Leave reference cycles alone: records have none, and to look for them takes a tenth."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_garbage_left()
 def _read_folder(folder: Path, skip_broken: bool, gathered: _Gathered) -> list[str]:
     """Read the records of one folder and return why broken ones were left out."""
     broken: list[str] = []

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from driftboard.leaderboard.analysis.cells import METRICS, Metric
 from driftboard.leaderboard.analysis.collect import Collection
+from driftboard.leaderboard.analysis.metric import METRICS, Metric
 from driftboard.leaderboard.analysis.statistics import (
     Interval,
     PairedDifference,

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
 from driftboard.leaderboard.claim.claim import Claim, Finding, Point
-from driftboard.leaderboard.columns import Value
-from driftboard.leaderboard.render.csv import csv_text
+from driftboard.leaderboard.render.csv_file import Value, csv_text
 from driftboard.suite.distance.distance import Estimate
 
 COLUMNS = (

@@ -15,10 +15,10 @@ from driftboard.leaderboard.claim.claim import (
     Group,
     Point,
 )
-from driftboard.leaderboard.formatting import CROSSING, NOTHING, distance_text, estimate_text
+from driftboard.leaderboard.render.layout import CROSSING, NOTHING, distance_text, estimate_text
+from driftboard.leaderboard.render.legend import caveats
 from driftboard.leaderboard.render.markdown import markdown_table
 from driftboard.leaderboard.render.text import markdown_cell
-from driftboard.leaderboard.table import caveats
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.wording import counted
 

@@ -60,7 +60,7 @@ def build_leaderboard(
     folders hold; a later folder's replace an earlier one's. ``published`` names sets of published
     records that join those of the folders. ``reports`` are what ``driftboard verify --json`` wrote
     of submissions among the folders; their badges stand on the board. The overall table also goes
-    into the file ``update``, between its markers (see ``render/markdown.py``).
+    into the file ``update``, between its markers (see ``update.py``).
 
     ``command`` is printed in the legend as the way to make the tables again; by default the
     command line with these arguments.
@@ -72,8 +72,10 @@ def build_leaderboard(
     """
     from driftboard.baselines.published import published_records
     from driftboard.leaderboard.analysis.board import build_board
-    from driftboard.leaderboard.analysis.collect import collect, evidence
-    from driftboard.leaderboard.render.markdown import overall_tables, update_file
+    from driftboard.leaderboard.analysis.collect import collect
+    from driftboard.leaderboard.analysis.evidence import evidence
+    from driftboard.leaderboard.render.markdown import overall_tables
+    from driftboard.leaderboard.render.update import update_file
     from driftboard.suite.distance.grades import known_grades
     from driftboard.suite.records import write_atomically
 
@@ -106,7 +108,7 @@ def _files(
 
         files[_NAMES[Format.MARKDOWN]] = markdown(board, command).encode()
     if Format.CSV in formats:
-        from driftboard.leaderboard.render.csv import csv_table
+        from driftboard.leaderboard.render.csv_table import csv_table
 
         files[_NAMES[Format.CSV]] = csv_table(board).encode()
     if Format.LATEX in formats:

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.analysis.cells import Metric
+from driftboard.leaderboard.analysis.metric import Metric
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
-from driftboard.leaderboard.formatting import shortened
+from driftboard.leaderboard.render.layout import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

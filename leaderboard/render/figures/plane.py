@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.analysis.cells import Metric
-from driftboard.leaderboard.formatting import shortened
+from driftboard.leaderboard.analysis.metric import Metric
 from driftboard.leaderboard.render.figures.axes import Shown, axis_title, draw_intervals, shown
 from driftboard.leaderboard.render.figures.drawing import BLUE, GREY, PAGE, house_style, widest
 from driftboard.leaderboard.render.figures.labels import Box, place_labels
 from driftboard.leaderboard.render.figures.words import NOBODY
+from driftboard.leaderboard.render.layout import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.analysis.section import Row, Section
-from driftboard.leaderboard.formatting import shortened
 from driftboard.leaderboard.render.figures.axes import difference_title, draw_intervals, shown
 from driftboard.leaderboard.render.figures.drawing import BLUE, GREY, PAGE, house_style, widest
 from driftboard.leaderboard.render.figures.words import (
@@ -18,6 +17,7 @@ from driftboard.leaderboard.render.figures.words import (
     section_name,
     sequences_text,
 )
+from driftboard.leaderboard.render.layout import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.analysis.cells import Metric
+from driftboard.leaderboard.analysis.metric import Metric
 from driftboard.leaderboard.analysis.section import Row, Section
 from driftboard.leaderboard.claim.claim import PAPER, Claim
 from driftboard.leaderboard.claim.claim_page import answer
-from driftboard.leaderboard.formatting import (
+from driftboard.leaderboard.render.layout import (
     TIED_BEST,
     estimate_text,
     interval_text,

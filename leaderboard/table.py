@@ -94,11 +94,12 @@ class Point:
     quoted: str = ""
 
 
-_GROUPS = {
+GROUPS = {
     "ranked": "Ranked",
     "bounds": "Bounds (for reference, not ranked)",
     "incomplete": "Incomplete (not ranked)",
 }
+"""The titles of a section's groups of rows, by their names there."""
 
 
 def overall_table(board: Board, layout: Layout = "full") -> Table:
@@ -299,10 +300,10 @@ def _table(
     title: Words,
     about: Words = (),
     layout: Layout = "full",
-    only: Sequence[str] = tuple(_GROUPS),
+    only: Sequence[str] = tuple(GROUPS),
     notes: tuple[str, ...] = (),
 ) -> Table:
-    groups = {_GROUPS[name]: getattr(section, name) for name in only}
+    groups = {GROUPS[name]: getattr(section, name) for name in only}
     headed = _headed(board.metrics, layout)
     return Table(
         name=section.name,

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from driftboard.baselines.published import published_records, published_sets
-from driftboard.leaderboard.analysis.cells import cell_of, matrix_of
-from driftboard.leaderboard.analysis.metric import METRICS
+from driftboard.leaderboard.analysis.cells import METRICS, cell_of, matrix_of
 from driftboard.leaderboard.analysis.statistics import Interval, mean_interval
-from driftboard.leaderboard.render.layout import NOTHING, estimate_text
+from driftboard.leaderboard.formatting import NOTHING, estimate_text
 from driftboard.leaderboard.render.markdown import markdown_table
 from driftboard.suite.errors import DriftboardError
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import fmean
 
 from driftboard.baselines.verdict import Judgement, Verdict, difference, judge, margin
-from driftboard.leaderboard.analysis.cells import cell_of, matrix_of
-from driftboard.leaderboard.analysis.metric import METRICS, Metric
-from driftboard.leaderboard.render.csv_file import Value, csv_text
-from driftboard.leaderboard.render.layout import estimate_text, number_text
+from driftboard.leaderboard.analysis.cells import METRICS, Metric, cell_of, matrix_of
+from driftboard.leaderboard.columns import Value
+from driftboard.leaderboard.formatting import estimate_text, number_text
+from driftboard.leaderboard.render.csv import csv_text
 from driftboard.leaderboard.render.markdown import markdown_table
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import AnyRecord, LossRecord, read_record, record_paths

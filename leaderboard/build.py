@@ -68,10 +68,8 @@ def build_leaderboard(
             strategy has none, ``out`` cannot be written, or ``update`` lacks its markers.
     """
     from driftboard.leaderboard.analysis.board import build_board
-    from driftboard.leaderboard.analysis.collect import collect
-    from driftboard.leaderboard.analysis.evidence import evidence
-    from driftboard.leaderboard.render.markdown import overall_tables
-    from driftboard.leaderboard.render.update import update_file
+    from driftboard.leaderboard.analysis.collect import collect, evidence
+    from driftboard.leaderboard.render.markdown import overall_tables, update_file
     from driftboard.suite.distance.grades import known_grades
 
     known = {name: list(records) for name, records in (published or {}).items()}
@@ -133,7 +131,7 @@ def _files(
 
         files[Format.MARKDOWN.file_name] = markdown(board, command).encode()
     if Format.CSV in formats:
-        from driftboard.leaderboard.render.csv_table import csv_table
+        from driftboard.leaderboard.render.csv import csv_table
 
         files[Format.CSV.file_name] = csv_table(board).encode()
     if Format.LATEX in formats:

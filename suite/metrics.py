@@ -2,8 +2,11 @@
 
 ``accuracy[t, k]`` is the test accuracy on task k after training task t, shape (tasks, tasks),
 each entry in [0, 1]. Definitions: arXiv 2602.20796 for Avg.Acc, Task.Acc and forgetting;
-Lopez-Paz and Ranzato 2017 (arXiv 1706.08840, equations 3 and 4) for the transfers.
+Lopez-Paz and Ranzato 2017 (arXiv 1706.08840, equations 3 and 4) for the transfers; Chaudhry et al.
+2018 (arXiv 1801.10112, equation 3) for forgetting by the maximum.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +52,22 @@ def forgetting(accuracy: Matrix) -> float:
     return _mean(accuracy.diagonal()[:-1] - accuracy[-1, :-1])
 
 
+def max_forgetting(accuracy: Matrix) -> float:
+    """Return forgetting by the maximum: the best accuracy ever reached minus that at the end.
+
+    ``max over l = 1..T-1 of accuracy[l, k] - accuracy[T, k]``, the mean over all tasks k but the
+    last, in [-1, 1]. As in the equation, the maximum runs over every model before the last one,
+    also those before task k was trained, and not from k on as some programs have it: that leaves
+    no choice open. It contains ``accuracy[k, k]``, so this is never smaller than ``forgetting``,
+    and equal to it where no task was ever better known than right after its training.
+
+    >>> accuracy = np.array([[0.5, 0.2, 0.1], [0.75, 0.5, 0.1], [0.25, 0.5, 0.9]])
+    >>> max_forgetting(accuracy), forgetting(accuracy)
+    (0.25, 0.125)
+    """
+    return _mean(accuracy[:-1, :-1].max(axis=0) - accuracy[-1, :-1])
+
+
 def backward_transfer(accuracy: Matrix) -> float:
     """Return backward transfer, which by these definitions is the negative of forgetting."""
     return -forgetting(accuracy)
@@ -69,7 +88,31 @@ def forward_transfer(accuracy: Matrix, untrained: NDArray[np.float64]) -> float:
     return _mean(accuracy.diagonal(offset=1) - untrained[1:])
 
 
-# The same for a matrix of losses: ``loss[t, k]`` on task k after training task t, any range.
+def accuracy_metrics(accuracy: Matrix, untrained: NDArray[np.float64]) -> dict[str, float]:
+    """Return every metric above by its name in tables; arguments as in ``forward_transfer``."""
+    lost = forgetting(accuracy)
+    return {
+        "avg_acc": average_accuracy(accuracy),
+        "task_acc": task_accuracy(accuracy),
+        "forgetting": lost,
+        "max_forgetting": max_forgetting(accuracy),
+        "backward_transfer": -lost,  # by definition
+        "forward_transfer": forward_transfer(accuracy, untrained),
+    }
+
+
+def chance_counts(test_sizes: Sequence[int], classes: Sequence[int]) -> tuple[int, ...]:
+    """Return the right answers that a guess gives on every task, rounded to a whole number.
+
+    With them a run counts from where it has diverged. ``classes`` are those of each task.
+
+    >>> chance_counts((100, 250), (10, 3))
+    (10, 83)
+    """
+    return tuple(round(size / count) for size, count in zip(test_sizes, classes, strict=True))
+
+
+# The same of a matrix of losses: ``loss[t, k]`` on task k after training task t, any range.
 
 
 def average_loss(loss: Matrix) -> float:
@@ -88,6 +131,15 @@ def loss_forgetting(loss: Matrix) -> float:
     The mean over all tasks but the last; negative if later tasks helped.
     """
     return _mean(loss[-1, :-1] - loss.diagonal()[:-1])
+
+
+def loss_metrics(loss: Matrix) -> dict[str, float]:
+    """Return every metric of losses by its name in tables."""
+    return {
+        "avg_loss": average_loss(loss),
+        "task_loss": task_loss(loss),
+        "forgetting": loss_forgetting(loss),
+    }
 
 
 def _mean(values: NDArray[np.float64]) -> float:

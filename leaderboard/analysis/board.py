@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from driftboard.leaderboard.analysis.cells import Cell
-from driftboard.leaderboard.analysis.collect import OVERALL, Collection
-from driftboard.leaderboard.analysis.evidence import Badge
-from driftboard.leaderboard.analysis.metric import METRICS, Metric
+from driftboard.leaderboard.analysis.cells import METRICS, Cell, Metric
+from driftboard.leaderboard.analysis.collect import OVERALL, Badge, Collection
 from driftboard.leaderboard.analysis.section import Scope, Section, build_section, scope_of
 from driftboard.leaderboard.analysis.statistics import (
     PairedDifference,

@@ -10,6 +10,43 @@ import numpy as np
 from driftboard.suite import metrics
 from driftboard.suite.records import AnyRecord, LossRecord
 
+Measure = Literal["accuracy", "excess-loss"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric of the board: its name in ``Cell.metrics``, its title and its possible range.
+
+    A share is shown in percent, everything else as it is.
+    """
+
+    name: str
+    title: str
+    low: float
+    high: float
+    is_share: bool
+    has_ceiling: bool
+    lower_is_better: bool
+
+    def is_better(self, a: float, b: float) -> bool:
+        """Whether ``a`` is better than ``b``."""
+        return a < b if self.lower_is_better else a > b
+
+
+METRICS: Mapping[Measure, tuple[Metric, ...]] = {
+    "accuracy": (
+        Metric("avg_acc", "Avg.Acc", 0.0, 1.0, True, has_ceiling=True, lower_is_better=False),
+        Metric("forgetting", "Forgetting", -1.0, 1.0, True, False, lower_is_better=True),
+        Metric("task_acc", "Task.Acc", 0.0, 1.0, True, has_ceiling=True, lower_is_better=False),
+    ),
+    "excess-loss": (
+        Metric("avg_loss", "Avg.Loss", 0.0, math.inf, False, False, lower_is_better=True),
+        Metric("forgetting", "Forgetting", -math.inf, math.inf, False, False, lower_is_better=True),
+        Metric("task_loss", "Task.Loss", 0.0, math.inf, False, False, lower_is_better=True),
+    ),
+}
+"""The metrics of each measure; the first one ranks."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -96,17 +133,5 @@ def _relative_norm(norms: Sequence[float], unit: Sequence[float]) -> float:
 
 def _metrics(record: AnyRecord, matrix: metrics.Matrix) -> dict[str, float]:
     if isinstance(record, LossRecord):
-        return {
-            "avg_loss": metrics.average_loss(matrix),
-            "task_loss": metrics.task_loss(matrix),
-            "forgetting": metrics.loss_forgetting(matrix),
-        }
-    untrained = np.divide(record.correct_untrained, record.test_sizes)
-    forgetting = metrics.forgetting(matrix)
-    return {
-        "avg_acc": metrics.average_accuracy(matrix),
-        "task_acc": metrics.task_accuracy(matrix),
-        "forgetting": forgetting,
-        "backward_transfer": -forgetting,  # by definition
-        "forward_transfer": metrics.forward_transfer(matrix, untrained),
-    }
+        return metrics.loss_metrics(matrix)
+    return metrics.accuracy_metrics(matrix, np.divide(record.correct_untrained, record.test_sizes))

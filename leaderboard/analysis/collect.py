@@ -4,28 +4,35 @@ Whatever must not stand in one table is refused here, with one line that names i
 mixed, guessed or dropped in silence.
 """
 
+import gc
+import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 
-from driftboard.leaderboard.analysis.cells import Cell, cell_of, matrix_of
+from driftboard.leaderboard.analysis.cells import Cell, Measure, cell_of, matrix_of
 from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.metrics import Matrix
 from driftboard.suite.records import (
     AnyRecord,
+    Digest,
     Environment,
     LossRecord,
     ProtocolStamp,
     SequenceStamp,
     cell_place,
+    read_json,
     read_record,
     record_paths,
 )
+from driftboard.suite.submissions import SUBMISSION, Submission
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +45,8 @@ _HASH = re.compile(r"\b[0-9a-f]{64}\b")
 _SHOWN_VARIANTS = 4
 _NOT_CONTENT = {"cost", "environment"}  # may differ between two equal runs
 
-Measure = Literal["accuracy", "excess-loss"]
+Badge = Literal["published", "records checked", "spot re-run", "fully re-run"]
+"""How far somebody has checked a strategy's numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +88,17 @@ class _Gathered:
         self.kept: dict[tuple[str, str, int], _Kept] = {}
         self.sequences: dict[str, SequenceStamp] = {}
         self.sample: AnyRecord | None = None
+        self._previous: AnyRecord | None = None
         self._kinds: dict[str, dict[str, Path]] = {}
         self._conflicts: list[tuple[Path, Path]] = []
 
     def take(self, path: Path, record: AnyRecord, published: bool = False) -> None:
         """Add a record; of two with equal content only one is kept."""
-        for subject, kind in _kinds(record):
-            self._kinds.setdefault(subject, {}).setdefault(kind, path)
+        # Neighbours mostly differ in their seed only, and to compare is faster than to format.
+        if self._previous is None or not _same_kind(record, self._previous):
+            for subject, kind in _kinds(record):
+                self._kinds.setdefault(subject, {}).setdefault(kind, path)
+        self._previous = record
         cell = (record.sequence.name, record.strategy.name, record.seed)
         if cell in self.kept:
             # Rare, so the other one is read again rather than held.
@@ -220,6 +232,19 @@ def _mean_matrices(kept: Iterable[_Kept]) -> dict[tuple[str, str], tuple[tuple[f
     return {place: tuple(map(tuple, mean.tolist())) for place, mean in means.items()}
 
 
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Leave reference cycles alone: records have none, and to look for them takes a tenth."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_garbage_left()
 def _read_folder(folder: Path, skip_broken: bool, gathered: _Gathered) -> list[str]:
     """Read the records of one folder and return why broken ones were left out."""
     broken: list[str] = []
@@ -274,6 +299,16 @@ def _kinds(record: AnyRecord) -> Iterable[tuple[str, str]]:
     )
 
 
+def _same_kind(a: AnyRecord, b: AnyRecord) -> bool:
+    """Whether all that ``_kinds`` looks at is equal."""
+    return (
+        a.strategy == b.strategy
+        and a.sequence == b.sequence
+        and a.protocol == b.protocol
+        and (a.split, a.tasks, type(a)) == (b.split, b.tasks, type(b))
+    )
+
+
 def _mixture_message(subject: str, variants: Mapping[str, Path]) -> str:
     shown = [
         f"{_HASH.sub(lambda match: match[0][:SHOWN_HASH], kind)} in {variants[kind]}"
@@ -308,3 +343,54 @@ def _versions(environments: Iterable[Environment]) -> dict[str, tuple[str, ...]]
         for title, field in fields.items():
             found[title].add(getattr(environment, field))
     return {title: tuple(sorted(versions)) for title, versions in found.items()}
+
+
+class _Report(Struct):
+    """Of a report that ``driftboard verify --json`` wrote, what matters here."""
+
+    schema: Literal[1]
+    submission: Digest | None
+    badge: Literal["records checked", "spot re-run", "fully re-run"] | None
+
+
+def evidence(
+    results: Sequence[Path],
+    reports: Sequence[Path],
+    published: Mapping[str, Sequence[AnyRecord]],
+) -> dict[str, Badge]:
+    """Return the badge of each strategy that has one.
+
+    A report counts for the submission among the results folders whose ``submission.json`` it
+    was written of, told by its digest. Strategies of published sets are ``published``.
+
+    Raises:
+        RecordError: a report cannot be read, earned no badge, or is of none of the submissions.
+    """
+    found: dict[str, Badge] = {
+        record.strategy.name: "published" for records in published.values() for record in records
+    }
+    submitted = dict(filter(None, map(_submitted, results)))
+    for path in reports:
+        report = read_json(path, _Report, "a report of `driftboard verify --json`", "verify again")
+        if report.badge is None or report.submission is None:
+            raise RecordError(f"{path} is of a submission that failed a check; leave it out")
+        if report.submission not in submitted:
+            raise RecordError(
+                f"{path} is of none of these submissions as they are now; name the folder that was "
+                "verified, or verify it again"
+            )
+        found[submitted[report.submission]] = report.badge
+    return found
+
+
+def _submitted(folder: Path) -> tuple[str, str] | None:
+    """Return the digest of a folder's ``submission.json`` and the strategy it is of."""
+    path = folder / SUBMISSION
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    try:
+        submission = msgspec.json.decode(content, type=Submission)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RecordError(f"{path} is not sound; see `driftboard verify {folder}`") from error
+    return hashlib.sha256(content).hexdigest(), submission.strategy.name

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from driftboard.leaderboard.analysis.cells import Cell
-from driftboard.leaderboard.analysis.evidence import Badge
-from driftboard.leaderboard.analysis.metric import Metric
+from driftboard.leaderboard.analysis.cells import Cell, Metric
+from driftboard.leaderboard.analysis.collect import Badge
 from driftboard.leaderboard.analysis.ranks import (
     SIGNIFICANT,
     Comparison,
     RankSet,
     all_comparisons,
+    letters,
     rank_sets,
 )
 from driftboard.leaderboard.analysis.statistics import (
@@ -24,6 +24,7 @@ from driftboard.leaderboard.analysis.statistics import (
     PairedDifference,
     clopper_pearson,
     holm,
+    mean,
     mean_interval,
     paired_difference,
     seed_averages,
@@ -71,8 +72,9 @@ class Row:
     ``relative_time`` is its training time over that of the reference on the cells that both have
     from the same kind of device, NaN where there is none. ``step`` and ``drift`` are means over
     its cells (see ``collect.py``), NaN where there is none or one is not defined. ``rank``, by the
-    mean, and ``rank_set`` are None for bounds and incomplete strategies. ``evidence`` says how far
-    its numbers were checked.
+    mean, and ``rank_set`` are None for bounds and incomplete strategies; ``letters`` of the groups
+    without significant differences are empty for them. ``evidence`` says how far its numbers were
+    checked. ``cells`` by sequence and seed are what all of it was computed from.
     """
 
     strategy: str
@@ -88,7 +90,10 @@ class Row:
     expected: int
     rank: int | None
     rank_set: RankSet | None
+    letters: str
     evidence: Badge | None
+    cells: Mapping[tuple[str, int], Cell]
+    sequences: tuple[str, ...]
 
     @property
     def first(self) -> Score:
@@ -99,6 +104,15 @@ class Row:
     def flags(self) -> tuple[str, ...]:
         """The flags of all metrics, each once, in order of the metrics."""
         return tuple(dict.fromkeys(flag for score in self.scores.values() for flag in score.flags))
+
+    def average(self, name: str, low: float, high: float) -> Interval:
+        """Return the mean over new seeds of a number of ``Cell.metrics`` in [low, high].
+
+        As for the scores, each seed is first averaged over the sequences, and one that misses a
+        sequence is left out. NaN throughout where the cells do not have that number.
+        """
+        values = seed_averages(_by_sequence(self.sequences, self.cells, name))
+        return mean_interval(list(values.values()), low, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +172,18 @@ class Scope:
 
     def by_sequence(self, strategy: str, metric: Metric) -> list[dict[int, float]]:
         """Return the values of a strategy, a mapping from seed to value for each sequence."""
-        per_sequence: dict[str, dict[int, float]] = {name: {} for name in self.sequences}
-        for (sequence, seed), cell in self.cells[strategy].items():
-            per_sequence[sequence][seed] = cell.metrics[metric.name]
-        return list(per_sequence.values())
+        return _by_sequence(self.sequences, self.cells[strategy], metric.name)
+
+
+def _by_sequence(
+    sequences: Iterable[str], cells: Mapping[tuple[str, int], Cell], name: str
+) -> list[dict[int, float]]:
+    """Return what cells hold of a metric, a mapping from seed to value for each sequence."""
+    per_sequence: dict[str, dict[int, float]] = {sequence: {} for sequence in sequences}
+    for (sequence, seed), cell in cells.items():
+        if name in cell.metrics:
+            per_sequence[sequence][seed] = cell.metrics[name]
+    return list(per_sequence.values())
 
 
 def scope_of(
@@ -187,8 +209,9 @@ def build_section(name: str, tier: str, scope: Scope, grade: Grade | None = None
     first = scope.metrics[0]
     ranks = _ranks({name: scores[name][first.name].interval.mean for name in family}, first)
     sets = rank_sets(family, comparisons, first.lower_is_better)
+    shared = letters(tuple(ranks), comparisons)
     rows = {
-        strategy: _row(scope, strategy, scores[strategy], expected, ranks, sets)
+        strategy: _row(scope, strategy, scores[strategy], expected, ranks, sets, shared)
         for strategy in scope.cells
     }
     return Section(
@@ -279,6 +302,7 @@ def _row(
     expected: int,
     ranks: Mapping[str, int],
     sets: Mapping[str, RankSet],
+    shared: Mapping[str, str],
 ) -> Row:
     cells = scope.cells[strategy]
     seeds = {cell.seed for cell in cells.values()}
@@ -290,20 +314,19 @@ def _row(
         scores=scores,
         diverged=len(diverged),
         divergence=clopper_pearson(len(diverged), len(seeds)),
-        step=_mean([cell.step for cell in cells.values()]),
-        drift=_mean([cell.drift for cell in cells.values()]),
+        step=mean([cell.step for cell in cells.values()]),
+        drift=mean([cell.drift for cell in cells.values()]),
         memory_bytes=max((cell.memory_bytes for cell in cells.values()), default=None),
         relative_time=_relative_time(cells, scope.cells[scope.reference]),
         missing=expected - len(cells),
         expected=expected,
         rank=ranks.get(strategy),
         rank_set=sets.get(strategy),
+        letters=shared.get(strategy, ""),
         evidence=scope.evidence.get(strategy),
+        cells=cells,
+        sequences=scope.sequences,
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if values else math.nan
 
 
 def _relative_time(

@@ -1,7 +1,8 @@
 """The statistics of the leaderboard, as pure functions of plain numbers.
 
 Every interval is over seeds: it says what to expect of new seeds on the same sequences. Only
-``scipy.special`` is used, because ``scipy.stats`` takes more than twice as long to import.
+``scipy.special`` is used, because ``scipy.stats`` takes more than twice as long to import. The
+jackknife is defined where the distance needs it, below this room, and is to be had here.
 """
 
 import math
@@ -10,6 +11,27 @@ from dataclasses import dataclass
 from operator import sub
 
 from scipy.special import betaincinv, stdtr, stdtrit
+
+from driftboard.suite.distance.distance import Estimate, jackknife
+
+__all__ = [
+    "ROUNDING",
+    "Estimate",
+    "Interval",
+    "PairedDifference",
+    "clopper_pearson",
+    "holm",
+    "jackknife",
+    "line_fit",
+    "mean",
+    "mean_interval",
+    "paired_difference",
+    "paired_test",
+    "seed_averages",
+    "sequence_averages",
+    "spearman",
+    "t_interval",
+]
 
 # Accuracies are sums of ratios of counts, so equal ones may differ by a few units in the last
 # place. A real difference is at least 1 / (tasks x test images), many orders above this. For
@@ -42,6 +64,15 @@ class PairedDifference:
     n: int
 
 
+def mean(values: Sequence[float]) -> float:
+    """Return the mean, exactly rounded; NaN of no values.
+
+    >>> mean([0.1] * 10)
+    0.1
+    """
+    return math.fsum(values) / len(values) if values else math.nan
+
+
 def mean_interval(
     values: Sequence[float], low: float, high: float, confidence: float = 0.95
 ) -> Interval:
@@ -58,12 +89,25 @@ def mean_interval(
     n = len(values)
     if n == 0:
         return Interval(math.nan, math.nan, math.nan, 0)
-    mean = min(max(_mean(values), low), high)
-    half = _half_width(values, confidence)
-    # max() and min() would swallow a NaN half width
-    if math.isnan(half):
-        return Interval(mean, math.nan, math.nan, n)
-    return Interval(mean, max(mean - half, low), min(mean + half, high), n)
+    centre, error = _mean_and_error(values)
+    centre = min(max(centre, low), high)
+    if n == 1:
+        return Interval(centre, math.nan, math.nan, n)
+    below, above = t_interval(centre, error, n - 1, confidence)
+    return Interval(centre, max(below, low), min(above, high), n)
+
+
+def t_interval(
+    value: float, error: float, freedom: float, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return Student's interval of a value from its standard error and degrees of freedom.
+
+    >>> low, high = t_interval(10.0, 1.0, freedom=4)
+    >>> round(low, 3), round(high, 3)
+    (7.224, 12.776)
+    """
+    half = float(stdtrit(freedom, (1.0 + confidence) / 2.0)) * error
+    return value - half, value + half
 
 
 def paired_difference(
@@ -77,16 +121,16 @@ def paired_difference(
     first, second = _on_common_seeds(a, b)
     if not first:
         return PairedDifference(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
-    differences = _differences(first, second)
-    mean = _mean(differences)
-    half = _half_width(differences, confidence)
+    n = len(first)
+    centre, error = _mean_and_error(_differences(first, second))
+    low, high = t_interval(centre, error, n - 1, confidence) if n > 1 else (math.nan, math.nan)
     return PairedDifference(
-        mean=mean,
-        low=mean - half,
-        high=mean + half,
-        p=_p_of_zero_mean(differences),
+        mean=centre,
+        low=low,
+        high=high,
+        p=_p_of_zero(centre, error, n - 1),
         correlation=_correlation(first, second),
-        n=len(first),
+        n=n,
     )
 
 
@@ -95,7 +139,8 @@ def paired_test(a: Mapping[int, float], b: Mapping[int, float]) -> tuple[float, 
     differences = _differences(*_on_common_seeds(a, b))
     if not differences:
         return math.nan, math.nan
-    return _mean(differences), _p_of_zero_mean(differences)
+    centre, error = _mean_and_error(differences)
+    return centre, _p_of_zero(centre, error, len(differences) - 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -127,7 +172,7 @@ def seed_averages(per_sequence: Sequence[Mapping[int, float]]) -> dict[int, floa
     if not per_sequence:
         return {}
     seeds = set.intersection(*(set(values) for values in per_sequence))
-    return {seed: _mean([values[seed] for values in per_sequence]) for seed in sorted(seeds)}
+    return {seed: mean([values[seed] for values in per_sequence]) for seed in sorted(seeds)}
 
 
 def sequence_averages(per_sequence: Sequence[Mapping[int, float]]) -> dict[int, float]:
@@ -142,7 +187,7 @@ def sequence_averages(per_sequence: Sequence[Mapping[int, float]]) -> dict[int, 
     if not seeds:
         return {}
     return {
-        index: _mean([values[seed] for seed in seeds]) for index, values in enumerate(per_sequence)
+        index: mean([values[seed] for seed in seeds]) for index, values in enumerate(per_sequence)
     }
 
 
@@ -160,7 +205,7 @@ def line_fit(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
     Raises:
         ValueError: there are no two different x.
     """
-    mean_x, mean_y = _mean(x), _mean(y)
+    mean_x, mean_y = mean(x), mean(y)
     square = math.fsum((one - mean_x) ** 2 for one in x)
     if not square:
         raise ValueError("a line needs two different x")
@@ -187,10 +232,6 @@ def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> Int
     return Interval(failures / trials if trials else math.nan, low, high, trials)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
 def _on_common_seeds(
     a: Mapping[int, float], b: Mapping[int, float]
 ) -> tuple[list[float], list[float]]:
@@ -206,30 +247,21 @@ def _is_constant(values: Sequence[float]) -> bool:
     return max(values) - min(values) <= ROUNDING * max(1.0, *map(abs, values))
 
 
-def _standard_error(values: Sequence[float]) -> float:
-    mean = _mean(values)
-    n = len(values)
-    return math.sqrt(math.fsum([(value - mean) ** 2 for value in values]) / (n - 1) / n)
-
-
-def _half_width(values: Sequence[float], confidence: float) -> float:
-    """Return half the width of the t interval, NaN for a single value."""
-    if len(values) < 2:
-        return math.nan
+def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and its standard error: 0 without variance, NaN for a single value."""
+    centre, n = mean(values), len(values)
+    if n < 2:
+        return centre, math.nan
     if _is_constant(values):
-        return 0.0
-    critical = float(stdtrit(len(values) - 1, (1.0 + confidence) / 2.0))
-    return critical * _standard_error(values)
+        return centre, 0.0
+    return centre, math.sqrt(math.fsum([(value - centre) ** 2 for value in values]) / (n - 1) / n)
 
 
-def _p_of_zero_mean(differences: Sequence[float]) -> float:
+def _p_of_zero(centre: float, error: float, freedom: int) -> float:
     """Return the two-sided p-value of the one-sample t test against zero, NaN for one value."""
-    if len(differences) < 2:
-        return math.nan
-    mean = _mean(differences)
-    if _is_constant(differences):
-        return 1.0 if abs(mean) <= ROUNDING else 0.0
-    return float(2.0 * stdtr(len(differences) - 1, -abs(mean) / _standard_error(differences)))
+    if not error:
+        return 1.0 if abs(centre) <= ROUNDING else 0.0
+    return math.nan if freedom < 1 else float(2.0 * stdtr(freedom, -abs(centre) / error))
 
 
 def _ranks(values: Sequence[float]) -> list[float]:
@@ -243,7 +275,7 @@ def _correlation(a: Sequence[float], b: Sequence[float]) -> float:
     """Return Pearson's correlation, NaN where one side does not vary."""
     if _is_constant(a) or _is_constant(b):
         return math.nan
-    mean_a, mean_b = _mean(a), _mean(b)
+    mean_a, mean_b = mean(a), mean(b)
     covariance = math.fsum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))
     scale = math.sqrt(
         math.fsum((x - mean_a) ** 2 for x in a) * math.fsum((y - mean_b) ** 2 for y in b)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from driftboard.leaderboard.analysis.metric import METRICS, Metric
+from driftboard.leaderboard.analysis.cells import METRICS, Metric
 from driftboard.leaderboard.analysis.ranks import SIGNIFICANT
 from driftboard.leaderboard.analysis.statistics import (
     Interval,

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from driftboard.leaderboard.analysis.cells import METRICS, Metric
 from driftboard.leaderboard.analysis.collect import Collection
-from driftboard.leaderboard.analysis.metric import METRICS, Metric
 from driftboard.leaderboard.analysis.statistics import (
     Interval,
     PairedDifference,

@@ -4,20 +4,9 @@ The file is for ``\\input`` in a document that loads booktabs and amssymb.
 """
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.analysis.ranks import letters
-from driftboard.leaderboard.analysis.section import Row, Section
-from driftboard.leaderboard.render.layout import (
-    NOTHING,
-    TIED_BEST,
-    difference_text,
-    groups,
-    interval_text,
-    number_text,
-    p_text,
-    rank_set_text,
-)
-from driftboard.leaderboard.render.legend import legend
+from driftboard.leaderboard.formatting import NOTHING, TIED_BEST
 from driftboard.leaderboard.render.text import latex_text, visible_text
+from driftboard.leaderboard.table import Cell, Heading, Table, legend, printed_tables
 
 _HEAD = r"""% {title}
 % Needs \usepackage{{booktabs,amssymb}}; tables span both columns of a page.
@@ -48,81 +37,67 @@ def latex(board: Board, command: str) -> str:
     head = _HEAD.format(
         title="Driftboard leaderboard", comments="\n".join(map(visible_text, comments))
     )
-    return "\n".join([head, *(_table(board, section) for section in board.averages)])
+    tables = [_table(table, board.reference) for table in printed_tables(board)]
+    return "\n".join([head, *tables])
 
 
-def _table(board: Board, section: Section) -> str:
-    shared = letters(tuple(row.strategy for row in section.ranked), section.comparisons)
-    rows = {
-        title: [_cells(row, shared.get(row.strategy, "")) for row in members]
-        for title, members in groups(section).items()
-    }
-    headings = _headings(board)
+def _table(table: Table, reference: str) -> str:
     body: list[str] = []
-    for title, lines in rows.items():
+    for title, rows in table.groups.items():
         body.append(r"\midrule")
-        body.append(rf"\multicolumn{{{len(headings)}}}{{l}}{{\itshape {latex_text(title)}}} \\")
-        body += [" & ".join(cells) + r" \\" for cells in lines]
+        body.append(
+            rf"\multicolumn{{{len(table.columns)}}}{{l}}{{\itshape {latex_text(title)}}} \\"
+        )
+        for row in rows:
+            cells = [_cell(column, row[column.title]) for column in table.columns]
+            body.append(" & ".join(cells) + r" \\")
     return _TABLE.format(
-        caption=_caption(board.reference, board.metrics[0].title, section),
-        label=section.name.replace(":", "-"),
-        columns="ll" + "r" * (len(headings) - 2),
-        heading=" & ".join(headings),
+        caption=_caption(table, reference),
+        label=table.name.replace(":", "-"),
+        columns="ll" + "r" * (len(table.columns) - 2),
+        heading=" & ".join(_heading(column.title) for column in table.columns),
         body="\n".join(body),
     )
 
 
-def _headings(board: Board) -> list[str]:
-    first, *others = (latex_text(metric.title) for metric in board.metrics)
-    return ["Ranks", "Strategy", first, rf"$\Delta$ {first}", "$p$", *others, "Drift", "Seeds"]
+def _heading(title: str) -> str:
+    """Return a heading: a single letter, and the one before a metric, are symbols."""
+    if len(title) == 1:
+        return f"${title}$"
+    symbol, delta, metric = title.partition("Δ ")
+    return rf"$\Delta$ {latex_text(metric)}" if delta else latex_text(symbol)
 
 
-def _cells(row: Row, shared: str) -> list[str]:
-    name = rf"\texttt{{{latex_text(row.strategy)}}}"
-    first, *others = row.scores.values()
-    return [
-        _ranks(row),
-        f"{name}$^{{{shared.replace(' ', '')}}}$" if shared else name,
-        _numbers(interval_text(first)),
-        _numbers(difference_text(first)),
-        _numbers(p_text(first.p_holm)),
-        *(_numbers(interval_text(score)) for score in others),
-        _numbers(number_text(row.drift, digits=3)),
-        str(row.divergence.n) + (rf"$^{{{row.diverged}\dagger}}$" if row.diverged else ""),
-    ]
+def _cell(column: Heading, cell: Cell) -> str:
+    """Return a cell with its mark as an exponent; what a number lacks is a dash."""
+    if column.kind == "name":
+        text = rf"\texttt{{{latex_text(cell.text)}}}"
+    elif cell.text == NOTHING:
+        text = "--"
+    elif column.kind == "count":
+        text = cell.text.replace("-", "--").replace(TIED_BEST, r"$\bigstar$")
+    elif cell.text[0].isalpha():
+        text = cell.text
+    else:  # in math mode a minus is a minus
+        text = f"${cell.text.replace(' [', '~[').replace(' *', '^{*}')}$"
+    mark = cell.mark.replace("†", r"\dagger")
+    return f"{text}$^{{{mark}}}$" if mark else text
 
 
-def _ranks(row: Row) -> str:
-    text = rank_set_text(row.rank_set)
-    return text.replace("-", "--").replace(TIED_BEST, r"$\bigstar$") if row.rank_set else "--"
-
-
-def _numbers(text: str) -> str:
-    """Return numbers in math mode, where a minus is a minus; words and nothing as they are."""
-    if text == NOTHING:
-        return "--"
-    if text[0].isalpha():
-        return text
-    return f"${text.replace(' [', '~[').replace(' *', '^{*}')}$"
-
-
-def _caption(reference: str, metric: str, section: Section) -> str:
+def _caption(table: Table, reference: str) -> str:
+    metric = table.columns[2].title
+    about = latex_text("".join(table.title))
     words = [
-        f"Driftboard, {_about(section)}: means with 95\\% intervals over new seeds "
+        f"Driftboard, {about}: means with 95\\% intervals over new seeds "
         "(Student t); "
         rf"$\Delta$: paired difference from \texttt{{{latex_text(reference)}}}, "
         r"$^{*}$: $p<.05$ after Holm's correction. Ranks: simultaneous 95\% sets; "
         rf"$\bigstar$: none is significantly better in {latex_text(metric)}. Strategies that share "
         "a letter do not differ significantly."
     ]
-    if any(row.diverged for row in section.rows):
+    rows = [row for rows in table.groups.values() for row in rows]
+    if any("†" in cell.mark for row in rows for cell in row.values()):
         words.append(r"$^{n\dagger}$: $n$ seeds diverged.")
-    if any(row.missing for row in section.rows):
+    if any(title.startswith("Incomplete") for title in table.groups):
         words.append("Incomplete strategies are not ranked.")
     return " ".join(words)
-
-
-def _about(section: Section) -> str:
-    count = len(section.sequences)
-    name = latex_text(section.name.replace(":", " "))
-    return f"{name}, {count} sequence{'s' if count != 1 else ''}"

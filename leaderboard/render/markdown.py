@@ -1,58 +1,53 @@
-"""The leaderboard as one Markdown file: the overall table, one per sequence, and a legend."""
+"""The leaderboard as one Markdown file, and its overall table in a file that people write."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 from tabulate import tabulate
 
-from driftboard.leaderboard.analysis.board import UNGRADED, Board, level_of
-from driftboard.leaderboard.analysis.collect import SHOWN_HASH
-from driftboard.leaderboard.analysis.ranks import SIGNIFICANT
-from driftboard.leaderboard.analysis.section import Row, Section
-from driftboard.leaderboard.render.distance_words import distance_sentence, short_distance
-from driftboard.leaderboard.render.layout import (
-    NOTHING,
-    TIED_BEST,
-    change_text,
-    estimate_text,
-    groups,
-    row_cells,
-)
-from driftboard.leaderboard.render.legend import caveats, legend
+from driftboard.leaderboard.analysis.board import Board
+from driftboard.leaderboard.formatting import TIED_BEST
 from driftboard.leaderboard.render.text import markdown_cell
-from driftboard.suite.errors import counted
+from driftboard.leaderboard.table import (
+    Code,
+    Quote,
+    Table,
+    Words,
+    caveats,
+    change_tables,
+    grade_tables,
+    legend,
+    new_sequences_table,
+    overall_table,
+    sequence_tables,
+    suite_tables,
+)
+from driftboard.suite.errors import RecordError, counted
+from driftboard.suite.records import write_atomically
+
+BEGIN = "<!-- driftboard:begin -->"
+END = "<!-- driftboard:end -->"
 
 
 def markdown(board: Board, command: str) -> str:
     """Return the board as Markdown; ``command`` is what a reader types to make it again."""
-    parts = [f"# Driftboard leaderboard\n\n{_summary(board)}"]
-    of_all = counted(len(board.sections), "sequence")
-    parts.append(_section(f"## Overall, {of_all}", "", board.overall))
-    if len(board.sections) > 1 and board.overall.ranked:
-        parts.append(_over_sequences(board))
-    parts += [_suite(suite) for suite in board.suites]
-    parts += [_stratum(board, stratum) for stratum in board.strata]
+    parts = [f"# Driftboard leaderboard\n\n{_summary(board)}", _section(overall_table(board))]
+    over_sequences = new_sequences_table(
+        board, "Over sequences", means="The same means", tables="the tables"
+    )
+    if over_sequences is not None:
+        parts.append(_section(over_sequences, with_groups=False))
+    parts += map(_section, [*suite_tables(board), *grade_tables(board)])
     if board.contrasts:
-        parts.append(_contrasts(board))
-    for section in board.sections:
-        stamp = board.source.sequences[section.name]
-        about = (
-            f"Data: {markdown_cell(stamp.data)}, {len(stamp.blocks)} blocks, tier "
-            f"`{stamp.tier}`, sequence `{stamp.hash[:SHOWN_HASH]}`. "
-            f"{distance_sentence(section.grade, markdown_cell)}"
-        )
-        parts.append(_section(f"## `{section.name}`", about, section))
+        parts.append(_changes(board, change_tables(board)[0]))
+    parts += map(_section, sequence_tables(board))
     parts.append(_legend(board, command))
     return "\n\n".join(parts) + "\n"
 
 
 def overall_tables(board: Board, command: str) -> str:
     """Return the overall tables in few columns, for a page that says what they are about."""
-    first = board.metrics[0]
-    keep = ["Ranks", "Strategy", first.title, f"Δ {first.title}", "p"]
-    keep += [metric.title for metric in board.metrics[1:]] + ["Notes"]
-    parts = [_summary(board)]
-    for title, rows in groups(board.overall).items():
-        parts += [f"**{title}**", _table(rows, keep)]
+    parts = [_summary(board), *_tables(overall_table(board, "brief"))]
     parts.append(
         f"95 % intervals over new seeds; `*`: p < .05 after Holm's correction; `{TIED_BEST}`: none "
         f"is significantly better. Made with <code>{markdown_cell(command)}</code>."
@@ -72,41 +67,6 @@ def _summary(board: Board) -> str:
     return text + caveats(collection)
 
 
-def _suite(suite: Section) -> str:
-    return _section(f"## Suite: {suite.tier}, {_count(suite)}", "", suite)
-
-
-def _count(section: Section) -> str:
-    return counted(len(section.sequences), "sequence")
-
-
-def _stratum(board: Board, stratum: Section) -> str:
-    sections = board.sections_of(stratum)
-    level = level_of(sections[0].grade)
-    title = "Ungraded" if level == UNGRADED else f"Grade: {level}"
-    listed = "; ".join(
-        f"`{section.name}` {short_distance(section.grade, markdown_cell)}" for section in sections
-    )
-    return _section(f"## {title}, {_count(stratum)}", f"Distances: {listed}.", stratum)
-
-
-def _section(heading: str, about: str, section: Section) -> str:
-    parts = [heading]
-    if about:
-        parts.append(about)
-    for title, rows in groups(section).items():
-        parts += [f"**{title}**", _table(rows)]
-    return "\n\n".join(parts)
-
-
-def _table(rows: Sequence[Row], columns: Sequence[str] = ()) -> str:
-    """Return rows as a table of the columns that are named, by default of all."""
-    # A code span: an identifier such as www.x.y would become a link outside of it.
-    whole = [row_cells(row) | {"Strategy": f"`{row.strategy}`"} for row in rows]
-    cells = [{name: row[name] for name in columns or row} for row in whole]
-    return markdown_table(cells, left=("Strategy", "Evidence", "Notes"))
-
-
 def markdown_table(cells: Sequence[Mapping[str, str]], left: Collection[str]) -> str:
     """Return rows of Markdown by heading as a table; the columns in ``left`` are left-aligned."""
     names = list(cells[0])
@@ -120,51 +80,46 @@ def markdown_table(cells: Sequence[Mapping[str, str]], left: Collection[str]) ->
     return table
 
 
-def _contrasts(board: Board) -> str:
-    """Return the table of how differences from the reference change between grades."""
-    first = board.metrics[0]
-    rows: dict[str, dict[str, str]] = {}
-    for contrast in board.contrasts:
-        if contrast.metric == first:
-            row = rows.setdefault(contrast.strategy, {"Strategy": f"`{contrast.strategy}`"})
-            row[f"{contrast.farther} - {contrast.nearer}"] = change_text(
-                contrast.change, first.is_share, contrast.p_holm < SIGNIFICANT
-            )
+def _words(words: Words) -> str:
+    """Return words with names as code, because www.x.y would become a link outside of it."""
+    return "".join(
+        f"`{part}`"
+        if isinstance(part, Code)
+        else markdown_cell(part)
+        if isinstance(part, Quote)
+        else part
+        for part in words
+    )
+
+
+def _section(table: Table, with_groups: bool = True) -> str:
+    about = [_words(table.about)] if table.about else []
+    return "\n\n".join([f"## {_words(table.title)}", *about, *_tables(table, with_groups)])
+
+
+def _tables(table: Table, with_groups: bool = True) -> list[str]:
+    """Return a table for each group of rows, each below its title."""
+    left = [column.title for column in table.columns if column.is_text]
+    name = next(column.title for column in table.columns if column.kind == "name")
+    parts = []
+    for title, rows in table.groups.items():
+        cells = [{head: cell.text for head, cell in row.items()} for row in rows]
+        for row in cells:
+            row[name] = f"`{row[name]}`"
+        parts += [f"**{title}**"] if with_groups else []
+        parts.append(markdown_table(cells, left))
+    return parts
+
+
+def _changes(board: Board, table: Table) -> str:
+    """Return how differences from the reference change between grades in the first metric."""
     about = (
-        f"How the difference from `{board.reference}` in {first.title} changes from one grade to "
-        "another, paired by seed, with 95 % t intervals. `*`: p < .05 with Holm's correction over "
-        "this table."
+        f"How the difference from `{board.reference}` in {board.metrics[0].title} changes from one "
+        "grade to another, paired by seed, with 95 % t intervals. `*`: p < .05 with Holm's "
+        "correction over this table."
     )
-    table = markdown_table(
-        [{**dict.fromkeys(_all_keys(rows.values()), NOTHING), **row} for row in rows.values()],
-        left=("Strategy",),
-    )
-    return f"## Changes between grades\n\n{about}\n\n{table}"
-
-
-def _all_keys(rows: Iterable[Mapping[str, str]]) -> list[str]:
-    return list(dict.fromkeys(key for row in rows for key in row))
-
-
-def _over_sequences(board: Board) -> str:
-    """Return the overall means with intervals over new sequences in place of new seeds."""
-    about = (
-        "The same means with intervals over a population of sequences of which these are a "
-        "sample: Student t with one value per sequence, not corrected. They answer another "
-        "question than the tables: what to expect of a new sequence, not of new seeds."
-    )
-    rows = []
-    for row in board.overall.ranked:
-        cells = {"Strategy": f"`{row.strategy}`"}
-        for score in row.scores.values():
-            own, difference = score.over_sequences, score.difference_over_sequences
-            is_share, title = score.metric.is_share, score.metric.title
-            cells[title] = estimate_text(own.mean, own.low, own.high, is_share)
-            cells[f"Δ {title}"] = (
-                "reference" if difference is None else change_text(difference, is_share, False)
-            )
-        rows.append(cells)
-    return f"## Over sequences\n\n{about}\n\n{markdown_table(rows, left=('Strategy',))}"
+    (rows,) = _tables(table, with_groups=False)
+    return f"## Changes between grades\n\n{about}\n\n{rows}"
 
 
 def _legend(board: Board, command: str) -> str:
@@ -173,3 +128,47 @@ def _legend(board: Board, command: str) -> str:
         quoted = f"<code>{markdown_cell(point.quoted)}</code>" if point.quoted else ""
         lines.append(f"- {point.term}: {point.text}{quoted}")
     return "## Legend\n\n" + "\n".join(lines)
+
+
+def update_file(path: Path, table: str) -> None:
+    """Replace what stands between the markers in ``path`` by ``table``.
+
+    All other bytes of the file stay as they are. Line ends follow those of the file.
+
+    Raises:
+        RecordError: the file cannot be read or written, is not UTF-8, or does not hold each
+            marker once and in order.
+    """
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path} is not UTF-8 text; save it as UTF-8") from error
+    try:
+        updated = between_markers(text, table)
+    except ValueError as error:
+        raise RecordError(f"{path}: {error}") from error
+    # the file that a link points to, not the link itself
+    write_atomically(path.resolve(), updated.encode())
+
+
+def between_markers(text: str, table: str) -> str:
+    """Return ``text`` with ``table`` between the markers, each of which stands on a line.
+
+    Raises:
+        ValueError: a marker is missing, stands twice, or the end comes first.
+    """
+    for marker in (BEGIN, END):
+        if (count := text.count(marker)) != 1:
+            raise ValueError(
+                f"the marker {marker} stands {count} times, not once; the table goes between "
+                f"the lines {BEGIN} and {END}"
+            )
+    before, rest = text.split(BEGIN)
+    if END not in rest:
+        raise ValueError(f"the marker {END} comes before {BEGIN}; swap them")
+    after = rest.split(END)[1]
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    lines = ["", "", *table.strip("\n").split("\n"), "", ""]
+    return before + BEGIN + line_end.join(lines) + END + after

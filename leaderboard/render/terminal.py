@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.render.layout import groups, row_cells, shortened
-from driftboard.suite.errors import counted
+from driftboard.leaderboard.formatting import shortened
+from driftboard.leaderboard.table import Cell, Heading, overall_table
 
 
 def terminal_table(board: Board) -> Table:
@@ -16,49 +16,30 @@ def terminal_table(board: Board) -> Table:
 
     Fits 80 columns: an interval stands below its mean, and notes stand below the table.
     """
+    found = overall_table(board, "narrow")
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=0,
-        title=f"Overall, {counted(len(board.sections), 'sequence')}, Δ from {board.reference}",
-        caption=_notes(board) or None,
+        title="".join(found.title),
+        caption="\n".join(found.notes) or None,
     )
-    grouped = [[row_cells(row) for row in rows] for rows in groups(board.overall).values()]
-    columns = ["Strategy", *_metric_columns(board)]
-    for column in columns:
-        justify: Literal["left", "right"] = "left" if column == "Strategy" else "right"
-        table.add_column(column, justify=justify, no_wrap=True)
-    for rows in grouped:
+    for column in found.columns:
+        justify: Literal["left", "right"] = "left" if column.is_text else "right"
+        table.add_column(column.title, justify=justify, no_wrap=True)
+    for rows in found.groups.values():
         table.add_section()
-        for cells in rows:
+        for row in rows:
             # Text, because rich reads strings as markup
-            cells["Strategy"] = shortened(cells["Strategy"])
-            table.add_row(*(Text(_on_two_lines(cells[column])) for column in columns))
+            table.add_row(*(Text(_shown(column, row[column.title])) for column in found.columns))
     return table
 
 
-def _notes(board: Board) -> str:
-    """Return a line for each note that rows have, with the strategies that it is about."""
-    strategies: dict[str, list[str]] = {}
-    for row in board.overall.rows:
-        if note := row_cells(row)["Notes"]:
-            strategies.setdefault(note, []).append(row.strategy)
-    count = len(board.overall.rows)
-    return "\n".join(
-        f"{note}: {'all' if len(names) == count else ', '.join(names)}"
-        for note, names in strategies.items()
-    )
-
-
-def _metric_columns(board: Board) -> list[str]:
-    """Return the headings of all metrics, and of the difference in the one that ranks."""
-    first, *others = (metric.title for metric in board.metrics)
-    return [first, f"Δ {first}", *others]
-
-
-def _on_two_lines(cell: str) -> str:
-    """Put an interval below its mean, and the star of significance beside the mean."""
-    mean, bracket, interval = cell.partition(" [")
-    if not bracket:
-        return cell
+def _shown(column: Heading, cell: Cell) -> str:
+    """Return a name shortened, an interval below its mean, its star of significance beside it."""
+    if column.kind == "name":
+        return shortened(cell.text)
+    mean, interval = cell.parts
+    if not interval:
+        return mean
     star = " *" if interval.endswith(" *") else ""
-    return f"{mean}{star}\n[{interval.removesuffix(' *')}"
+    return f"{mean}{star}\n{interval.removesuffix(' *')}"

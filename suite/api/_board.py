@@ -1,11 +1,10 @@
 """The leaderboard from Python: a board of any results, as a frame, Markdown, HTML and files."""
 
-import csv
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from driftboard._results import Results
 from driftboard.suite.errors import DriftboardError
@@ -48,10 +47,9 @@ class Leaderboard:
         """
         import pandas as pd
 
-        from driftboard.leaderboard.render.csv_table import csv_table
+        from driftboard.leaderboard.table import raw_columns, raw_rows
 
-        rows = csv.DictReader(io.StringIO(csv_table(self.board)))
-        return pd.DataFrame(rows).apply(_numbers)
+        return pd.DataFrame(list(raw_rows(self.board)), columns=list(raw_columns()))
 
     def markdown(self) -> str:
         """Return all tables as Markdown, as ``leaderboard.md`` has them."""
@@ -92,24 +90,18 @@ class Leaderboard:
 
     def _repr_html_(self) -> str:
         """Return the overall table as HTML, for notebooks."""
-        return str(self._overall().to_html(escape=True))
-
-    def _overall(self) -> "pd.DataFrame":
         import pandas as pd
 
-        from driftboard.leaderboard.render.layout import groups, row_cells
+        from driftboard.leaderboard.table import overall_table
 
-        rows = [row_cells(row) for part in groups(self.board.overall).values() for row in part]
-        return pd.DataFrame(rows).set_index("Strategy")
-
-
-def _numbers(column: "pd.Series[str]") -> "pd.Series[Any]":
-    """Return a column of text as exact numbers where it holds nothing else."""
-    filled = column.where(column != "")
-    try:
-        return filled.map(float, na_action="ignore").astype(float)
-    except ValueError:
-        return filled
+        table = overall_table(self.board)
+        rows = [
+            {title: cell.text for title, cell in entries.items()}
+            for group in table.groups.values()
+            for entries in group
+        ]
+        columns = [heading.title for heading in table.columns]
+        return str(pd.DataFrame(rows, columns=columns).to_html(escape=True, index=False))
 
 
 def leaderboard(results: Results | Iterable[Results], reference: str = "sgd") -> Leaderboard:
@@ -130,8 +122,7 @@ def leaderboard(results: Results | Iterable[Results], reference: str = "sgd") ->
     '# Driftboard leaderboard'
     """
     from driftboard.leaderboard.analysis.board import build_board
-    from driftboard.leaderboard.analysis.collect import collect_records
-    from driftboard.leaderboard.analysis.evidence import evidence
+    from driftboard.leaderboard.analysis.collect import collect_records, evidence
     from driftboard.suite.distance.grades import known_grades
 
     parts = (results,) if isinstance(results, Results) else tuple(results)

@@ -39,8 +39,8 @@ def build_claim(
     """
     from driftboard.baselines.published import published_records
     from driftboard.leaderboard.analysis.collect import collect
-    from driftboard.leaderboard.claim.page import claim_csv, claim_page
     from driftboard.leaderboard.claim.trend import make_claim
+    from driftboard.leaderboard.render.claim_page import claim_csv, claim_page
     from driftboard.leaderboard.render.figures.curves import claim_figure
     from driftboard.leaderboard.render.figures.drawing import images
     from driftboard.suite.distance.grades import known_grades
@@ -70,7 +70,7 @@ def claim(
     skip_broken: SkipBroken = False,
 ) -> None:
     """Test on the records whether a small distance between tasks favours freezing."""
-    from driftboard.leaderboard.claim.page import answer, left_out
+    from driftboard.leaderboard.render.claim_page import answer, left_out
 
     found = build_claim(results or [], out, skip_broken, published=published or [])
     for line in (*answer(found), *left_out(found)):

@@ -41,6 +41,43 @@ def test_forgetting_is_relative_to_right_after_the_task_not_to_the_best():
     assert metrics.forgetting(accuracy) == pytest.approx((0.1 + 0.0) / 2)
 
 
+def test_forgetting_by_the_maximum_by_hand():
+    assert metrics.max_forgetting(THREE_TASKS) == pytest.approx(((0.9 - 0.6) + (0.8 - 0.5)) / 2)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "forgotten"),
+    [
+        # task 1 is best known after task 2, task 2 after its own training
+        ([[0.5, 0.0, 0.0], [0.9, 0.5, 0.0], [0.4, 0.5, 0.5]], (0.5 + 0.0) / 2),
+        # task 2 is best known before it was trained
+        ([[0.5, 0.8, 0.0], [0.5, 0.6, 0.0], [0.5, 0.2, 0.9]], (0.0 + 0.6) / 2),
+        # the last task does not count, nor does the last row in the maximum
+        ([[0.2, 0.9], [0.7, 0.1]], 0.2 - 0.7),
+        ([[1.0, 0.0], [0.0, 1.0]], 1.0),
+        ([[0.0, 0.0], [1.0, 1.0]], -1.0),
+    ],
+)
+def test_the_maximum_runs_over_every_model_before_the_last(accuracy, forgotten):
+    assert metrics.max_forgetting(np.array(accuracy)) == pytest.approx(forgotten)
+
+
+@given(matrices())
+def test_forgetting_by_the_maximum_is_never_the_smaller_one(accuracy):
+    found, last = metrics.max_forgetting(accuracy), len(accuracy) - 1
+    best = [max(accuracy[step][task] for step in range(last)) for task in range(last)]
+    expected = sum(best[task] - accuracy[last][task] for task in range(last)) / last
+    assert found == pytest.approx(expected, abs=1e-12)
+    assert found >= metrics.forgetting(accuracy)
+    assert -1.0 <= found <= 1.0
+
+
+@given(matrices())
+def test_both_are_equal_where_no_task_was_better_known_than_after_its_training(accuracy):
+    accuracy[:-1] = np.minimum(accuracy[:-1], accuracy.diagonal())
+    assert metrics.max_forgetting(accuracy) == metrics.forgetting(accuracy)
+
+
 def test_backward_transfer_by_hand():
     assert metrics.backward_transfer(THREE_TASKS) == pytest.approx(-0.3)
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from driftboard.leaderboard.analysis.metric import METRICS
+from driftboard.leaderboard.analysis.cells import METRICS
 from driftboard.leaderboard.claim.magnitude import (
     COLUMNS,
     csv_of,

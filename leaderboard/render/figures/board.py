@@ -3,10 +3,16 @@
 from collections.abc import Callable, Iterable
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.analysis.metric import Metric
+from driftboard.leaderboard.analysis.cells import Metric
 from driftboard.leaderboard.analysis.section import Row
-from driftboard.leaderboard.claim.page import answer
 from driftboard.leaderboard.claim.trend import PAPER, Claim
+from driftboard.leaderboard.formatting import (
+    TIED_BEST,
+    estimate_text,
+    interval_text,
+    rank_set_text,
+)
+from driftboard.leaderboard.render.claim_page import answer
 from driftboard.leaderboard.render.figures.curves import claim_figure
 from driftboard.leaderboard.render.figures.drawing import (
     NOBODY,
@@ -18,12 +24,6 @@ from driftboard.leaderboard.render.figures.drawing import (
 )
 from driftboard.leaderboard.render.figures.plane import plane_figure
 from driftboard.leaderboard.render.figures.rows import forest_figure, ranks_figure
-from driftboard.leaderboard.render.layout import (
-    TIED_BEST,
-    estimate_text,
-    interval_text,
-    rank_set_text,
-)
 
 
 def illustrate(board: Board, claim: Claim | None) -> tuple[Illustration, ...]:

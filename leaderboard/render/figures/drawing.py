@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.analysis.metric import Metric
+from driftboard.leaderboard.analysis.cells import Metric
 from driftboard.leaderboard.analysis.section import Section
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
-from driftboard.leaderboard.render.layout import shortened
+from driftboard.leaderboard.formatting import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

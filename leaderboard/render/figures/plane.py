@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.analysis.metric import Metric
+from driftboard.leaderboard.analysis.cells import Metric
+from driftboard.leaderboard.formatting import shortened
 from driftboard.leaderboard.render.figures.drawing import (
     BLUE,
     GREY,
@@ -23,7 +24,6 @@ from driftboard.leaderboard.render.figures.drawing import (
     shown,
     widest,
 )
-from driftboard.leaderboard.render.layout import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.analysis.section import Row, Section
+from driftboard.leaderboard.formatting import shortened
 from driftboard.leaderboard.render.figures.drawing import (
     BLUE,
     GREY,
@@ -23,7 +24,6 @@ from driftboard.leaderboard.render.figures.drawing import (
     shown,
     widest,
 )
-from driftboard.leaderboard.render.layout import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

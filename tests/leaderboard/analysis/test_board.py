@@ -21,24 +21,34 @@ from driftboard.leaderboard.analysis.collect import collect
 from driftboard.leaderboard.analysis.ranks import RankSet
 from driftboard.leaderboard.analysis.section import AT_CEILING, FEW_SEEDS
 from driftboard.leaderboard.build import build_leaderboard
-from driftboard.leaderboard.render.csv_table import COLUMNS, csv_table
-from driftboard.leaderboard.render.distance_words import distance_sentence
-from driftboard.leaderboard.render.layout import (
+from driftboard.leaderboard.formatting import (
     bytes_text,
     difference_text,
     distance_text,
     estimate_text,
     p_text,
-    row_cells,
 )
+from driftboard.leaderboard.render.csv import csv_table
 from driftboard.leaderboard.render.markdown import markdown
 from driftboard.leaderboard.render.terminal import terminal_table
+from driftboard.leaderboard.table import distance_sentence, row_cells
 from driftboard.suite.cli.leaderboard import leaderboard
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade, grade_path
 from driftboard.suite.distance.grades import write_record as write_grade
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import write_record
+
+PROMISED = (
+    *("sequence", "tier", "strategy", "role", "metric", "mean", "low", "high", "n"),
+    *("difference", "difference_low", "difference_high", "p", "p_holm", "correlation"),
+    *("diverged", "missing", "rank", "flags", "step", "drift"),
+    *("distance", "distance_low", "distance_high", "grade"),
+    *("rank_low", "rank_high", "tied_best", "letters", "diverged_low", "diverged_high"),
+    *("memory_bytes", "sequences", "sequences_low", "sequences_high"),
+    *("sequences_difference_low", "sequences_difference_high", "evidence"),
+)
+"""The columns of the CSV file: none is renamed or moved, new ones come at the end."""
 
 METRICS = ("avg_acc", "forgetting", "task_acc")
 SEQUENCES = ("alpha", "beta", "gamma")
@@ -89,6 +99,11 @@ def diverged(record):
 
 def as_bound(record):
     return replace(record, strategy=replace(record.strategy, role="bound"))
+
+
+def texts(row):
+    """Return the texts of a row by heading; no column of a table reads its section."""
+    return {title: cell.text for title, cell in row_cells(row, None).items()}
 
 
 def csv_rows(board):
@@ -210,12 +225,12 @@ def test_missing_sequence_gives_no_overall_value(make_record, board_of):
     row = same_strategy(board, "ewc")
     assert (row.rank, row.missing, row.expected) == (None, 5, 10)
     assert row.scores["avg_acc"].interval.n == 0
-    assert row_cells(row)["Avg.Acc"] == "-"
-    assert row_cells(row)["Notes"] == "n < 5, 5 of 10 cells missing"
+    assert texts(row)["Avg.Acc"] == "-"
+    assert texts(row)["Notes"] == "n < 5, 5 of 10 cells missing"
     absent = board.sections[1].incomplete[0]
     assert (absent.strategy, absent.missing) == ("ewc", 5)
     assert absent.memory_bytes is None
-    assert row_cells(absent)["Memory"] == "-"
+    assert texts(absent)["Memory"] == "-"
     missing = [row for row in csv_rows(board) if row["sequence"] == "b" and row["missing"] == "5"]
     assert len(missing) == 3
     assert all(row["mean"] == row["p"] == row["rank"] == "" for row in missing)
@@ -271,8 +286,8 @@ def test_one_seed_gives_a_board_without_intervals(make_record, board_of):
     row = same_strategy(board, "ewc")
     assert row.rank == 1
     assert row.flags == (FEW_SEEDS,)
-    assert row_cells(row)["Avg.Acc"] == "75.0"
-    assert row_cells(row)["Δ Avg.Acc"] == "+5.0"
+    assert texts(row)["Avg.Acc"] == "75.0"
+    assert texts(row)["Δ Avg.Acc"] == "+5.0"
     assert math.isnan(row.scores["avg_acc"].p_holm)
     assert "nan" not in markdown(board, "").lower()
     assert "nan" not in csv_table(board).lower()
@@ -298,7 +313,7 @@ def test_flag_of_the_ceiling(make_record, board_of, correct, first, flagged):
     row = same_strategy(board_of([make_record(seed=0, correct=first), *records]), "sgd")
     assert (AT_CEILING in row.scores["avg_acc"].flags) == flagged
     assert AT_CEILING not in row.scores["forgetting"].flags
-    assert ("ceiling" in row_cells(row)["Notes"]) == (AT_CEILING in row.flags)
+    assert ("ceiling" in texts(row)["Notes"]) == (AT_CEILING in row.flags)
 
 
 def test_diverged_seeds_are_counted_with_their_values(make_record, board_of):
@@ -312,7 +327,7 @@ def test_diverged_seeds_are_counted_with_their_values(make_record, board_of):
     expected = scipy.stats.binomtest(2, 5).proportion_ci(method="exact")
     assert row.diverged == 2
     assert (row.divergence.low, row.divergence.high) == pytest.approx((expected.low, expected.high))
-    assert row_cells(row)["Diverged"] == "2/5 [5, 85]"
+    assert texts(row)["Diverged"] == "2/5 [5, 85]"
     assert [section.ranked[0].diverged for section in board.sections] == [1, 2]
     mean = board.sections[0].ranked[0].scores["avg_acc"].interval.mean
     assert mean == pytest.approx((4 * 0.7 + 0.1) / 5)
@@ -323,7 +338,7 @@ def test_memory_and_time(make_record, board_of):
     for seed in range(5):
         record = make_record(strategy="ewc", seed=seed, memory_bytes=(0, 1_200_000 + seed))
         records.append(replace(record, cost=replace(record.cost, seconds=(2.0, 3.0))))
-    cells = row_cells(same_strategy(board_of(records), "ewc"))
+    cells = texts(same_strategy(board_of(records), "ewc"))
     assert same_strategy(board_of(records), "ewc").memory_bytes == 1_200_004
     assert (cells["Memory"], cells["Time"]) == ("1.2 MB", "2.50x")
 
@@ -346,7 +361,7 @@ def test_time_is_compared_on_the_same_device_only(make_record, board_of):
     board = board_of(slow + mixed + fast)
     assert same_strategy(board, "ewc").relative_time == 1.5
     assert math.isnan(same_strategy(board, "hybrid").relative_time)
-    assert row_cells(same_strategy(board, "hybrid"))["Time"] == "-"
+    assert texts(same_strategy(board, "hybrid"))["Time"] == "-"
 
 
 @pytest.mark.parametrize(
@@ -365,7 +380,7 @@ def test_numbers_in_words(make_record, board_of):
     records = [make_record(seed=s, correct=last_row(60 + s, 80)) for s in range(5)]
     better = [last_row(63 + s, 80 + s % 2) for s in range(5)]
     records += [make_record(strategy="ewc", seed=s, correct=better[s]) for s in range(5)]
-    cells = row_cells(same_strategy(board_of(records), "ewc"))
+    cells = texts(same_strategy(board_of(records), "ewc"))
     # Avg.Acc 71.5, 72.5, 72.5, 73.5, 73.5: sd 0.8367, t(0.975, 4) = 2.7764
     assert cells["Avg.Acc"] == "72.7 [71.7, 73.7]"
     # differences 1.5, 2, 1.5, 2, 1.5: sd 0.2739
@@ -379,7 +394,7 @@ def test_no_negative_zero_and_no_invisible_interval(make_record, board_of):
         for strategy, last in (("sgd", 8000 + seed), ("ewc", 7999 + seed)):
             correct = ((9000, 10), (6000, last))
             records.append(make_record(strategy=strategy, seed=seed, correct=correct, size=10_000))
-    cells = row_cells(same_strategy(board_of(records), "ewc"))
+    cells = texts(same_strategy(board_of(records), "ewc"))
     assert cells["Δ Avg.Acc"] == "+0.0 [+0.0, +0.0] *"
     assert cells["Avg.Acc"] == "70.01 [70.00, 70.01]"
 
@@ -400,7 +415,7 @@ def test_step_and_drift_are_means_over_the_cells(make_record, board_of):
     (row,) = board.overall.ranked
     assert row.step == pytest.approx((0.5 + 0.5 + 0.5 + 1.5) / 4)
     assert row.drift == pytest.approx((0.5 + 0.5 + 0.3 + 0.9) / 4)
-    assert (row_cells(row)["Step"], row_cells(row)["Drift"]) == ("0.750", "0.550")
+    assert (texts(row)["Step"], texts(row)["Drift"]) == ("0.750", "0.550")
     beta = [line for line in csv_rows(board) if line["sequence"] == "beta"]
     assert {(float(line["step"]), float(line["drift"])) for line in beta} == {(1.0, 0.6)}
 
@@ -408,7 +423,7 @@ def test_step_and_drift_are_means_over_the_cells(make_record, board_of):
 def test_step_of_nothing_is_shown_as_nothing(make_record, board_of):
     zero = ((0.0, 0.0, 9.0),) * 2
     board = board_of([make_record(solution_norms=zero)])
-    assert row_cells(board.overall.ranked[0])["Step"] == "-"
+    assert texts(board.overall.ranked[0])["Step"] == "-"
     assert csv_rows(board)[0]["step"] == ""
 
 
@@ -428,7 +443,7 @@ def test_board_of_excess_losses(make_loss_record, board_of):
     assert second.scores["forgetting"].interval.mean == pytest.approx(4.75 / 5 - 0.5)
     assert first.flags == ()
     # last losses .25 .375 .25 .5 .25 and .125 give means of sd .05590; t(0.975, 4) = 2.7764
-    cells = row_cells(first)
+    cells = texts(first)
     assert cells["Avg.Loss"] == "0.2250 [0.1556, 0.2944]"
     assert cells["Δ Avg.Loss"].startswith("-0.3750 [-0.5")
     assert cells["Δ Avg.Loss"].endswith("*")
@@ -523,7 +538,7 @@ def test_strata_are_averages_of_their_sequences(many_records, stratified):
     beta = board.sections[1]
     assert [row.strategy for row in far.rows] == [row.strategy for row in beta.rows]
     for mine, other in zip(far.rows, beta.rows, strict=True):
-        assert row_cells(mine) == row_cells(other)
+        assert texts(mine) == texts(other)
 
 
 def test_markdown_of_the_strata(stratified):
@@ -579,7 +594,7 @@ def test_ungraded_sequences_are_a_stratum_beside_graded_ones(stratified):
 def test_seeds_of_a_distance_are_counted_in_words(count, words):
     grade = graded("beta", 0.2, "near")
     distance = dataclasses.replace(grade.distance, n=count)
-    assert words in distance_sentence(dataclasses.replace(grade, distance=distance))
+    assert words in "".join(distance_sentence(dataclasses.replace(grade, distance=distance)))
 
 
 def test_refused_measurement_is_told_with_its_reason(stratified):
@@ -671,7 +686,7 @@ def test_hostile_titles_stay_text(make_record, board_of):
 
 def test_csv_keeps_its_promise(many_records, board_of):
     rows = csv_rows(board_of(many_records))
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0])[: len(PROMISED)] == PROMISED
     assert len(rows) == 4 * 5 * 3
     assert {row["role"] for row in rows} == {"ranked", "bound"}
     assert {row["tier"] for row in rows} == {"small"}
@@ -690,7 +705,7 @@ def test_terminal_shows_the_intervals(many_records, board_of):
     console.print(terminal_table(board))
     lines = console.export_text().splitlines()
     for row in board.overall.rows:
-        mean, interval = row_cells(row)["Avg.Acc"].split(" ", 1)
+        mean, interval = texts(row)["Avg.Acc"].split(" ", 1)
         place = next(i for i, line in enumerate(lines) if line.split()[:1] == [row.strategy])
         assert lines[place].split()[1] == mean
         assert lines[place + 1].strip().startswith(interval)
@@ -880,7 +895,7 @@ def test_rank_sets_and_letters_on_the_board(make_record, board_of):
     board = board_of(records)
     sets = {row.strategy: row.rank_set for row in board.overall.ranked}
     assert sets == {"better": RankSet(1, 1), "sgd": RankSet(2, 3), "near-sgd": RankSet(2, 3)}
-    cells = {row.strategy: row_cells(row)["Ranks"] for row in board.overall.rows}
+    cells = {row.strategy: texts(row)["Ranks"] for row in board.overall.rows}
     assert cells == {"better": "1 ★", "sgd": "2-3", "near-sgd": "2-3"}
     rows = {row["strategy"]: row for row in csv_rows(board) if row["metric"] == "task_acc"}
     columns = ("rank_low", "rank_high", "tied_best", "letters")

@@ -45,6 +45,7 @@ def test_cell_by_hand(make_record):
             "avg_acc": (0.6 + 0.5 + 0.4) / 3,
             "task_acc": (0.9 + 0.8 + 0.4) / 3,
             "forgetting": (0.3 + 0.3) / 2,
+            "max_forgetting": (0.3 + 0.3) / 2,
             "backward_transfer": -0.3,
             "forward_transfer": (0.2 + 0.3) / 2 - 0.05,
         }

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from driftboard.leaderboard.analysis.evidence import evidence
+from driftboard.leaderboard.analysis.collect import evidence
 from driftboard.leaderboard.build import build_leaderboard
-from driftboard.leaderboard.render.layout import row_cells
+from driftboard.leaderboard.table import overall_table
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import write_record
 
@@ -48,7 +48,11 @@ def test_a_report_gives_its_submission_a_badge(submitted):
     folders = [submitted / "mine", submitted / "other"]
     assert evidence(folders, [report(submitted)], {}) == {"mine": "spot re-run"}
     board = build_leaderboard(folders, submitted / "out", reports=[report(submitted)])
-    shown = {row.strategy: row_cells(row)["Evidence"] for row in board.overall.rows}
+    shown = {
+        row["Strategy"].text: row["Evidence"].text
+        for rows in overall_table(board).groups.values()
+        for row in rows
+    }
     assert shown == {"mine": "spot re-run", "sgd": "-"}
     assert "--report" in (submitted / "out" / "leaderboard.md").read_text()
 

@@ -15,8 +15,14 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from driftboard.leaderboard.analysis.collect import collect
-from driftboard.leaderboard.claim.page import COLUMNS, answer, claim_csv, claim_page, left_out
 from driftboard.leaderboard.claim.trend import CONTRASTS, HYBRID, PAPER, group_of, make_claim
+from driftboard.leaderboard.render.claim_page import (
+    COLUMNS,
+    answer,
+    claim_csv,
+    claim_page,
+    left_out,
+)
 from driftboard.leaderboard.render.figures.curves import claim_figure
 from driftboard.leaderboard.render.figures.drawing import images
 from driftboard.suite.cli.claim import build_claim, claim

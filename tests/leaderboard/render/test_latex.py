@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from driftboard.leaderboard.analysis.board import build_board
 from driftboard.leaderboard.analysis.collect import collect
 from driftboard.leaderboard.render.latex import latex
-from driftboard.leaderboard.render.layout import row_cells
+from driftboard.leaderboard.table import overall_table
 from driftboard.suite.records import write_record
 
 DOCUMENT = r"""\documentclass[twocolumn]{article}
@@ -56,9 +56,9 @@ def test_every_number_is_the_boards(board):
         if r"\texttt" in line and " & " in line
     ]
     assert [row["Strategy"] for row in found] == [row.strategy for row in board.overall.rows]
-    for cells, row in zip(found, board.overall.rows, strict=True):
-        expected = row_cells(row)
-        assert cells == {name: expected[name] for name in names}
+    rows = [row for rows in overall_table(board).groups.values() for row in rows]
+    for cells, row in zip(found, rows, strict=True):
+        assert cells == {name: row[name].text for name in names}
 
 
 def test_a_table_for_each_average(board):

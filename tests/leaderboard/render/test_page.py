@@ -10,10 +10,14 @@ from msgspec.structs import replace
 from driftboard.leaderboard.analysis.board import build_board
 from driftboard.leaderboard.analysis.collect import collect
 from driftboard.leaderboard.render.figures.drawing import Illustration
-from driftboard.leaderboard.render.layout import row_cells
-from driftboard.leaderboard.render.legend import legend
 from driftboard.leaderboard.render.page import html_page
-from driftboard.leaderboard.render.page.tables import row_numbers
+from driftboard.leaderboard.table import (
+    grade_tables,
+    legend,
+    overall_table,
+    sequence_tables,
+    suite_tables,
+)
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade
 from driftboard.suite.records import write_record
@@ -149,16 +153,22 @@ def test_no_name_of_a_sequence_is_that_of_a_table_of_ours(make_record, tmp_path)
 
 def test_every_number_is_the_boards(page, board):
     tables = tables_of(page)
-    for section in (*board.averages, *board.sections):
-        groups = rows_of(tables[f"table-{section.name}"])
-        members = [row for rows in groups.values() for row in rows]
-        assert len(members) == len(section.rows)
-        for cells, row in zip(members, section.rows, strict=True):
-            expected, numbers = row_cells(row), row_numbers(row)
-            assert {name: cell.text.strip() for name, cell in cells.items()} == expected
-            for name, number in numbers.items():
-                raw = cells[name].attributes.get("data-n")
-                assert raw is None if number != number else float(raw) == number
+    averages = [overall_table(board), *suite_tables(board), *grade_tables(board)]
+    sections = (*board.averages, *board.sections)
+    for table, section in zip([*averages, *sequence_tables(board)], sections, strict=True):
+        found = rows_of(tables[f"table-{section.name}"])
+        members = [row for rows in found.values() for row in rows]
+        expected = [row for rows in table.groups.values() for row in rows]
+        assert [row["Strategy"].text for row in members] == [row.strategy for row in section.rows]
+        for cells, row in zip(members, expected, strict=True):
+            assert list(cells) == list(row)
+            for name, cell in cells.items():
+                assert cell.text.strip() == row[name].text
+                raw = cell.attributes.get("data-n")
+                if raw is None:
+                    assert row[name].value is None or row[name].value != row[name].value
+                else:
+                    assert float(raw) == row[name].value
 
 
 def test_groups_stand_apart(page, board):

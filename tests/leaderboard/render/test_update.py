@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftboard.leaderboard.build import build_leaderboard
-from driftboard.leaderboard.render.update import BEGIN, END, between_markers, update_file
+from driftboard.leaderboard.render.markdown import BEGIN, END, between_markers, update_file
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import write_record
 

@@ -302,3 +302,14 @@ def test_badges_follow_the_evidence():
     assert rerun.rerun_badge(fine, 30, 30) == "fully re-run"
     assert rerun.rerun_badge(fine, 0, 30) is None
     assert rerun.rerun_badge(failed, 30, 30) is None
+
+
+def test_data_are_converted_before_a_process_runs_that_cannot_write(monkeypatch, tmp_path):
+    from driftboard.suite import data
+    from driftboard.suite.cli.verify import convert_data
+
+    converted = []
+    monkeypatch.setattr(data, "convert_originals", lambda *place: converted.append(place))
+    names = ["mnist-permuted", "fashion-split", "fashion-repeat", "linear-few-50", "absent"]
+    convert_data(names, tmp_path)
+    assert converted == [("fashion-mnist", tmp_path), ("mnist", tmp_path)]

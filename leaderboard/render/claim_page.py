@@ -18,11 +18,12 @@ from driftboard.leaderboard.claim.trend import (
     ContrastResult,
     Group,
 )
-from driftboard.leaderboard.render.csv_file import Value, csv_text
-from driftboard.leaderboard.render.layout import CROSSING, NOTHING, distance_text, estimate_text
-from driftboard.leaderboard.render.legend import caveats
+from driftboard.leaderboard.columns import Value
+from driftboard.leaderboard.formatting import CROSSING, NOTHING, distance_text, estimate_text
+from driftboard.leaderboard.render.csv import csv_text
 from driftboard.leaderboard.render.markdown import markdown_table
 from driftboard.leaderboard.render.text import markdown_cell
+from driftboard.leaderboard.table import caveats
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.errors import counted
 

@@ -1,4 +1,4 @@
-"""The columns of a board's tables, each row as plain strings, for every format meant for people.
+"""Numbers as text, the same in every format for people.
 
 What stands here is made of our own words, numbers and validated identifiers only.
 """
@@ -6,13 +6,7 @@ What stands here is made of our own words, numbers and validated identifiers onl
 import math
 
 from driftboard.leaderboard.analysis.ranks import RankSet
-from driftboard.leaderboard.analysis.section import (
-    AT_CEILING,
-    FEW_SEEDS,
-    Row,
-    Score,
-    Section,
-)
+from driftboard.leaderboard.analysis.section import AT_CEILING, FEW_SEEDS, Row, Score
 from driftboard.leaderboard.analysis.statistics import PairedDifference
 from driftboard.suite.distance.distance import Estimate
 
@@ -21,41 +15,7 @@ TIED_BEST = "★"  # marks a strategy that none is significantly better than
 CROSSING = "†"  # marks a distance whose interval contains a cut-off between grades
 LONGEST_NAME = 22  # characters, where there is no room for a name of 64
 _BYTE_UNITS = ("kB", "MB", "GB", "TB")
-FLAG_WORDS = {FEW_SEEDS: "n < 5", AT_CEILING: "ceiling"}
-GROUPS = {
-    "ranked": "Ranked",
-    "bounds": "Bounds (for reference, not ranked)",
-    "incomplete": "Incomplete (not ranked)",
-}
-
-
-def groups(section: Section) -> dict[str, tuple[Row, ...]]:
-    """Return the rows of a section by the title of their group, groups without rows left out."""
-    by_title = {title: getattr(section, name) for name, title in GROUPS.items()}
-    return {title: rows for title, rows in by_title.items() if rows}
-
-
-def row_cells(row: Row) -> dict[str, str]:
-    """Return one row of a table as text by column heading; shares are in percent."""
-    cells = {
-        "#": NOTHING if row.rank is None else str(row.rank),
-        "Ranks": rank_set_text(row.rank_set),
-        "Strategy": row.strategy,
-    }
-    for score in row.scores.values():
-        cells[score.metric.title] = interval_text(score)
-        cells[f"Δ {score.metric.title}"] = difference_text(score)
-    cells["p"] = p_text(row.first.p_holm)
-    cells["r"] = _correlation_text(row.first.difference)
-    cells["Seeds"] = str(row.divergence.n)
-    cells["Diverged"] = _divergence_text(row)
-    cells["Step"] = number_text(row.step, digits=3)
-    cells["Drift"] = number_text(row.drift, digits=3)
-    cells["Memory"] = NOTHING if row.memory_bytes is None else bytes_text(row.memory_bytes)
-    cells["Time"] = number_text(row.relative_time, unit="x")
-    cells["Evidence"] = row.evidence or NOTHING
-    cells["Notes"] = _notes(row)
-    return cells
+_FLAG_WORDS = {FEW_SEEDS: "n < 5", AT_CEILING: "ceiling"}
 
 
 def rank_set_text(ranks: RankSet | None) -> str:
@@ -86,6 +46,23 @@ def difference_text(score: Score) -> str:
     if score.difference is None:
         return "reference"
     return change_text(score.difference, score.metric.is_share, score.is_significant)
+
+
+def sequences_text(score: Score) -> str:
+    """Return the mean as ``interval_text`` does, with its interval over new sequences."""
+    found = score.over_sequences
+    return estimate_text(found.mean, found.low, found.high, score.metric.is_share)
+
+
+def sequences_difference_text(score: Score) -> str:
+    """Return the difference as ``difference_text`` does, with its interval over new sequences."""
+    found = score.difference_over_sequences
+    return "reference" if found is None else change_text(found, score.metric.is_share, False)
+
+
+def correlation_text(score: Score) -> str:
+    """Return the correlation with the reference over the common seeds."""
+    return NOTHING if score.difference is None else number_text(score.difference.correlation)
 
 
 def change_text(found: PairedDifference, is_share: bool, is_significant: bool) -> str:
@@ -132,16 +109,14 @@ def _plain_form(largest: float, sign: str) -> str:
     return f"{sign}z.{max(0, 3 - math.floor(math.log10(largest)))}f"
 
 
-def bytes_text(count: int) -> str:
+def bytes_text(count: int | None) -> str:
     """Return a number of bytes in decimal units, e.g. ``1.2 MB``."""
+    if count is None:
+        return NOTHING
     if count < 1000:
         return f"{count} B"
     power = min((len(str(count)) - 1) // 3, len(_BYTE_UNITS))
     return f"{count / 1000**power:.1f} {_BYTE_UNITS[power - 1]}"
-
-
-def _correlation_text(difference: PairedDifference | None) -> str:
-    return number_text(math.nan if difference is None else difference.correlation)
 
 
 def number_text(number: float, digits: int = 2, unit: str = "") -> str:
@@ -149,13 +124,15 @@ def number_text(number: float, digits: int = 2, unit: str = "") -> str:
     return NOTHING if math.isnan(number) else f"{number:z.{digits}f}{unit}"
 
 
-def _divergence_text(row: Row) -> str:
+def divergence_text(row: Row) -> str:
+    """Return e.g. ``1/5 [1, 72]``: diverged seeds of all, and the interval of their share."""
     share = row.divergence
     return f"{row.diverged}/{share.n} [{100 * share.low:.0f}, {100 * share.high:.0f}]"
 
 
-def _notes(row: Row) -> str:
-    notes = [FLAG_WORDS[flag] for flag in row.flags]
+def notes_text(row: Row) -> str:
+    """Return what a reader must know of a row, e.g. ``n < 5, 2 of 10 cells missing``."""
+    notes = [_FLAG_WORDS[flag] for flag in row.flags]
     if row.missing:
         notes.append(f"{row.missing} of {row.expected} cells missing")
     return ", ".join(notes)

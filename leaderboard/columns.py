@@ -1,0 +1,399 @@
+"""The registry of the board's columns: a new column is one entry at the end of ``COLUMNS``.
+
+An entry says all there is to know of a column: its names and raw numbers in the CSV file, its
+heading, text and place in the tables for people, and what the legend says of it. The order of the
+entries is that of the CSV file. Its columns are a promise, so new ones come at the end.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from driftboard.leaderboard.analysis.board import Board, GradeContrast
+from driftboard.leaderboard.analysis.cells import Measure
+from driftboard.leaderboard.analysis.section import Row, Score, Section
+from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
+from driftboard.leaderboard.formatting import (
+    CROSSING,
+    NOTHING,
+    TIED_BEST,
+    bytes_text,
+    correlation_text,
+    difference_text,
+    divergence_text,
+    interval_text,
+    notes_text,
+    number_text,
+    p_text,
+    rank_set_text,
+    sequences_difference_text,
+    sequences_text,
+)
+
+Value = str | int | float | None
+Layout = Literal["full", "brief", "print", "narrow", "sequences"]
+"""The tables: all columns; few of them, for a README; on paper; in a terminal; over sequences."""
+Kind = Literal["name", "words", "count", "number"]
+"""Names and words stand to the left; counts, such as 1-3, are no numbers to calculate with."""
+
+
+class Line(NamedTuple):
+    """What a cell is computed from: one strategy in one section by one metric."""
+
+    section: Section
+    row: Row
+    score: Score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of the tables, or several of the CSV file that belong together.
+
+    In the CSV file ``keys`` name the columns and ``values`` gives their raw numbers; ``change``
+    gives them in a line that is about a change between grades, where None leaves them empty.
+    Values ``of_row`` do not depend on the metric and are computed once for all its lines.
+
+    In tables for people ``title`` is the heading, with ``{metric}`` where there is one such
+    column for every metric, ``text`` what a cell shows, ``number`` what it is sorted by (by
+    default the first of ``values``) and ``mark`` what is set above the line where a format can.
+    ``places`` names the tables that have the column, and orders each from left to right;
+    ``others`` does so for the metrics after the first one, ``places`` then for the first.
+
+    ``explanation`` stands in the legend after ``term``, by default the title, at the place
+    ``legend``, or nowhere if that is 0; where it is empty for a board, it is left out. One that
+    is ``joined`` follows the point before it after these characters.
+    """
+
+    keys: tuple[str, ...] = ()
+    of_row: bool = False
+    values: Callable[[Line], tuple[Value, ...]] = lambda line: ()
+    change: Callable[[GradeContrast], tuple[Value, ...]] | None = None
+    title: str = ""
+    kind: Kind = "number"
+    text: Callable[[Line], str] = lambda line: ""
+    number: Callable[[Line], Value] | None = None
+    mark: Callable[[Line], str] | None = None
+    places: Mapping[Layout, int] = field(default_factory=dict)
+    others: Mapping[Layout, int] = field(default_factory=dict)
+    legend: int = 0
+    term: str = ""
+    joined: str = ""
+    explanation: str | Callable[[Board], str] = ""
+
+    @property
+    def is_of_metric(self) -> bool:
+        """Whether the heading names a metric, so that large numbers may be the good ones."""
+        return "{metric}" in self.title
+
+    def changed(self, contrast: GradeContrast) -> tuple[Value, ...]:
+        """Return the values in a line that is about a change between grades."""
+        return self.change(contrast) if self.change else (None,) * len(self.keys)
+
+    def explained(self, board: Board) -> str:
+        """Return what the legend of a board says of the column."""
+        return self.explanation if isinstance(self.explanation, str) else self.explanation(board)
+
+
+_METRICS: Mapping[Measure, str] = {
+    "accuracy": "Avg.Acc, the accuracy over all tasks after the last one; Forgetting, accuracy "
+    "right after a task minus accuracy at the end (lower is better); Task.Acc, accuracy right "
+    "after each task. All in percent.",
+    "excess-loss": "Excess loss: expected loss less that of the true parameters; lower is "
+    "better throughout. Avg.Loss, over all tasks after the last one; Forgetting, loss at the end "
+    "minus loss right after a task; Task.Loss, right after each task.",
+}
+_DIVERGED: Mapping[Measure, str] = {
+    "accuracy": "From then on such a run counts with the accuracy of chance.",
+    "excess-loss": "Such a run counts with the losses in its record.",
+}
+_FLAGS: Mapping[Measure, str] = {
+    "accuracy": "`n < 5`: too few seeds to trust the interval; `ceiling`: a mean accuracy of at "
+    "least 99.5 % or a seed at 100 %, where the interval is too narrow.",
+    "excess-loss": "`n < 5`: too few seeds to trust the interval.",
+}
+
+
+def _interval(found: Interval) -> tuple[Value, ...]:
+    return found.mean, found.low, found.high
+
+
+def _change(found: PairedDifference | None) -> tuple[Value, ...]:
+    """Return the numbers of a difference, none of the reference's."""
+    return (None, None, None) if found is None else (found.mean, found.low, found.high)
+
+
+def _distance(line: Line) -> tuple[Value, ...]:
+    grade = line.section.grade
+    if grade is None:
+        return None, None, None, None
+    return grade.distance.value, grade.distance.low, grade.distance.high, grade.level
+
+
+def _rank_set(line: Line) -> tuple[Value, ...]:
+    ranks = line.row.rank_set
+    return (ranks.best, ranks.worst, int(ranks.is_tied_best)) if ranks else (None, None, None)
+
+
+COLUMNS = (
+    Column(
+        keys=("sequence",),
+        values=lambda line: (line.section.name,),
+        change=lambda contrast: (f"change:{contrast.nearer}:{contrast.farther}",),
+    ),
+    Column(keys=("tier",), values=lambda line: (line.section.tier,)),
+    Column(
+        keys=("strategy",),
+        values=lambda line: (line.row.strategy,),
+        change=lambda contrast: (contrast.strategy,),
+        title="Strategy",
+        kind="name",
+        text=lambda line: line.row.strategy,
+        mark=lambda line: line.row.letters.replace(" ", ""),
+        places={"full": 3, "brief": 2, "print": 2, "narrow": 1, "sequences": 1},
+    ),
+    Column(keys=("role",), values=lambda line: (line.row.role,), change=lambda _: ("ranked",)),
+    Column(
+        keys=("metric",),
+        values=lambda line: (line.score.metric.name,),
+        change=lambda contrast: (contrast.metric.name,),
+    ),
+    Column(
+        keys=("mean",),
+        values=lambda line: (line.score.interval.mean,),
+        title="{metric}",
+        text=lambda line: interval_text(line.score),
+        places={"full": 4, "brief": 3, "print": 3, "narrow": 2},
+        others={"full": 4, "brief": 6, "print": 6, "narrow": 4},
+        legend=1,
+        term="Metrics",
+        explanation=lambda board: _METRICS[board.source.measure],
+    ),
+    Column(
+        keys=("low", "high"),
+        values=lambda line: _interval(line.score.interval)[1:],
+        legend=2,
+        term="`[low, high]`",
+        explanation="95 % interval over seeds, Student t, clipped to the possible range; no "
+        "interval with one seed.",
+    ),
+    Column(
+        keys=("n",),
+        values=lambda line: (line.score.interval.n,),
+        change=lambda contrast: (contrast.change.n,),
+    ),
+    Column(
+        keys=("difference", "difference_low", "difference_high"),
+        values=lambda line: _change(line.score.difference),
+        change=lambda contrast: _change(contrast.change),
+        title="Δ {metric}",
+        text=lambda line: difference_text(line.score),
+        number=lambda line: _change(line.score.difference)[0] or 0.0,
+        places={"full": 4, "brief": 4, "print": 4, "narrow": 3},
+        others={"full": 4},
+        legend=3,
+        term="`Δ`",
+        explanation=lambda board: (
+            f"difference from `{board.reference}` on the same seeds "
+            f"{'in points of percent' if board.metrics[0].is_share else 'in the same unit'}, "
+            "with its paired 95 % t interval"
+        ),
+    ),
+    Column(
+        keys=("p", "p_holm"),
+        values=lambda line: (getattr(line.score.difference, "p", None), line.score.p_holm),
+        change=lambda contrast: (contrast.change.p, contrast.p_holm),
+        title="p",
+        text=lambda line: p_text(line.score.p_holm),
+        number=lambda line: line.score.p_holm,
+        places={"full": 5, "brief": 5, "print": 5},
+        legend=5,
+        term="`*`",
+        explanation=lambda board: (
+            "p < .05, paired t test with Holm's correction over the ranked strategies compared "
+            "on that metric within that table; `p`: that corrected p-value for "
+            f"{board.metrics[0].title}. Bounds and incomplete strategies are not tested."
+        ),
+    ),
+    Column(
+        keys=("correlation",),
+        values=lambda line: (getattr(line.score.difference, "correlation", None),),
+        change=lambda contrast: (contrast.change.correlation,),
+        title="r",
+        text=lambda line: correlation_text(line.score),
+        places={"full": 6},
+        legend=4,
+        term="`r`",
+        joined="; ",
+        explanation=lambda board: (
+            f"correlation of {board.metrics[0].title} with the reference over these seeds."
+        ),
+    ),
+    Column(
+        title="Seeds",
+        kind="count",
+        text=lambda line: str(line.row.divergence.n),
+        number=lambda line: line.row.divergence.n,
+        mark=lambda line: f"{line.row.diverged}†" if line.row.diverged else "",
+        places={"full": 7, "print": 8},
+    ),
+    Column(
+        keys=("diverged",),
+        values=lambda line: (line.row.diverged,),
+        title="Diverged",
+        text=lambda line: divergence_text(line.row),
+        number=lambda line: line.row.divergence.mean,
+        places={"full": 8},
+        legend=8,
+        explanation=lambda board: (
+            "seeds with at least one diverged run, and the exact (Clopper-Pearson) 95 % interval "
+            f"of their share in percent. {_DIVERGED[board.source.measure]}"
+        ),
+    ),
+    Column(
+        keys=("missing",),
+        values=lambda line: (line.row.missing,),
+        legend=15,
+        term="Incomplete",
+        explanation="cells that another strategy has are missing; they are not imputed.",
+    ),
+    Column(
+        keys=("rank",),
+        values=lambda line: (line.row.rank,),
+        title="#",
+        kind="count",
+        text=lambda line: NOTHING if line.row.rank is None else str(line.row.rank),
+        places={"full": 1},
+        legend=6,
+        term="`#`",
+        explanation=lambda board: (
+            f"rank by mean {board.metrics[0].title}; neighbours need not differ significantly."
+        ),
+    ),
+    Column(
+        keys=("flags",),
+        values=lambda line: (";".join(line.score.flags),),
+        title="Notes",
+        kind="words",
+        text=lambda line: notes_text(line.row),
+        places={"full": 14, "brief": 7},
+        legend=14,
+        explanation=lambda board: _FLAGS[board.source.measure],
+    ),
+    Column(
+        keys=("step",),
+        values=lambda line: (line.row.step,),
+        title="Step",
+        text=lambda line: number_text(line.row.step, digits=3),
+        places={"full": 9},
+        legend=9,
+        explanation="the norm of a task's update of all blocks before the head, relative to that "
+        "of the solution it leads to; mean over the tasks after the first.",
+    ),
+    Column(
+        keys=("drift",),
+        values=lambda line: (line.row.drift,),
+        title="Drift",
+        text=lambda line: number_text(line.row.drift, digits=3),
+        places={"full": 10, "print": 7},
+        legend=10,
+        joined=" ",
+        explanation="the distance of the final blocks before the head from the first task's "
+        "solution, relative to its norm. Means over records.",
+    ),
+    Column(
+        keys=("distance", "distance_low", "distance_high", "grade"),
+        values=_distance,
+        legend=16,
+        term="Distance",
+        explanation=lambda board: (
+            "the measured parameter distance of consecutive tasks, with its 95 % jackknife "
+            "interval over seeds: 0 for the same task, 2 for unrelated ones. Grade: near, medium "
+            f"or far by the cut-offs of the grading. `{CROSSING}`: the interval contains a "
+            "cut-off, new seeds might give another grade. Each grade's table is made as the "
+            "overall one."
+            if board.strata
+            else ""
+        ),
+    ),
+    Column(
+        keys=("rank_low", "rank_high", "tied_best"),
+        values=_rank_set,
+        title="Ranks",
+        kind="count",
+        text=lambda line: rank_set_text(line.row.rank_set),
+        places={"full": 2, "brief": 1, "print": 1},
+        legend=7,
+        explanation="the ranks that are possible: 1 + the number of significantly better "
+        "strategies, to the number of strategies less the significantly worse ones, by paired t "
+        "tests of all pairs with Holm's correction. All true ranks lie in their sets together in "
+        f"95 % of cases. `{TIED_BEST}`: tied for best, none is significantly better.",
+    ),
+    Column(keys=("letters",), values=lambda line: (line.row.letters,)),
+    Column(
+        keys=("diverged_low", "diverged_high"),
+        values=lambda line: _interval(line.row.divergence)[1:],
+    ),
+    Column(
+        keys=("memory_bytes",),
+        values=lambda line: (line.row.memory_bytes,),
+        title="Memory",
+        text=lambda line: bytes_text(line.row.memory_bytes),
+        places={"full": 11},
+        legend=11,
+        explanation="the most that the strategy carries over between tasks.",
+    ),
+    Column(
+        title="Time",  # in no CSV file: equal runs give equal files
+        text=lambda line: number_text(line.row.relative_time, unit="x"),
+        number=lambda line: line.row.relative_time,
+        places={"full": 12},
+        legend=12,
+        joined=" ",
+        explanation=lambda board: (
+            f"training time relative to `{board.reference}` on the cells that both have from the "
+            "same kind of device."
+        ),
+    ),
+    Column(
+        keys=("sequences", "sequences_low", "sequences_high"),
+        values=lambda line: (
+            line.score.over_sequences.n,
+            *_interval(line.score.over_sequences)[1:],
+        ),
+        title="{metric}",
+        text=lambda line: sequences_text(line.score),
+        number=lambda line: line.score.over_sequences.mean,
+        places={"sequences": 2},
+        others={"sequences": 2},
+    ),
+    Column(
+        keys=("sequences_difference_low", "sequences_difference_high"),
+        values=lambda line: _change(line.score.difference_over_sequences)[1:],
+        title="Δ {metric}",
+        text=lambda line: sequences_difference_text(line.score),
+        number=lambda line: _change(line.score.difference_over_sequences)[0] or 0.0,
+        places={"sequences": 2},
+        others={"sequences": 2},
+    ),
+    Column(
+        keys=("evidence",),
+        values=lambda line: (line.row.evidence,),
+        title="Evidence",
+        kind="words",
+        text=lambda line: line.row.evidence or NOTHING,
+        places={"full": 13},
+        legend=13,
+        explanation="`published`: records that come with driftboard; `records checked`, `spot "
+        "re-run`, `fully re-run`: how far `driftboard verify` has gone with a submission; "
+        "nothing: no check is known.",
+    ),
+    Column(
+        keys=("max_forgetting", "max_forgetting_low", "max_forgetting_high"),
+        of_row=True,
+        values=lambda line: _interval(line.row.average("max_forgetting", -1.0, 1.0)),
+        title="Max.Forgetting",  # in no table yet, they are wide enough
+        explanation="the largest accuracy on a task after any task before the last one, minus "
+        "that at the end; mean over the tasks but the last.",
+    ),
+)
+"""Every column, in the order of the CSV file; new ones at the end."""

@@ -1,8 +1,6 @@
 """The parts of the reference that are made from code: Markdown that its pages include."""
 
 import ast
-import importlib
-import importlib.util
 import inspect
 import io
 import re
@@ -67,14 +65,19 @@ def command_line() -> str:
 def leaderboard_columns() -> dict[str, str]:
     """Return name and meaning of every column of ``leaderboard.csv``, in order.
 
-    The names come from the package's registry of columns, or from a published file where there is
-    none yet: delete that line then. What they mean is said here, for the registry explains what
-    tables show, not every raw number.
+    The names come from the package's registry of columns, and so do the meanings of those that
+    are not described here: the registry explains what tables show, not every raw number.
     """
-    if importlib.util.find_spec("driftboard.leaderboard.columns") is None:
-        return {name: _LEADERBOARD_MEANINGS[name] for name in published_columns("leaderboard")}
-    registry = importlib.import_module("driftboard.leaderboard.columns")
-    return {name: _LEADERBOARD_MEANINGS[name] for one in registry.COLUMNS for name in one.keys}
+    from driftboard.leaderboard.columns import COLUMNS
+
+    bounds = {"low": "lower bound of its 95 % interval", "high": "upper bound of it"}
+    return {
+        name: _LEADERBOARD_MEANINGS.get(name)
+        or bounds.get(name.rpartition("_")[2])
+        or str(column.explanation)
+        for column in COLUMNS
+        for name in column.keys
+    }
 
 
 def claim_columns() -> dict[str, str]:

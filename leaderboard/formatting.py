@@ -5,9 +5,8 @@ What stands here is made of our own words, numbers and validated identifiers onl
 
 import math
 
-from driftboard.leaderboard.analysis.ranks import RankSet
 from driftboard.leaderboard.analysis.section import AT_CEILING, FEW_SEEDS, Row, Score
-from driftboard.leaderboard.analysis.statistics import PairedDifference
+from driftboard.leaderboard.analysis.statistics import PairedDifference, RankSet
 from driftboard.suite.distance.distance import Estimate
 
 NOTHING = "-"

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from driftboard.leaderboard.analysis.board import UNGRADED, Board, GradeContrast
 from driftboard.leaderboard.analysis.cells import Metric
 from driftboard.leaderboard.analysis.collect import SHOWN_HASH, Collection
-from driftboard.leaderboard.analysis.ranks import SIGNIFICANT
 from driftboard.leaderboard.analysis.section import Row, Section
+from driftboard.leaderboard.analysis.statistics import SIGNIFICANT
 from driftboard.leaderboard.columns import COLUMNS, Column, Kind, Layout, Line, Value
 from driftboard.leaderboard.formatting import NOTHING, change_text, distance_text
 from driftboard.suite.distance.grades import Grade

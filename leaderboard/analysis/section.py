@@ -10,23 +10,21 @@ from typing import Literal
 
 from driftboard.leaderboard.analysis.cells import Cell, Metric
 from driftboard.leaderboard.analysis.collect import Badge
-from driftboard.leaderboard.analysis.ranks import (
-    SIGNIFICANT,
-    Comparison,
-    RankSet,
-    all_comparisons,
-    letters,
-    rank_sets,
-)
 from driftboard.leaderboard.analysis.statistics import (
     ROUNDING,
+    SIGNIFICANT,
+    Comparison,
     Interval,
     PairedDifference,
+    RankSet,
+    all_comparisons,
     clopper_pearson,
     holm,
+    letters,
     mean,
     mean_interval,
     paired_difference,
+    rank_sets,
     seed_averages,
     sequence_averages,
 )

@@ -1,37 +1,23 @@
 """The statistics of the leaderboard, as pure functions of plain numbers.
 
 Every interval is over seeds: it says what to expect of new seeds on the same sequences. Only
-``scipy.special`` is used, because ``scipy.stats`` takes more than twice as long to import. The
-jackknife is defined where the distance needs it, below this room, and is to be had here.
+``scipy.special`` is used, because ``scipy.stats`` takes more than twice as long to import.
+
+A rank by the mean alone says nothing of chance. The rank sets here hold together: with probability
+95 % all of them contain the true ranks, because Holm's correction runs over all pairs (the way from
+tests to ranks as in Mogstad, Romano, Shaikh and Wilhelm 2024, Review of Economic Studies 91).
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from operator import sub
+from string import ascii_lowercase
 
 from scipy.special import betaincinv, stdtr, stdtrit
 
-from driftboard.suite.distance.distance import Estimate, jackknife
-
-__all__ = [
-    "ROUNDING",
-    "Estimate",
-    "Interval",
-    "PairedDifference",
-    "clopper_pearson",
-    "holm",
-    "jackknife",
-    "line_fit",
-    "mean",
-    "mean_interval",
-    "paired_difference",
-    "paired_test",
-    "seed_averages",
-    "sequence_averages",
-    "spearman",
-    "t_interval",
-]
+SIGNIFICANT = 0.05
 
 # Accuracies are sums of ratios of counts, so equal ones may differ by a few units in the last
 # place. A real difference is at least 1 / (tasks x test images), many orders above this. For
@@ -118,11 +104,12 @@ def paired_difference(
     No common seed gives NaN throughout, a single one only the difference. Differences without
     variance are no matter of chance: p is 1 if they are zero and 0 otherwise.
     """
-    first, second = _on_common_seeds(a, b)
-    if not first:
+    seeds = common_seeds([a, b])
+    if not seeds:
         return PairedDifference(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
-    n = len(first)
-    centre, error = _mean_and_error(_differences(first, second))
+    n = len(seeds)
+    first, second = [a[seed] for seed in seeds], [b[seed] for seed in seeds]
+    centre, error = _mean_and_error(list(map(sub, first, second)))
     low, high = t_interval(centre, error, n - 1, confidence) if n > 1 else (math.nan, math.nan)
     return PairedDifference(
         mean=centre,
@@ -136,7 +123,7 @@ def paired_difference(
 
 def paired_test(a: Mapping[int, float], b: Mapping[int, float]) -> tuple[float, float]:
     """Return ``mean`` and ``p`` of ``paired_difference``, for the many pairs of a rank set."""
-    differences = _differences(*_on_common_seeds(a, b))
+    differences = [a[seed] - b[seed] for seed in common_seeds([a, b])]
     if not differences:
         return math.nan, math.nan
     centre, error = _mean_and_error(differences)
@@ -163,16 +150,24 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def common_seeds(groups: Sequence[Mapping[int, float]]) -> list[int]:
+    """Return the seeds that all groups of values by seed have, in order; none of no groups.
+
+    >>> common_seeds([{0: 0.5, 2: 0.25}, {2: 0.5, 1: 0.75}])
+    [2]
+    """
+    return sorted(set.intersection(*map(set, groups))) if groups else []
+
+
 def seed_averages(per_sequence: Sequence[Mapping[int, float]]) -> dict[int, float]:
     """Average each seed over the sequences, given as one mapping from seed to value for each.
 
     Seeds are shared by the sequences, so the seed is the unit: take the interval over what this
     returns, with n - 1 degrees of freedom. A seed that misses a sequence is left out.
     """
-    if not per_sequence:
-        return {}
-    seeds = set.intersection(*(set(values) for values in per_sequence))
-    return {seed: mean([values[seed] for values in per_sequence]) for seed in sorted(seeds)}
+    return {
+        seed: mean([values[seed] for values in per_sequence]) for seed in common_seeds(per_sequence)
+    }
 
 
 def sequence_averages(per_sequence: Sequence[Mapping[int, float]]) -> dict[int, float]:
@@ -181,14 +176,9 @@ def sequence_averages(per_sequence: Sequence[Mapping[int, float]]) -> dict[int, 
     The mean of what this returns is that of ``seed_averages``. Take the interval over it for a
     statement on new sequences of the same kind. Without a common seed nothing is returned.
     """
-    if not per_sequence:
-        return {}
-    seeds = sorted(set.intersection(*(set(values) for values in per_sequence)))
-    if not seeds:
-        return {}
-    return {
-        index: mean([values[seed] for seed in seeds]) for index, values in enumerate(per_sequence)
-    }
+    seeds = common_seeds(per_sequence)
+    means = (mean([values[seed] for seed in seeds]) for values in per_sequence)
+    return dict(enumerate(means)) if seeds else {}
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float:
@@ -232,15 +222,104 @@ def clopper_pearson(failures: int, trials: int, confidence: float = 0.95) -> Int
     return Interval(failures / trials if trials else math.nan, low, high, trials)
 
 
-def _on_common_seeds(
-    a: Mapping[int, float], b: Mapping[int, float]
-) -> tuple[list[float], list[float]]:
-    seeds = sorted(a.keys() & b.keys())
-    return [a[seed] for seed in seeds], [b[seed] for seed in seeds]
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two strategies on the seeds they share.
+
+    ``difference`` is the mean of ``first`` minus ``second``; ``p_holm`` is corrected over all
+    pairs, NaN where there are no two common seeds.
+    """
+
+    first: str
+    second: str
+    difference: float
+    p_holm: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the two differ, p < .05 after the correction."""
+        return self.p_holm < SIGNIFICANT
 
 
-def _differences(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    return list(map(sub, a, b))
+@dataclass(frozen=True, slots=True)
+class RankSet:
+    """The ranks from ``best`` to ``worst`` that a strategy may have, both included."""
+
+    best: int
+    worst: int
+
+    @property
+    def is_tied_best(self) -> bool:
+        """Whether no other strategy is significantly better."""
+        return self.best == 1
+
+
+def all_comparisons(values: Mapping[str, Mapping[int, float]]) -> tuple[Comparison, ...]:
+    """Compare every pair of strategies by a paired t test, with Holm's correction over all."""
+    pairs = list(combinations(values, 2))
+    tests = [paired_test(values[first], values[second]) for first, second in pairs]
+    adjusted = holm([p for _, p in tests])
+    return tuple(
+        Comparison(first, second, difference, p)
+        for (first, second), (difference, _), p in zip(pairs, tests, adjusted, strict=True)
+    )
+
+
+def letters(strategies: tuple[str, ...], comparisons: tuple[Comparison, ...]) -> dict[str, str]:
+    """Return the compact letter display: two strategies share a letter iff they do not differ.
+
+    A letter stands for a largest set of strategies without a significant difference, found by
+    insertion and absorption (Piepho 2004, Journal of Computational and Graphical Statistics 13);
+    ``a`` is the first one's in the order given. After ``z`` follow ``a1``, ``b1`` and so on, so
+    that the letters of a strategy are divided by spaces.
+    """
+    sets = [frozenset(strategies)]
+    for comparison in comparisons:
+        if comparison.is_significant:
+            sets = _separated(sets, comparison.first, comparison.second)
+    place = {name: index for index, name in enumerate(strategies)}
+    groups = sorted(sorted(place[name] for name in names) for names in sets)
+    return {
+        name: " ".join(_letter(index) for index, group in enumerate(groups) if place[name] in group)
+        for name in strategies
+    }
+
+
+def _separated(sets: list[frozenset[str]], a: str, b: str) -> list[frozenset[str]]:
+    """Return the largest subsets that do not hold both ``a`` and ``b``."""
+    both = [names for names in sets if a in names and b in names]
+    kept = [names for names in sets if not (a in names and b in names)]
+    parts = {names - {left_out} for names in both for left_out in (a, b)}
+    return [*kept, *(p for p in parts if not any(p < other for other in (*kept, *parts)))]
+
+
+def _letter(index: int) -> str:
+    series, position = divmod(index, len(ascii_lowercase))
+    return ascii_lowercase[position] + (str(series) if series else "")
+
+
+def rank_sets(
+    strategies: tuple[str, ...], comparisons: tuple[Comparison, ...], lower_is_better: bool
+) -> dict[str, RankSet]:
+    """Return the rank set of each strategy.
+
+    From 1 + the number of strategies that are significantly better, to the number of strategies
+    minus those that are significantly worse.
+    """
+    better = dict.fromkeys(strategies, 0)
+    worse = dict.fromkeys(strategies, 0)
+    for comparison in comparisons:
+        if not comparison.is_significant:
+            continue
+        first_wins = (comparison.difference < 0.0) == lower_is_better
+        winner, loser = (
+            (comparison.first, comparison.second)
+            if first_wins
+            else (comparison.second, comparison.first)
+        )
+        better[loser] += 1
+        worse[winner] += 1
+    return {name: RankSet(1 + better[name], len(strategies) - worse[name]) for name in strategies}
 
 
 def _is_constant(values: Sequence[float]) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from driftboard.leaderboard.analysis.cells import METRICS, Metric
-from driftboard.leaderboard.analysis.ranks import SIGNIFICANT
 from driftboard.leaderboard.analysis.statistics import (
+    SIGNIFICANT,
     Interval,
     holm,
     mean_interval,

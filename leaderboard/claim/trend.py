@@ -16,6 +16,7 @@ from driftboard.leaderboard.analysis.collect import Collection
 from driftboard.leaderboard.analysis.statistics import (
     Interval,
     PairedDifference,
+    common_seeds,
     line_fit,
     mean_interval,
     paired_difference,
@@ -268,7 +269,7 @@ def _point(
     for cell in collection.cells:
         if cell.sequence == sequence and cell.strategy in values:
             values[cell.strategy][cell.seed] = cell.metrics[metric.name]
-    seeds = sorted(set.intersection(*(set(by_seed) for by_seed in values.values())))
+    seeds = common_seeds(list(values.values()))
     if not seeds:
         return None
     first, *others = ({seed: by_seed[seed] for seed in seeds} for by_seed in values.values())
@@ -291,7 +292,7 @@ def _trend(points: Sequence[ContrastPoint]) -> tuple[Trend | None, str]:
     distances = [point.distance for point in points]
     if min(distances) == max(distances):
         return None, "all sequences have the same distance"
-    seeds = sorted(set.intersection(*(set(point.by_seed) for point in points)))
+    seeds = common_seeds([point.by_seed for point in points])
     if not seeds:
         return None, "no seed is common to all sequences"
     by_seed = [[point.by_seed[seed] for point in points] for seed in seeds]

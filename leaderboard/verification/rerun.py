@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
 
 from driftboard.leaderboard.analysis.cells import matrix_of
+from driftboard.leaderboard.analysis.statistics import t_interval
 from driftboard.leaderboard.verification.comparison import same_machine
 from driftboard.leaderboard.verification.report import Finding, has_failed, shorten
 from driftboard.leaderboard.verification.submission import SubmissionData, cell_name
@@ -249,7 +249,7 @@ def _beyond_noise(differences: Sequence[_Difference], level: float) -> list[Find
 
 
 def _limit(noise: Noise, level: float) -> float:
-    return float(stdtrit(noise.freedom, 1.0 - level / 2)) * noise.size
+    return t_interval(0.0, noise.size, noise.freedom, 1.0 - level)[1]
 
 
 def _named(cells: Sequence[_Difference]) -> str:

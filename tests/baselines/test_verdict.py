@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
-from driftboard.baselines.verdict import Difference, difference, judge, margin
+from driftboard.baselines.reproduction import Difference, difference, judge, margin
 
 
 def values(mean, deviation, seeds, start):

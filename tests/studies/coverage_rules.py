@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from driftboard.leaderboard.analysis.ranks import RankSet
+from driftboard.leaderboard.analysis.statistics import RankSet
 
 Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -29,14 +29,17 @@ from coverage_rules import (
     z_bounds,
 )
 
-from driftboard.leaderboard.analysis.ranks import SIGNIFICANT, Comparison, RankSet, rank_sets
 from driftboard.leaderboard.analysis.statistics import (
+    SIGNIFICANT,
+    Comparison,
     Interval,
     PairedDifference,
+    RankSet,
     clopper_pearson,
     holm,
     mean_interval,
     paired_difference,
+    rank_sets,
     seed_averages,
 )
 

@@ -46,9 +46,14 @@ from coverage_studies import (
     simulated_rank_sets,
 )
 
-from driftboard.leaderboard.analysis.ranks import RankSet, all_comparisons, rank_sets
 from driftboard.leaderboard.analysis.section import CEILING
-from driftboard.leaderboard.analysis.statistics import clopper_pearson, paired_difference
+from driftboard.leaderboard.analysis.statistics import (
+    RankSet,
+    all_comparisons,
+    clopper_pearson,
+    paired_difference,
+    rank_sets,
+)
 
 SCRIPT = Path(__file__).with_name("coverage.py")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "studies" / "coverage.md"

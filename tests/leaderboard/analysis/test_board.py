@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from driftboard.leaderboard.analysis.board import Board, build_board
 from driftboard.leaderboard.analysis.collect import collect
-from driftboard.leaderboard.analysis.ranks import RankSet
 from driftboard.leaderboard.analysis.section import AT_CEILING, FEW_SEEDS
+from driftboard.leaderboard.analysis.statistics import RankSet
 from driftboard.leaderboard.build import build_leaderboard
 from driftboard.leaderboard.formatting import (
     bytes_text,

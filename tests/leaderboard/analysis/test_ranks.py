@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
-from driftboard.leaderboard.analysis.ranks import (
+from driftboard.leaderboard.analysis.statistics import (
     Comparison,
     RankSet,
     all_comparisons,

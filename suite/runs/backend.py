@@ -96,11 +96,16 @@ class Backend:
                 there = cells - sum(len(job.seeds) for job in jobs)
                 if there > 0:
                     show(Log(f"already there: {counted(there, 'cell')}"))
-                for event in Scheduler(executor).run(jobs):
-                    # What was halved may fail twice for one reason.
-                    if isinstance(event, Failure):
-                        failures.setdefault(event.line)
-                    show(event)
+                scheduler = Scheduler(executor)
+                try:
+                    for event in scheduler.run(jobs):
+                        # What was halved may fail twice for one reason.
+                        if isinstance(event, Failure):
+                            failures.setdefault(event.line)
+                        show(event)
+                except KeyboardInterrupt:
+                    scheduler.keep_finished()
+                    raise
                 show(Progress("done", 1.0, 1.0))
         return list(failures)
 

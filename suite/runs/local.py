@@ -11,7 +11,6 @@ Nothing that runs in the commanding process imports torch.
 import itertools
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 import time
@@ -27,7 +26,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 from driftboard.suite.errors import DriftboardError, counted
-from driftboard.suite.runs.scheduler import Log, Refusal, Result, Step
+from driftboard.suite.runs.scheduler import Log, Refusal, Result, Step, interrupts_blocked
 
 if TYPE_CHECKING:
     from driftboard.suite.runs.job import Job
@@ -202,20 +201,6 @@ def start_server() -> bool:
     except OSError:  # the path of its socket, in the folder for temporary files, may be too long
         return False
     return True
-
-
-@contextmanager
-def interrupts_blocked() -> Iterator[None]:
-    """Block Ctrl-C in this block and, for good, in the processes that it starts.
-
-    Ctrl-C reaches every process of the terminal; only the one that commands decides what it
-    means. The others inherit the blocked signal, so that it holds while they still import.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

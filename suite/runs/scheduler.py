@@ -5,8 +5,10 @@ cluster (``ray_executor.py``). Nothing here imports torch.
 """
 
 import itertools
+import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -75,6 +77,20 @@ class Result:
 
     number: int
     outcome: list[Any] | Refusal
+
+
+@contextmanager
+def interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C in this block and, for good, in the processes that it starts.
+
+    Ctrl-C reaches every process of the terminal; only the one that commands decides what it
+    means. The others inherit the blocked signal, so that it holds while they still import.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Executor(Protocol):
@@ -158,6 +174,13 @@ class Scheduler:
                     yield Progress(attempt.job.label, done, total)
             self._hand_out()
 
+    def keep_finished(self) -> None:
+        """Write what workers have finished and nobody has taken yet; for a run that is stopped."""
+        with suppress(DriftboardError):  # nobody is left to go on, and nobody is to
+            for report in self._executor.poll(0.0):
+                if isinstance(report, Result) and not isinstance(report.outcome, Refusal):
+                    _keep(self._running.pop(report.number).job, report.outcome)
+
     def _hand_out(self) -> None:
         while self._waiting and self._executor.free:
             attempt = self._waiting.popleft()
@@ -191,9 +214,10 @@ class Scheduler:
 
 
 def _keep(job: "Job", records: list[Any]) -> list[Event]:
-    """Write a job's records; return the failure if they cannot be."""
+    """Write a job's records, all of them or none; return the failure if they cannot be."""
     try:
-        job.keep(records)
+        with interrupts_blocked():  # Ctrl-C waits until they are written
+            job.keep(records)
     except DriftboardError as error:
         return [Failure(f"{job.label}: {error}")]
     return []

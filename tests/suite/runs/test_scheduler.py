@@ -4,6 +4,7 @@ The workers are made up here; ``test_local.py`` and ``test_ray.py`` have real on
 ``test_run.py`` kills and interrupts them.
 """
 
+import signal
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -217,6 +218,28 @@ def test_records_that_cannot_be_written_are_a_failure_of_the_job():
     assert run.failures == ["full: cannot write there"]
     assert (full.runs, other.kept) == (1, [(0,)])
     assert run.done[-1] == pytest.approx(20.0)
+
+
+def test_ctrl_c_while_records_are_written_waits_for_all_of_them():
+    class Interrupted(Scripted):
+        def keep(self, records):
+            signal.raise_signal(signal.SIGINT)  # while the first of two is written
+            super().keep([*records, "the second"])
+
+    job = Interrupted("one", [])
+    with pytest.raises(KeyboardInterrupt):
+        list(Scheduler(Office()).run([job]))
+    assert job.kept == [(0,), "the second"]
+
+
+def test_what_has_been_measured_when_a_run_is_stopped_is_written():
+    jobs = [Scripted(label, []) for label in ("first", "second", "third")]
+    scheduler = Scheduler(Office(workers=2))
+    events = scheduler.run(jobs)
+    next(events)  # the first is taken back while the second is there as well
+    assert [job.kept for job in jobs] == [[], [], []]
+    scheduler.keep_finished()
+    assert [job.kept for job in jobs] == [[], [(0,)], []]
 
 
 def test_a_cohort_that_memory_is_short_for_is_tried_in_halves():

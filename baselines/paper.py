@@ -8,7 +8,7 @@ from importlib.resources import files
 from driftboard.baselines.published import published_records, published_sets
 from driftboard.leaderboard.analysis.cells import METRICS, cell_of, matrix_of
 from driftboard.leaderboard.analysis.statistics import Interval, mean_interval
-from driftboard.leaderboard.formatting import NOTHING, estimate_text
+from driftboard.leaderboard.formatting import NOTHING, interval_text
 from driftboard.leaderboard.render.markdown import markdown_table
 from driftboard.suite.errors import DriftboardError
 
@@ -168,6 +168,4 @@ def _literature_row(value: LiteratureValue, ours: Mapping[Key, Interval]) -> dic
 
 
 def _text(interval: Interval | None) -> str:
-    if interval is None:
-        return NOTHING
-    return estimate_text(interval.mean, interval.low, interval.high, is_share=True)
+    return NOTHING if interval is None else interval_text(interval, is_share=True)

@@ -5,6 +5,7 @@ heading, text and place in the tables for people, and what the legend says of it
 entries is that of the CSV file. Its columns are a promise, so new ones come at the end.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -18,7 +19,6 @@ from driftboard.leaderboard.formatting import (
     NOTHING,
     TIED_BEST,
     bytes_text,
-    correlation_text,
     difference_text,
     divergence_text,
     interval_text,
@@ -26,8 +26,6 @@ from driftboard.leaderboard.formatting import (
     number_text,
     p_text,
     rank_set_text,
-    sequences_difference_text,
-    sequences_text,
 )
 
 Value = str | int | float | None
@@ -79,11 +77,6 @@ class Column:
     term: str = ""
     joined: str = ""
     explanation: str | Callable[[Board], str] = ""
-
-    @property
-    def is_of_metric(self) -> bool:
-        """Whether the heading names a metric, so that large numbers may be the good ones."""
-        return "{metric}" in self.title
 
     def changed(self, contrast: GradeContrast) -> tuple[Value, ...]:
         """Return the values in a line that is about a change between grades."""
@@ -161,7 +154,7 @@ COLUMNS = (
         keys=("mean",),
         values=lambda line: (line.score.interval.mean,),
         title="{metric}",
-        text=lambda line: interval_text(line.score),
+        text=lambda line: interval_text(line.score.interval, line.score.metric.is_share),
         places={"full": 4, "brief": 3, "print": 3, "narrow": 2},
         others={"full": 4, "brief": 6, "print": 6, "narrow": 4},
         legend=1,
@@ -186,7 +179,9 @@ COLUMNS = (
         values=lambda line: _change(line.score.difference),
         change=lambda contrast: _change(contrast.change),
         title="Δ {metric}",
-        text=lambda line: difference_text(line.score),
+        text=lambda line: difference_text(
+            line.score.difference, line.score.metric.is_share, line.score.is_significant
+        ),
         number=lambda line: _change(line.score.difference)[0] or 0.0,
         places={"full": 4, "brief": 4, "print": 4, "narrow": 3},
         others={"full": 4},
@@ -219,7 +214,7 @@ COLUMNS = (
         values=lambda line: (getattr(line.score.difference, "correlation", None),),
         change=lambda contrast: (contrast.change.correlation,),
         title="r",
-        text=lambda line: correlation_text(line.score),
+        text=lambda line: number_text(getattr(line.score.difference, "correlation", math.nan)),
         places={"full": 6},
         legend=4,
         term="`r`",
@@ -361,7 +356,7 @@ COLUMNS = (
             *_interval(line.score.over_sequences)[1:],
         ),
         title="{metric}",
-        text=lambda line: sequences_text(line.score),
+        text=lambda line: interval_text(line.score.over_sequences, line.score.metric.is_share),
         number=lambda line: line.score.over_sequences.mean,
         places={"sequences": 2},
         others={"sequences": 2},
@@ -370,7 +365,9 @@ COLUMNS = (
         keys=("sequences_difference_low", "sequences_difference_high"),
         values=lambda line: _change(line.score.difference_over_sequences)[1:],
         title="Δ {metric}",
-        text=lambda line: sequences_difference_text(line.score),
+        text=lambda line: difference_text(
+            line.score.difference_over_sequences, line.score.metric.is_share
+        ),
         number=lambda line: _change(line.score.difference_over_sequences)[0] or 0.0,
         places={"sequences": 2},
         others={"sequences": 2},

@@ -1,18 +1,25 @@
-"""Numbers as text, the same in every format for people.
+"""Numbers as text, the same in every format for people, and text that others wrote made visible.
 
-What stands here is made of our own words, numbers and validated identifiers only.
+Identifiers are held to a narrow alphabet by the record schema, but titles of data, versions and
+command lines are not. Each format escapes in addition what has a meaning in it.
 """
 
 import math
+import re
+import unicodedata
 
-from driftboard.leaderboard.analysis.section import AT_CEILING, FEW_SEEDS, Row, Score
-from driftboard.leaderboard.analysis.statistics import PairedDifference, RankSet
+from driftboard.leaderboard.analysis.section import AT_CEILING, FEW_SEEDS, Row
+from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference, RankSet
 from driftboard.suite.distance.distance import Estimate
 
 NOTHING = "-"
 TIED_BEST = "★"  # marks a strategy that none is significantly better than
 CROSSING = "†"  # marks a distance whose interval contains a cut-off between grades
 LONGEST_NAME = 22  # characters, where there is no room for a name of 64
+
+# What nobody can see but what moves text about: control, format (among them the bidirectional
+# ones), lone surrogates, and the two separators that some readers take for a new line.
+_HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _BYTE_UNITS = ("kB", "MB", "GB", "TB")
 _FLAG_WORDS = {FEW_SEEDS: "n < 5", AT_CEILING: "ceiling"}
 
@@ -34,40 +41,18 @@ def p_text(p: float) -> str:
     return "1" if p >= 0.9995 else f"{p:.3f}".removeprefix("0")
 
 
-def interval_text(score: Score) -> str:
-    """Return e.g. ``78.4 [77.9, 78.9]``, without bounds where there are none."""
-    interval = score.interval
-    return estimate_text(interval.mean, interval.low, interval.high, score.metric.is_share)
+def interval_text(found: Interval | PairedDifference, is_share: bool, sign: str = "") -> str:
+    """Return e.g. ``78.4 [77.9, 78.9]``, as ``estimate_text`` does."""
+    return estimate_text(found.mean, found.low, found.high, is_share, sign)
 
 
-def difference_text(score: Score) -> str:
-    """Return e.g. ``+1.2 [+0.5, +1.9] *``; the star marks significance."""
-    if score.difference is None:
+def difference_text(
+    found: PairedDifference | None, is_share: bool, is_significant: bool = False
+) -> str:
+    """Return e.g. ``+1.2 [+0.5, +1.9] *``; the reference has no difference from itself."""
+    if found is None:
         return "reference"
-    return change_text(score.difference, score.metric.is_share, score.is_significant)
-
-
-def sequences_text(score: Score) -> str:
-    """Return the mean as ``interval_text`` does, with its interval over new sequences."""
-    found = score.over_sequences
-    return estimate_text(found.mean, found.low, found.high, score.metric.is_share)
-
-
-def sequences_difference_text(score: Score) -> str:
-    """Return the difference as ``difference_text`` does, with its interval over new sequences."""
-    found = score.difference_over_sequences
-    return "reference" if found is None else change_text(found, score.metric.is_share, False)
-
-
-def correlation_text(score: Score) -> str:
-    """Return the correlation with the reference over the common seeds."""
-    return NOTHING if score.difference is None else number_text(score.difference.correlation)
-
-
-def change_text(found: PairedDifference, is_share: bool, is_significant: bool) -> str:
-    """Return a difference as ``difference_text`` does."""
-    star = " *" if is_significant else ""
-    return estimate_text(found.mean, found.low, found.high, is_share, sign="+") + star
+    return interval_text(found, is_share, sign="+") + (" *" if is_significant else "")
 
 
 def estimate_text(mean: float, low: float, high: float, is_share: bool, sign: str = "") -> str:
@@ -89,14 +74,15 @@ def estimate_text(mean: float, low: float, high: float, is_share: bool, sign: st
     return f"{first} [{', '.join(bounds)}]" if bounds else first
 
 
-def distance_text(distance: Estimate, crosses: bool = False) -> str:
+def distance_text(distance: Estimate, crosses: bool = False, sign: str = "") -> str:
     """Return e.g. ``0.31 [0.28, 0.34]``, marked where the interval contains a cut-off."""
     if math.isnan(distance.value):
         return NOTHING
-    mark = f" {CROSSING}" if crosses else ""
-    if math.isnan(distance.low):
-        return f"{distance.value:z.2f}{mark}"
-    return f"{distance.value:z.2f} [{distance.low:z.2f}, {distance.high:z.2f}]{mark}"
+    value, low, high = (
+        f"{number:{sign}z.2f}" for number in (distance.value, distance.low, distance.high)
+    )
+    bounds = "" if math.isnan(distance.low) else f" [{low}, {high}]"
+    return f"{value}{bounds}{f' {CROSSING}' if crosses else ''}"
 
 
 def _plain_form(largest: float, sign: str) -> str:
@@ -146,3 +132,21 @@ def shortened(name: str) -> str:
         return name
     end = LONGEST_NAME // 2
     return f"{name[: LONGEST_NAME - end - 1]}…{name[-end:]}"
+
+
+def visible_text(text: str) -> str:
+    """Return ``text`` on one line with nothing hidden in it, for a format that escapes by itself.
+
+    Line breaks and tabs become spaces, hidden characters the replacement character.
+    """
+    return without_hidden(re.sub(r"[\t\r\n]+", " ", text))
+
+
+def without_hidden(text: str, keep: str = "") -> str:
+    """Return ``text`` with the replacement character for hidden ones, but for those to ``keep``."""
+    return "".join(
+        "\ufffd"
+        if unicodedata.category(character) in _HIDDEN_CATEGORIES and character not in keep
+        else character
+        for character in text
+    )

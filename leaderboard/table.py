@@ -16,7 +16,7 @@ from driftboard.leaderboard.analysis.collect import SHOWN_HASH, Collection
 from driftboard.leaderboard.analysis.section import Row, Section
 from driftboard.leaderboard.analysis.statistics import SIGNIFICANT
 from driftboard.leaderboard.columns import COLUMNS, Column, Kind, Layout, Line, Value
-from driftboard.leaderboard.formatting import NOTHING, change_text, distance_text
+from driftboard.leaderboard.formatting import NOTHING, difference_text, distance_text
 from driftboard.suite.distance.grades import Grade
 from driftboard.suite.errors import counted
 
@@ -328,7 +328,8 @@ def _headed(metrics: tuple[Metric, ...], layout: Layout) -> list[tuple[Column, i
         for index, metric in enumerate(metrics):
             places = column.others if index else column.places
             if layout in places:
-                large_first = column.is_of_metric and not metric.lower_is_better
+                # In a column of the metric itself, large numbers may be the good ones.
+                large_first = "{metric}" in column.title and not metric.lower_is_better
                 title = column.title.format(metric=metric.title)
                 heading = Heading(title, column.kind, large_first)
                 found.append((places[layout], index, column, heading))
@@ -372,7 +373,7 @@ def _changes(board: Board, metric: Metric, contrasts: Sequence[GradeContrast]) -
             contrast.strategy,
             {"Strategy": Cell(contrast.strategy)} | dict.fromkeys(pairs, Cell(NOTHING)),
         )
-        text = change_text(contrast.change, metric.is_share, contrast.p_holm < SIGNIFICANT)
+        text = difference_text(contrast.change, metric.is_share, contrast.p_holm < SIGNIFICANT)
         row[_pair(contrast)] = Cell(text, contrast.change.mean)
     large_first = not metric.lower_is_better
     return Table(

@@ -19,10 +19,9 @@ from driftboard.leaderboard.claim.trend import (
     Group,
 )
 from driftboard.leaderboard.columns import Value
-from driftboard.leaderboard.formatting import CROSSING, NOTHING, distance_text, estimate_text
+from driftboard.leaderboard.formatting import CROSSING, NOTHING, distance_text, interval_text
 from driftboard.leaderboard.render.csv import csv_text
-from driftboard.leaderboard.render.markdown import markdown_table
-from driftboard.leaderboard.render.text import markdown_cell
+from driftboard.leaderboard.render.markdown import markdown_cell, markdown_table
 from driftboard.leaderboard.table import caveats
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.errors import counted
@@ -108,7 +107,7 @@ def _sentence(result: ContrastResult) -> str:
     verdict = "holds" if result.holds else "does not hold"
     text = (
         f"{title}: the claim **{verdict}**; {change} (slope {_difference(result, trend.slope)}, "
-        f"Spearman {_ranks(trend.spearman)}), and {ahead} "
+        f"Spearman {distance_text(trend.spearman, sign='+')}), and {ahead} "
         f"({_difference(result, trend.at_nearest)})"
     )
     if trend.crossover is not None:
@@ -150,7 +149,7 @@ def _trend_row(result: ContrastResult) -> dict[str, str]:
         **cells,
         "Sequences": str(trend.sequences),
         "Seeds": str(trend.seeds),
-        "Spearman": _ranks(trend.spearman),
+        "Spearman": distance_text(trend.spearman, sign="+"),
         "Slope": _difference(result, trend.slope),
         "At the smallest": _difference(result, trend.at_nearest),
         "Crossover": "none" if trend.crossover is None else distance_text(trend.crossover),
@@ -183,15 +182,7 @@ def _place(point: ContrastPoint) -> dict[str, str]:
 
 
 def _difference(result: ContrastResult, found: Interval | PairedDifference) -> str:
-    return estimate_text(found.mean, found.low, found.high, result.metric.is_share, sign="+")
-
-
-def _ranks(found: Estimate) -> str:
-    if found.value != found.value:
-        return NOTHING
-    if found.low != found.low:
-        return f"{found.value:+z.2f}"
-    return f"{found.value:+z.2f} [{found.low:+z.2f}, {found.high:+z.2f}]"
+    return interval_text(found, result.metric.is_share, sign="+")
 
 
 def _listed(names: Sequence[str]) -> str:

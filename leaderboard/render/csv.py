@@ -2,11 +2,13 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.columns import Value
-from driftboard.leaderboard.render.text import csv_cell
+from driftboard.leaderboard.formatting import without_hidden
 from driftboard.leaderboard.table import raw_columns, raw_rows
 
 
@@ -30,3 +32,26 @@ def _written(columns: Sequence[str], rows: Iterable[Iterable[Value]]) -> str:
     writer.writerow(columns)
     writer.writerows([csv_cell(value) for value in row] for row in rows)
     return file.getvalue()
+
+
+def csv_cell(value: Value) -> str | int | float:
+    """Return ``value`` for a cell of a CSV file that a spreadsheet will not run as a formula.
+
+    Text that starts with ``= + - @``, tab, CR or LF, also after spaces and in full-width forms,
+    is prefixed with an apostrophe; hidden characters become the replacement character. Numbers
+    stay numbers; None and NaN become the empty cell.
+    """
+    if value is None or value != value:
+        return ""
+    return _csv_text(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=1024)  # a table repeats its few names thousands of times
+def _csv_text(value: str) -> str:
+    shown = without_hidden(value, keep="\t\r\n")
+    body = shown.lstrip()
+    indent = shown[: len(shown) - len(body)]
+    # NFKC maps the full-width and the small forms to the plain characters
+    first = unicodedata.normalize("NFKC", body[:1]).lstrip()[:1]
+    is_formula = first in ("=", "+", "-", "@")
+    return f"'{shown}" if is_formula or any(mark in indent for mark in "\t\r\n") else shown

@@ -3,9 +3,11 @@
 The file is for ``\\input`` in a document that loads booktabs and amssymb.
 """
 
+import re
+import unicodedata
+
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.formatting import NOTHING, TIED_BEST
-from driftboard.leaderboard.render.text import latex_text, visible_text
+from driftboard.leaderboard.formatting import NOTHING, TIED_BEST, visible_text
 from driftboard.leaderboard.table import Cell, Heading, Table, legend, printed_tables
 
 _HEAD = r"""% {title}
@@ -25,6 +27,20 @@ _TABLE = r"""\begin{{table*}}
 \end{{tabular}}
 \end{{table*}}
 """
+
+_OGONEK = "\u0328"  # the one accent that LaTeX's default font encoding lacks
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "{''}",
+    "'": r"\textquotesingle{}",
+    "`": r"\textasciigrave{}",
+    **{character: f"\\{character}" for character in "{}$&#_%"},
+}
 
 
 def latex(board: Board, command: str) -> str:
@@ -101,3 +117,25 @@ def _caption(table: Table, reference: str) -> str:
     if any(title.startswith("Incomplete") for title in table.groups):
         words.append("Incomplete strategies are not ranked.")
     return " ".join(words)
+
+
+def latex_text(text: str) -> str:
+    """Return ``text`` for running text of a LaTeX document, on one line, with no command in it.
+
+    Characters with a meaning become commands of their own; what pdfLaTeX's usual fonts have no
+    letter for, all but Latin letters with accents, becomes a question mark.
+    """
+    escaped = "".join(
+        _LATEX.get(character, _latex_letter(character)) for character in visible_text(text)
+    )
+    return re.sub(r"-(?=-)", "-{}", escaped)  # several in a row would become a dash
+
+
+def _latex_letter(character: str) -> str:
+    """Return an ASCII character or a Latin letter with an accent, else a question mark."""
+    if character.isascii():
+        return character
+    decomposed = unicodedata.normalize("NFD", character)
+    base, accents = decomposed[0], decomposed[1:]
+    is_latin = base.isascii() and base.isalpha() and character <= "\u017f"
+    return character if is_latin and _OGONEK not in accents else "?"

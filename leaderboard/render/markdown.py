@@ -1,13 +1,13 @@
 """The leaderboard as one Markdown file, and its overall table in a file that people write."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.formatting import TIED_BEST
-from driftboard.leaderboard.render.text import markdown_cell
+from driftboard.leaderboard.formatting import TIED_BEST, visible_text
 from driftboard.leaderboard.table import (
     Code,
     Quote,
@@ -27,6 +27,7 @@ from driftboard.suite.records import write_atomically
 
 BEGIN = "<!-- driftboard:begin -->"
 END = "<!-- driftboard:end -->"
+_NOT_PLAIN_IN_MARKDOWN = re.compile(r"[^A-Za-z0-9 .,()/+%=;'\-\u0080-\U0010ffff]|(?<=www)\.", re.I)
 
 
 def markdown(board: Board, command: str) -> str:
@@ -65,6 +66,17 @@ def _summary(board: Board) -> str:
         f"Reference: `{board.reference}`."
     )
     return text + caveats(collection)
+
+
+def markdown_cell(text: str) -> str:
+    """Return ``text`` for a cell of a Markdown table or for running text on one line.
+
+    Everything ASCII with a meaning in Markdown or HTML becomes a numeric entity, also the colon
+    and the dot that would turn an address into a link. Line breaks and tabs become spaces,
+    hidden characters the replacement character.
+    """
+    one_line = visible_text(text).strip()
+    return _NOT_PLAIN_IN_MARKDOWN.sub(lambda match: f"&#{ord(match[0])};", one_line)
 
 
 def markdown_table(cells: Sequence[Mapping[str, str]], left: Collection[str]) -> str:

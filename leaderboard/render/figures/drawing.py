@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.analysis.cells import Metric
-from driftboard.leaderboard.analysis.section import Section
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
 from driftboard.leaderboard.formatting import shortened
 
@@ -88,11 +87,6 @@ def images(figure: "Figure") -> dict[Form, bytes]:
     return found
 
 
-def illustration(name: str, title: str, description: str, figure: "Figure") -> Illustration:
-    """Return an illustration of a figure made in our style."""
-    return Illustration(name, title, description, **images(figure))
-
-
 def widest(figure: "Figure", texts: Sequence["Text"]) -> float:
     """Return the width of the widest text, in inches; the figure must have a canvas."""
     return max(text.get_window_extent().width for text in texts) / figure.dpi
@@ -135,19 +129,3 @@ def draw_intervals(
 
 def _arrow(metric: Metric) -> str:
     return "← better" if metric.lower_is_better else "better →"
-
-
-def panels_of(board: Board) -> tuple[Section, ...]:
-    """Return the sections with a panel of their own: overall, then each grade."""
-    return (board.overall, *board.strata)
-
-
-def section_name(section: Section) -> str:
-    """Return ``overall`` or the grade."""
-    return section.name.removeprefix("grade:")
-
-
-def sequences_text(section: Section) -> str:
-    """Return e.g. ``23 sequences``."""
-    count = len(section.sequences)
-    return f"{count} sequence{'' if count == 1 else 's'}"

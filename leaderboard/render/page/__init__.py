@@ -19,8 +19,8 @@ from markupsafe import Markup
 
 from driftboard.leaderboard.analysis.board import STRATA, Board, level_of
 from driftboard.leaderboard.columns import Value
+from driftboard.leaderboard.formatting import visible_text
 from driftboard.leaderboard.render.figures.drawing import Illustration
-from driftboard.leaderboard.render.text import visible_text
 from driftboard.leaderboard.table import (
     change_tables,
     facts,

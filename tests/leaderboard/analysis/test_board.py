@@ -277,7 +277,7 @@ def test_reference_absent_from_one_sequence_leaves_it_uncompared(make_record, bo
     difference = section.ranked[0].scores["avg_acc"].difference
     assert difference is not None
     assert difference.n == 0
-    assert difference_text(section.ranked[0].scores["avg_acc"]) == "-"
+    assert difference_text(section.ranked[0].first.difference, is_share=True) == "-"
     assert math.isnan(section.ranked[0].relative_time)
 
 

@@ -20,11 +20,15 @@ from driftboard.leaderboard.analysis.cells import METRICS, Cell
 from driftboard.leaderboard.analysis.collect import Collection
 from driftboard.leaderboard.claim.trend import make_claim
 from driftboard.leaderboard.formatting import LONGEST_NAME, shortened
-from driftboard.leaderboard.render.figures.board import illustrate
+from driftboard.leaderboard.render.figures.board import (
+    REACH,
+    forest_figure,
+    illustrate,
+    ranks_figure,
+)
 from driftboard.leaderboard.render.figures.curves import claim_figure
 from driftboard.leaderboard.render.figures.drawing import house_style, images
 from driftboard.leaderboard.render.figures.plane import MOST_NAMES, Box, place_labels, plane_figure
-from driftboard.leaderboard.render.figures.rows import REACH, forest_figure, ranks_figure
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade
 from driftboard.suite.records import ProtocolStamp, SequenceStamp

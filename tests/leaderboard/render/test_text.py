@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftboard.leaderboard.render.text import csv_cell, latex_text, markdown_cell, visible_text
+from driftboard.leaderboard.formatting import visible_text
+from driftboard.leaderboard.render.csv import csv_cell
+from driftboard.leaderboard.render.latex import latex_text
+from driftboard.leaderboard.render.markdown import markdown_cell
 
 HOSTILE = [
     "a | b",

@@ -122,7 +122,8 @@ def main() -> None:
     runpy.run_path(str(ROOT / "docs" / "generate.py"))["write_pages"](BUILD / "generated")
     shutil.rmtree(SITE, ignore_errors=True)
     zensical = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
-    if code := subprocess.run(zensical, cwd=ROOT).returncode:
+    shutil.copy(ROOT / "docs" / "zensical.toml", BUILD)  # it asks for a site beside its settings
+    if code := subprocess.run(zensical, cwd=BUILD).returncode:
         sys.exit(code)
     if loaded := external_requests(SITE):
         sys.exit("the site loads files from elsewhere:\n" + "\n".join(loaded))

@@ -1,6 +1,7 @@
 """The rooms of the house: what each may import, found by reading the sources, not running them."""
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,26 +112,74 @@ def test_reading_finds_imports_of_every_form(monkeypatch, tmp_path):
     assert {"a", "a.b"} <= loaded_with(name)
 
 
-@pytest.mark.parametrize("name", modules_of("strategies"))
-def test_strategies_know_no_other_room(name):
-    assert ours(every_import(name), "suite", "leaderboard", "baselines") == []
+LAYERS = (
+    "strategies",
+    *("suite.errors", "suite.rng", "suite.metrics", "suite.records", "suite.protocol"),
+    *("suite.data", "suite.sequences", "suite.training", "suite.loading", "suite.linear"),
+    *("suite.runs", "suite.distance", "suite.sweeps", "suite.tuning", "suite.submissions"),
+    *("suite.checks", "suite.sandbox"),
+    *("leaderboard.analysis", "leaderboard.formatting", "leaderboard.columns"),
+    *("leaderboard.table", "leaderboard.claim", "leaderboard.render", "leaderboard.build"),
+    *("leaderboard.verification", "baselines"),
+    "roof",
+)
+"""From the cellar to the roof: what stands further left knows nothing of what stands right of it.
+The roof is ``import driftboard`` and the command line."""
 
 
-@pytest.mark.parametrize("name", modules_of("suite"))
-def test_suite_reaches_the_leaderboard_only_from_the_command_line(name):
-    if not name.startswith("driftboard.suite.cli"):
-        assert ours(every_import(name), "leaderboard", "baselines") == []
+def layer_of(name):
+    """Return the layer that a module belongs to, None for the packages that hold layers."""
+    if room(name) == "api" or name.startswith("driftboard.suite.cli"):
+        return "roof"
+    parts = name.split(".")[1:]
+    if parts[0] in LAYERS:
+        return parts[0]
+    return ".".join(parts[:2]) if len(parts) > 1 else None
 
 
-@pytest.mark.parametrize("name", [n for n in FILES if n.startswith("driftboard.suite.training")])
-def test_training_knows_neither_jobs_nor_commands(name):
-    """Of the suite's folders it knows itself and the data; what is above them is common to all."""
-    folders = {path.parent.name for path in (ROOT / "suite").glob("*/__init__.py")}
-    assert {"training", "data", "runs", "cli"} <= folders
-    others = tuple(
-        f"driftboard.suite.{folder}" for folder in folders - {"training", "data", "sequences"}
-    )
-    assert [n for n in ours(every_import(name), "suite") if n.startswith(others)] == []
+def arrows():
+    """Return every import between modules of ours as pairs of names."""
+    names = set(FILES)
+    found = {(name, one) for name in names for one in every_import(name) & names if one != name}
+    return {(a, b) for a, b in found if layer_of(a) is not None and layer_of(b) is not None}
+
+
+def test_every_module_has_a_layer():
+    assert {layer_of(name) for name in FILES} - {None} == set(LAYERS)
+    holders = {f"driftboard.{room}" for room in ("suite", "leaderboard")}
+    assert {name for name in FILES if layer_of(name) is None} == holders
+
+
+def test_no_import_runs_up():
+    """So there is no circle between layers, and strategies know nothing of ours."""
+    height = {layer: place for place, layer in enumerate(LAYERS)}
+    assert sorted((a, b) for a, b in arrows() if height[layer_of(a)] < height[layer_of(b)]) == []
+    assert ("driftboard.suite.runs.cells", "driftboard.suite.records") in arrows()
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    from graphlib import CycleError, TopologicalSorter
+
+    graph: dict[str, set[str]] = {name: set() for name in FILES}
+    for importer, imported_one in arrows():
+        graph[importer].add(imported_one)
+    order = list(TopologicalSorter(graph).static_order())
+    assert set(order) == set(FILES)
+    with pytest.raises(CycleError):  # so the sorter can tell
+        list(TopologicalSorter({"a": {"b"}, "b": {"a"}}).static_order())
+
+
+def test_the_folder_of_the_public_names_has_no_second_name():
+    """``suite/api`` is the package ``driftboard``; nobody may look for it below ``suite``."""
+    everything = {one for name in FILES for one in every_import(name)}
+    assert not any(one.startswith("driftboard.suite.api") for one in everything)
+
+
+def test_every_folder_with_modules_is_packaged():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {name if path.name == "__init__.py" else name.rpartition(".")[0]
+               for name, path in FILES.items()}  # fmt: skip
+    assert sorted(settings["packages"]) == sorted(folders)
 
 
 @pytest.mark.parametrize("name", modules_of("leaderboard"))

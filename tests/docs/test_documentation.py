@@ -81,7 +81,7 @@ def test_readmes_of_rooms_are_short(page):
 
 
 def test_every_page_is_in_the_navigation_once():
-    listed = re.findall(r'= "([^"]+\.md)"', text_of("zensical.toml"))
+    listed = re.findall(r'= "([^"]+\.md)"', text_of("docs/zensical.toml"))
     pages = {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")}
     assert sorted(listed) == sorted(pages | {f"repository/{name}" for name in BUILD["ALWAYS"]})
 

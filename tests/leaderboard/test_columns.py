@@ -3,7 +3,6 @@
 import csv
 import io
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace as replaced
@@ -20,7 +19,6 @@ from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade
 from driftboard.suite.records import write_record
 
-README = Path(__file__).resolve().parents[2] / "leaderboard" / "README.md"
 LAYOUTS: tuple[Layout, ...] = ("full", "brief", "print", "narrow", "sequences")
 
 
@@ -79,12 +77,6 @@ def test_headings_of_a_table_occur_once(layout, metrics):
     headings = [heading.title for _, _, heading in table._headed(metrics, layout)]
     assert len(set(headings)) == len(headings)
     assert "Strategy" in headings
-
-
-def test_the_readme_explains_every_column_of_the_csv_file():
-    text = README.read_text("utf-8")
-    promised = text[text.index("## The columns of `leaderboard.csv`") :]
-    assert [key for column in COLUMNS for key in column.keys if f"`{key}`" not in promised] == []
 
 
 def test_a_new_column_is_one_entry(board, monkeypatch):

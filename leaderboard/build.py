@@ -73,7 +73,8 @@ def build_leaderboard(
     from driftboard.suite.distance.grades import known_grades
 
     known = {name: list(records) for name, records in (published or {}).items()}
-    collection = collect(results, skip_broken, known)
+    in_memory = {f"published {name}": records for name, records in known.items()}
+    collection = collect(results, skip_broken, in_memory)
     hashes = {stamp.hash for stamp in collection.sequences.values()}
     grades = known_grades(tuple(results), among=hashes)
     board = build_board(collection, reference, grades, evidence(results, reports, known))

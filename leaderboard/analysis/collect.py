@@ -71,11 +71,11 @@ class Collection:
 class _Kept:
     """What remains of a record once it has been read: far less memory than the record.
 
-    ``published`` is the record itself where no file of its own holds it.
+    ``record`` is the record itself where no file of its own holds it.
     """
 
     path: Path
-    published: AnyRecord | None
+    record: AnyRecord | None
     cell: Cell
     matrix: Matrix
     environment: Environment
@@ -92,7 +92,7 @@ class _Gathered:
         self._kinds: dict[str, dict[str, Path]] = {}
         self._conflicts: list[tuple[Path, Path]] = []
 
-    def take(self, path: Path, record: AnyRecord, published: bool = False) -> None:
+    def take(self, path: Path, record: AnyRecord, in_memory: bool = False) -> None:
         """Add a record; of two with equal content only one is kept."""
         # Neighbours mostly differ in their seed only, and to compare is faster than to format.
         if self._previous is None or not _same_kind(record, self._previous):
@@ -103,7 +103,7 @@ class _Gathered:
         if cell in self.kept:
             # Rare, so the other one is read again rather than held.
             other_path = self.kept[cell].path
-            other = self.kept[cell].published or read_record(other_path)
+            other = self.kept[cell].record or read_record(other_path)
             if not _same_content(record, other):
                 self._conflicts.append((path, other_path))
             # Any rule will do that does not depend on the order of the folders.
@@ -113,7 +113,7 @@ class _Gathered:
         self.sequences[record.sequence.name] = record.sequence
         matrix = matrix_of(record)
         self.kept[cell] = _Kept(
-            path, record if published else None, cell_of(record, matrix), matrix, record.environment
+            path, record if in_memory else None, cell_of(record, matrix), matrix, record.environment
         )
 
     def check(self) -> None:
@@ -156,11 +156,11 @@ class _Gathered:
 def collect(
     results: Sequence[Path],
     skip_broken: bool = False,
-    published: Mapping[str, Iterable[AnyRecord]] = {},
+    records: Mapping[str, Iterable[AnyRecord]] = {},
 ) -> Collection:
     """Read every record below the results folders; their order makes no difference.
 
-    ``published`` holds records that come with the package, by the name of their set.
+    ``records`` holds those that are in memory, by a text that says where they are from.
 
     A cell that occurs several times with equal content (cost and environment apart) counts
     once. With ``skip_broken`` an unreadable record is left out and counted.
@@ -174,23 +174,10 @@ def collect(
     skipped: list[str] = []
     for folder in results:
         skipped += _read_folder(folder, skip_broken, gathered)
-    for name, records in published.items():
-        for record in records:
-            gathered.take(Path(f"published {name}"), record, published=True)
-    return gathered.collection(skipped)
-
-
-def collect_records(records: Mapping[str, Iterable[AnyRecord]]) -> Collection:
-    """Collect records that are in memory, by a text that says where they are from.
-
-    Raises:
-        RecordError: as ``collect``.
-    """
-    gathered = _Gathered()
     for origin, some in records.items():
         for record in some:
-            gathered.take(Path(origin), record, published=True)
-    return gathered.collection([])
+            gathered.take(Path(origin), record, in_memory=True)
+    return gathered.collection(skipped)
 
 
 def read_folder(folder: Path) -> list[AnyRecord]:

@@ -3,7 +3,7 @@
 import math
 import re
 import statistics
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import combinations, islice, pairwise
 from typing import TypeVar
 
@@ -244,23 +244,19 @@ def check_above_joint(data: SubmissionData) -> Finding:
     }
     if not compared:
         return Finding("ok", "above joint", f"no results of '{CEILING}' to compare with")
-    above = _above(compared)
+    confidence = 1.0 - 0.05 / len(compared)
+    differences = {name: paired_difference(*pair, confidence) for name, pair in compared.items()}
+    above = [
+        f"{name} (by {100 * one.mean:.1f} points)"
+        for name, one in differences.items()
+        if one.low > 0.0
+    ]
     if not above:
         return Finding("ok", "above joint", f"on none of {counted(len(compared), 'sequence')}")
     found = f"better than joint training: {shorten(above)}"
     if data.submission.remarks:
         return Finding("ok", "above joint", f"{found}; see the remarks")
     return Finding("warning", "above joint", found, "say why with --remark")
-
-
-def _above(compared: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]]) -> list[str]:
-    confidence = 1.0 - 0.05 / len(compared)
-    differences = {name: paired_difference(*pair, confidence) for name, pair in compared.items()}
-    return [
-        f"{name} (by {100 * one.mean:.1f} points)"
-        for name, one in differences.items()
-        if one.low > 0.0
-    ]
 
 
 def _avg_acc(record: Record) -> float:

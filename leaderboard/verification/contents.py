@@ -11,6 +11,7 @@ from scipy.special import gammainc
 from driftboard.leaderboard.verification.report import AGAIN, Finding, shorten
 from driftboard.leaderboard.verification.submission import SubmissionData, cell_name
 from driftboard.suite.errors import counted
+from driftboard.suite.metrics import chance_counts
 from driftboard.suite.records import AnyRecord, Record
 from driftboard.suite.sequences.registry import registered
 
@@ -22,12 +23,6 @@ LEAST = 0.25
 LEVEL = 1e-6
 SMALLEST_EXPECTED = 10.0
 """Below this sum of v counts are at the floor or the ceiling and say too little."""
-
-
-def chance(record: Record) -> tuple[int, ...]:
-    """Return how many answers guessing gets right on each task, as diverged records have it."""
-    pairs = zip(record.test_sizes, record.classes, strict=True)
-    return tuple(round(size / classes) for size, classes in pairs)
 
 
 def check_divergence(data: SubmissionData) -> Finding:
@@ -45,7 +40,8 @@ def _is_as_diverged(record: AnyRecord) -> bool:
     if isinstance(record, Record):
         norms = (record.update_norms, record.solution_norms, record.drift_norms)
         still = not any(value for part in norms for row in part[start:] for value in row)
-        return still and all(row == chance(record) for row in record.correct[start:])
+        guess = chance_counts(record.test_sizes, record.classes)
+        return still and all(row == guess for row in record.correct[start:])
     return record.losses[start] == record.losses_untrained
 
 
@@ -176,7 +172,7 @@ def spread(records: Sequence[Record]) -> tuple[float, int] | None:
         return None
     counts = np.asarray([record.correct for record in own], dtype=np.float64)
     sizes = np.asarray(own[0].test_sizes, dtype=np.float64)
-    guess = np.asarray(chance(own[0]))
+    guess = np.asarray(chance_counts(own[0].test_sizes, own[0].classes))
     ratios = [
         ratio
         for part in (counts[:, -1], np.diagonal(counts, axis1=1, axis2=2))

@@ -1,13 +1,27 @@
-"""A submission as data: its parts, read once and given to all checks."""
+"""A submission as data, read from a folder that somebody else filled.
 
+Nothing outside the folder is opened, and nothing can block: every folder and file is opened
+relative to the open folder that holds it and never through a link, so no path leads out, even if
+the folder is changed meanwhile. What the files hold becomes a checked value, or one clear reason
+why it cannot. All of it is read once and given to all checks.
+"""
+
+import codecs
 import hashlib
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from driftboard.leaderboard.verification.reading import FolderReader, check_source, decode
+import msgspec
+
+from driftboard.leaderboard.analysis.collect import read_folder
 from driftboard.leaderboard.verification.report import AGAIN, Finding, describe, shorten
 from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.records import (
@@ -15,14 +29,43 @@ from driftboard.suite.records import (
     ProtocolStamp,
     Record,
     cell_path,
-    read_record,
-    record_paths,
 )
-from driftboard.suite.submissions import SUBMISSION, Kind, Submission, kind_of
+from driftboard.suite.submissions import (
+    FOLDERS,
+    MOST_FILES,
+    SUBMISSION,
+    Kind,
+    Submission,
+    explained,
+    kind_of,
+)
 from driftboard.suite.tuning import TuningRecord
 
 R = TypeVar("R", bound=AnyRecord)
 K = TypeVar("K", bound=Hashable)
+
+LARGEST: dict[Kind, int] = {
+    "submission": 2_000_000,  # as many files as there may be, by name and digest
+    "marker": 10_000,
+    "source": 200_000,
+    "tuning": 1_000_000,
+    "record": 1_000_000,
+}
+LARGEST_IN_ALL = 200_000_000
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Opening a named pipe would wait for its other end.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_MARKS = {
+    codecs.BOM_UTF8: "it begins with a byte order mark",
+    codecs.BOM_UTF32_LE: "it is UTF-32",
+    codecs.BOM_UTF16_LE: "it is UTF-16",
+    codecs.BOM_UTF16_BE: "it is UTF-16",
+}
+_HIDDEN = re.compile(
+    r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +85,7 @@ class SubmissionData:
     @cached_property
     def by_sequence(self) -> Mapping[str, tuple[AnyRecord, ...]]:
         """The records of every sequence, by seed."""
-        return group_by(self.records, _sequence_of)
+        return group_by(self.records, lambda record: record.sequence.name)
 
     @cached_property
     def counted(self) -> tuple[Record, ...]:
@@ -52,7 +95,7 @@ class SubmissionData:
     @cached_property
     def counted_by_sequence(self) -> Mapping[str, tuple[Record, ...]]:
         """The counted records of every sequence, by seed."""
-        return group_by(self.counted, _sequence_of)
+        return group_by(self.counted, lambda record: record.sequence.name)
 
     @cached_property
     def others(self) -> Mapping[tuple[str, int], tuple[AnyRecord, ...]]:
@@ -66,10 +109,6 @@ def group_by(records: Iterable[R], key: Callable[[R], K]) -> dict[K, tuple[R, ..
     for record in records:
         found.setdefault(key(record), []).append(record)
     return {name: tuple(group) for name, group in found.items()}
-
-
-def _sequence_of(record: AnyRecord) -> str:
-    return record.sequence.name
 
 
 def cell_name(record: AnyRecord) -> str:
@@ -95,7 +134,11 @@ class _Parts:
             if kind == "submission":
                 self.submission = decode(content, Submission)
             elif kind == "record":
-                self.records.append(_record_in_place(decode(content, AnyRecord), place))
+                record = decode(content, AnyRecord)
+                own = cell_path(Path(), record.sequence.name, record.strategy.name, record.seed)
+                if own.as_posix() != place:
+                    raise RecordError(f"it holds the record of {own.as_posix()}")
+                self.records.append(record)
             elif kind == "tuning":
                 self.tuning.append(decode(content, TuningRecord))
             elif kind == "marker":
@@ -107,13 +150,6 @@ class _Parts:
             self.unreadable.setdefault(kind, []).append(reason)
 
 
-def _record_in_place(record: AnyRecord, place: str) -> AnyRecord:
-    own = cell_path(Path(), record.sequence.name, record.strategy.name, record.seed).as_posix()
-    if own != place:
-        raise RecordError(f"it holds the record of {own}")
-    return record
-
-
 def load_submission(
     folder: Path, against: Sequence[Path] = (), published: Iterable[AnyRecord] = ()
 ) -> tuple[SubmissionData | None, list[Finding]]:
@@ -123,7 +159,8 @@ def load_submission(
     folders ``against`` and with ``published`` records.
 
     Raises:
-        RecordError: a folder of ``against``, which is the user's own, has a broken record.
+        RecordError: a folder of ``against``, which is the user's own, has no records, a broken
+            one, or one in the wrong place.
     """
     reader, parts = FolderReader(folder), _Parts()
     for place, content in reader.read():
@@ -141,7 +178,7 @@ def load_submission(
         records=tuple(sorted(parts.records, key=lambda one: (one.sequence.name, one.seed))),
         source_hash=parts.digests.get(submission.source),
         tuning=tuple(parts.tuning),
-        against=read_others(against, submission, published),
+        against=_others(against, submission, published),
         digest=parts.digests[SUBMISSION],
     )
     return data, findings
@@ -149,9 +186,8 @@ def load_submission(
 
 def _folder_finding(parts: _Parts, problems: Sequence[str]) -> Finding:
     if problems:
-        return Finding(
-            "FAILED", "folder", shorten(problems), "leave only plain files of a submission"
-        )
+        advice = "leave only plain files of a submission"
+        return Finding("FAILED", "folder", shorten(problems), advice)
     return Finding("ok", "folder", f"{counted(len(parts.digests), 'plain file')}")
 
 
@@ -195,26 +231,161 @@ def _listing_findings(digests: Mapping[str, str], submission: Submission) -> lis
     return [Finding("ok", "files", f"{len(there)} as listed")]
 
 
-def read_others(
-    folders: Iterable[Path], submission: Submission, published: Iterable[AnyRecord] = ()
+def _others(
+    folders: Iterable[Path], submission: Submission, published: Iterable[AnyRecord]
 ) -> tuple[AnyRecord, ...]:
-    """Return the comparable ones of the published records and of those below results folders.
-
-    Records of the same strategy or of another protocol or split are left out.
-
-    Raises:
-        RecordError: a folder has no records, or a broken one.
-    """
-    found = list(published)
-    for folder in folders:
-        paths = list(record_paths(folder))
-        if not paths:
-            raise RecordError(f"no records in {folder}; name a results folder after --against")
-        found += [read_record(path) for path in paths]
+    """Return the records to compare with: of other strategies, the same protocol and split."""
+    records = [*published, *(record for folder in folders for record in read_folder(folder))]
     return tuple(
         record
-        for record in found
+        for record in records
         if record.strategy != submission.strategy
         and record.protocol == submission.protocol
         and record.split == "test"
     )
+
+
+class FolderReader:
+    """Reads the files of a submission's folder; ``problems`` says what was not read, and why."""
+
+    def __init__(self, folder: Path) -> None:
+        self.problems: list[str] = []
+        self._folder = folder
+        self._files = 0
+        self._bytes = 0
+        self._full = False
+
+    def read(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the path below the folder, with ``/``, and the content of every file allowed."""
+        try:
+            root = os.open(self._folder, _FOLDER)
+        except OSError as error:
+            reason = "it is a link" if self._folder.is_symlink() else error.strerror
+            self.problems.append(f"{self._folder} is no folder that can be read: {reason}")
+            return
+        try:
+            yield from self._walk(root, "")
+        finally:
+            os.close(root)
+
+    def _walk(self, folder: int, above: str) -> Iterator[tuple[str, bytes]]:
+        for name in self._names(folder, above):
+            place = f"{above}{name}"
+            try:
+                mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode):
+                    if FOLDERS.fullmatch(place):
+                        yield from self._descend(folder, name, place)
+                    else:
+                        self.problems.append(f"{place} is no folder of a submission")
+                elif not stat.S_ISREG(mode):
+                    self.problems.append(f"{place} is {_oddity(mode)}")
+                elif (kind := kind_of(place)) is None:
+                    self.problems.append(f"{place} is no file of a submission")
+                elif (content := self._content(folder, name, place, LARGEST[kind])) is not None:
+                    yield place, content
+            except OSError as error:
+                self.problems.append(f"{place} cannot be read: {error.strerror}")
+            if self._full:
+                return
+
+    def _names(self, folder: int, above: str) -> list[str]:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in islice(entries, MOST_FILES + 2)]
+        if len(names) > MOST_FILES + 1:
+            self._stop(f"{above or 'the folder'} holds more than {MOST_FILES} entries")
+            return []
+        return sorted(names)
+
+    def _descend(self, above: int, name: str, place: str) -> Iterator[tuple[str, bytes]]:
+        folder = os.open(name, _FOLDER, dir_fd=above)
+        try:
+            yield from self._walk(folder, f"{place}/")
+        finally:
+            os.close(folder)
+
+    def _content(self, folder: int, name: str, place: str, limit: int) -> bytes | None:
+        with os.fdopen(os.open(name, _FILE, dir_fd=folder), "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                self.problems.append(f"{place} is {_oddity(found.st_mode)}")
+                return None
+            if found.st_nlink != 1:
+                self.problems.append(f"{place} is a hard link to another file")
+                return None
+            content = file.read(limit + 1)
+        self._files += 1
+        self._bytes += len(content)
+        if len(content) > limit:
+            self.problems.append(f"{place} has more than {limit} bytes")
+            return None
+        if self._files > MOST_FILES + 1 or self._bytes > LARGEST_IN_ALL:
+            self._stop(f"there are more than {MOST_FILES} files or {LARGEST_IN_ALL} bytes")
+            return None
+        return content
+
+    def _stop(self, why: str) -> None:
+        self.problems.append(f"{why}, the rest was not read")
+        self._full = True
+
+
+def _oddity(mode: int) -> str:
+    if stat.S_ISLNK(mode):
+        return "a symbolic link"
+    return "a named pipe" if stat.S_ISFIFO(mode) else "no plain file"
+
+
+def decode(content: bytes, kind: Any) -> Any:
+    """Return the value of type ``kind`` in a JSON document.
+
+    >>> decode(b'{"a": 1}', dict)
+    {'a': 1}
+
+    Raises:
+        RecordError: it is not UTF-8, no JSON, nested too deeply, names a field twice, holds NaN
+            or infinity, or does not fit the type; the message is the reason alone.
+    """
+    for mark, reason in _MARKS.items():
+        if content.startswith(mark):
+            raise RecordError(f"{reason}, not plain UTF-8")
+    try:
+        text = content.decode("utf-8")
+        # msgspec takes the last of two fields of one name, other readers the first.
+        json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
+        return msgspec.json.decode(content, type=kind)
+    except UnicodeDecodeError as error:
+        raise RecordError(f"it is not UTF-8 from byte {error.start} on") from error
+    except RecursionError as error:
+        raise RecordError("it is nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise RecordError(f"it is no JSON: {error}") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise RecordError(explained(error)) from error
+
+
+def check_source(content: bytes) -> None:
+    """Check that a source is text that shows all it holds.
+
+    Raises:
+        RecordError: it is not UTF-8, or holds control or bidirectional characters, with which a
+            line looks different from what Python reads; the message is the reason alone.
+    """
+    try:
+        hidden = _HIDDEN.search(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise RecordError(f"it is not UTF-8 from byte {error.start} on") from error
+    if hidden:
+        raise RecordError(f"it holds the hidden character U+{ord(hidden[0]):04X}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise RecordError(f"it names the field '{name[:64]}' twice")
+        fields[name] = value
+    return fields
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise RecordError(f"it holds {constant}, which JSON does not know")

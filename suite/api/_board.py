@@ -122,13 +122,13 @@ def leaderboard(results: Results | Iterable[Results], reference: str = "sgd") ->
     '# Driftboard leaderboard'
     """
     from driftboard.leaderboard.analysis.board import build_board
-    from driftboard.leaderboard.analysis.collect import collect_records, evidence
+    from driftboard.leaderboard.analysis.collect import collect, evidence
     from driftboard.suite.distance.grades import known_grades
 
     parts = (results,) if isinstance(results, Results) else tuple(results)
     if not parts:
         raise DriftboardError("no results were given; a leaderboard needs some")
-    collection = collect_records({part.made_by: part.records for part in parts})
+    collection = collect((), records={part.made_by: part.records for part in parts})
     folders = tuple(folder for part in parts for folder in part.folders)
     hashes = {stamp.hash for stamp in collection.sequences.values()}
     published = {

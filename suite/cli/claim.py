@@ -46,7 +46,7 @@ def build_claim(
     from driftboard.suite.distance.grades import known_grades
     from driftboard.suite.records import write_atomically
 
-    known = {name: published_records(name) for name in published}
+    known = {f"published {name}": published_records(name) for name in published}
     claim = make_claim(collect(results, skip_broken, known), known_grades(tuple(results)))
     if command is None:
         command = _command_line(results, out, skip_broken, published)

@@ -199,7 +199,7 @@ def tiny_suite(monkeypatch):
     for module in (
         "suite.sequences.registry",
         "suite.loading",
-        "leaderboard.verification.identity",
+        "leaderboard.verification.checks",
     ):
         monkeypatch.setattr(f"driftboard.{module}.registered", lambda: tiny)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from driftboard.leaderboard.verification.checks import examine_folder
-from driftboard.leaderboard.verification.identity import halton_rates
+from driftboard.leaderboard.verification.checks import examine_folder, halton_rates
 from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import AnyRecord, cell_path
 from driftboard.suite.sequences.registry import registered

@@ -7,11 +7,10 @@ import pytest
 from msgspec.structs import replace
 from submission_drafts import STAMP, check, failures, honest_tuning, made_up, relist
 
-from driftboard.leaderboard.verification import reading
-from driftboard.leaderboard.verification.checks import FORENSIC, examine
-from driftboard.leaderboard.verification.identity import halton_rates
+from driftboard.leaderboard.verification.checks import FORENSIC, examine, halton_rates
 from driftboard.suite.records import ProtocolStamp
 from driftboard.suite.sequences.registry import registered
+from driftboard.suite.submissions import MOST_FILES
 
 # Records, one forger each.
 
@@ -287,7 +286,7 @@ def test_a_forgery_is_refused_by_the_check_made_for_it(draft, forge, tmp_path):
 
 def test_endless_copies_are_not_all_looked_at(honest):
     """As many records of one content as a folder may hold; more than this would take for ever."""
-    own = [replace(honest[0], seed=seed) for seed in range(reading.MOST_FILES)]
+    own = [replace(honest[0], seed=seed) for seed in range(MOST_FILES)]
     assert "copies" in failures(examine(made_up.as_submission(own, ()), FORENSIC))
 
 

@@ -20,10 +20,10 @@ from msgspec.structs import replace
 from submission_drafts import STAMP, Draft, check, failures, made_up, relist, rewrite
 
 from driftboard.baselines.published import published_records
-from driftboard.leaderboard.verification import reading
+from driftboard.leaderboard.verification import submission
 from driftboard.leaderboard.verification.checks import FORENSIC, examine, examine_folder
-from driftboard.leaderboard.verification.reading import check_source, decode
 from driftboard.leaderboard.verification.report import badge
+from driftboard.leaderboard.verification.submission import check_source, decode
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import AnyRecord
 from driftboard.suite.submissions import Submission
@@ -151,7 +151,7 @@ def add_strange_name(folder):
 
 
 def add_large_source(folder):
-    (folder / "other.py").write_bytes(b"#" * (reading.LARGEST["source"] + 1))
+    (folder / "other.py").write_bytes(b"#" * (submission.LARGEST["source"] + 1))
 
 
 def add_bad_marker(folder):
@@ -195,7 +195,7 @@ def test_nothing_is_opened_through_a_link_or_outside_of_the_folder(draft, monkey
         opened.append((path, flags, options.get("dir_fd")))
         return real(path, flags, *rest, **options)
 
-    monkeypatch.setattr(reading.os, "open", watched)
+    monkeypatch.setattr(submission.os, "open", watched)
     check(folder)
     (root, flags, above), *others = opened
     assert (root, above) == (folder, None)
@@ -218,24 +218,24 @@ def test_a_file_that_is_changed_between_looking_and_opening_is_refused(
     def fooled(path, **options):
         return real("submission.json" if path == "other.py" else path, **options)
 
-    monkeypatch.setattr(reading.os, "stat", fooled)
+    monkeypatch.setattr(submission.os, "stat", fooled)
     assert failures(check(folder)) == {"folder"}
 
 
 def test_many_or_large_files_are_not_read_to_the_end(draft, monkeypatch, tmp_path):
     folder = draft.write(tmp_path)
-    monkeypatch.setattr(reading, "LARGEST_IN_ALL", 30_000)
+    monkeypatch.setattr(submission, "LARGEST_IN_ALL", 30_000)
     assert "folder" in failures(check(folder))
     monkeypatch.undo()
-    monkeypatch.setattr(reading, "MOST_FILES", 20)
-    reader = reading.FolderReader(folder)
+    monkeypatch.setattr(submission, "MOST_FILES", 20)
+    reader = submission.FolderReader(folder)
     assert len(list(reader.read())) <= 21
     assert reader.problems
 
 
 def test_pipes_and_modes_are_told_apart():
-    assert reading._oddity(stat.S_IFIFO) == "a named pipe"
-    assert reading._oddity(stat.S_IFLNK) == "a symbolic link"
+    assert submission._oddity(stat.S_IFIFO) == "a named pipe"
+    assert submission._oddity(stat.S_IFLNK) == "a symbolic link"
 
 
 # submission.json.
@@ -321,7 +321,7 @@ def test_a_bad_submission_document_is_one_clear_line(draft, name, tmp_path):
 
 def test_a_huge_submission_document_is_not_parsed(draft, tmp_path):
     folder = draft.write(tmp_path)
-    (folder / "submission.json").write_bytes(b" " * (reading.LARGEST["submission"] + 1))
+    (folder / "submission.json").write_bytes(b" " * (submission.LARGEST["submission"] + 1))
     assert failures(check(folder)) == {"folder", "submission.json"}
 
 

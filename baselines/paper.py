@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
+import msgspec
+
 from driftboard.baselines.published import published_records, published_sets
 from driftboard.leaderboard.analysis.cells import METRICS, cell_of, matrix_of
 from driftboard.leaderboard.analysis.statistics import Interval, mean_interval
@@ -75,26 +77,13 @@ class LiteratureValue:
 
 def paper_values() -> tuple[PaperValue, ...]:
     """Return all numbers of the paper's Tables I to III that are known to us."""
-    return tuple(
-        PaperValue(
-            **{name: row[name] for name in ("table", "sequence", "strategy", "metric")},
-            mean=float(row["mean"]),
-            deviation=float(row["deviation"]) if row["deviation"] else None,
-        )
-        for row in _rows("paper_tables.csv")
-    )
+    rows = [{**row, "deviation": row["deviation"] or None} for row in _rows("paper_tables.csv")]
+    return msgspec.convert(rows, tuple[PaperValue, ...], strict=False)
 
 
 def literature_values() -> tuple[LiteratureValue, ...]:
     """Return all numbers of the literature that are known to us, apart from the paper's."""
-    return tuple(
-        LiteratureValue(
-            **{name: row[name] for name in row if name not in ("mean", "standard_error")},
-            mean=float(row["mean"]),
-            standard_error=float(row["standard_error"]),
-        )
-        for row in _rows("literature.csv")
-    )
+    return msgspec.convert(_rows("literature.csv"), tuple[LiteratureValue, ...], strict=False)
 
 
 def _rows(file: str) -> list[dict[str, str]]:

@@ -1,7 +1,7 @@
 """The published records of the baselines, which come with the package, and how they are made."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -97,33 +97,32 @@ def choose_records(
             matches both a sequence's and a strategy's.
     """
     records = list(published_records(name))
-    _check_patterns(name, "sequence", {record.sequence.name for record in records}, sequences)
-    _check_patterns(name, "strategy", {record.strategy.name for record in records}, strategies)
-    chosen = [
-        record
-        for record in records
-        if _matches(record.sequence.name, sequences) and _matches(record.strategy.name, strategies)
-    ]
+    on = _matching(name, "sequence", {record.sequence.name for record in records}, sequences)
+    of = _matching(name, "strategy", {record.strategy.name for record in records}, strategies)
+    chosen = [one for one in records if one.sequence.name in on and one.strategy.name in of]
     if not chosen:
         raise DriftboardError(f"'{name}' has no record of these strategies on these sequences")
     return chosen
 
 
-def _check_patterns(
-    published: str, kind: str, names: Collection[str], patterns: Sequence[str] | None
-) -> None:
-    """Check that every pattern matches something: what is left out silently looks reproduced."""
-    for pattern in patterns or ():
-        if not any(fnmatchcase(name, pattern) for name in names):
+def _matching(
+    published: str, kind: str, names: set[str], patterns: Sequence[str] | None
+) -> set[str]:
+    """Return the names that match any of the patterns, by default all.
+
+    Every pattern must match something: what is left out silently looks reproduced.
+    """
+    found = set[str]()
+    for pattern in patterns or ["*"]:
+        matches = [name for name in names if fnmatchcase(name, pattern)]
+        if not matches:
             near = get_close_matches(pattern, sorted(names), n=3, cutoff=0.4)
             raise DriftboardError(
                 f"'{published}' has no {kind} '{pattern}'"
                 + (f"; did you mean {', '.join(near)}?" if near else "")
             )
-
-
-def _matches(name: str, patterns: Sequence[str] | None) -> bool:
-    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+        found.update(matches)
+    return found
 
 
 def publish_records(

@@ -126,39 +126,27 @@ def _files(
     board: "Board", grades: Mapping[str, "Grade"], command: str, formats: Collection[Format]
 ) -> dict[str, bytes]:
     """Return the content of every file by its path below the output folder."""
+    from driftboard.leaderboard.render.csv import csv_table
+    from driftboard.leaderboard.render.figures.board import illustrate
+    from driftboard.leaderboard.render.latex import latex
+    from driftboard.leaderboard.render.markdown import markdown
+    from driftboard.leaderboard.render.page import html_page
+
     files: dict[str, bytes] = {}
     if Format.MARKDOWN in formats:
-        from driftboard.leaderboard.render.markdown import markdown
-
         files[Format.MARKDOWN.file_name] = markdown(board, command).encode()
     if Format.CSV in formats:
-        from driftboard.leaderboard.render.csv import csv_table
-
         files[Format.CSV.file_name] = csv_table(board).encode()
     if Format.LATEX in formats:
-        from driftboard.leaderboard.render.latex import latex
-
         files[Format.LATEX.file_name] = latex(board, command).encode()
     if Format.HTML in formats or Format.FIGURES in formats:
-        files |= _illustrated(board, _claim(board, grades), command, formats)
-    return files
-
-
-def _illustrated(
-    board: "Board", claim: "Claim | None", command: str, formats: Collection[Format]
-) -> dict[str, bytes]:
-    from driftboard.leaderboard.render.figures.board import illustrate
-
-    illustrations = illustrate(board, claim)
-    files: dict[str, bytes] = {}
-    if Format.FIGURES in formats:
-        for illustration in illustrations:
-            path = f"{Format.FIGURES.file_name}/{illustration.name}"
-            files |= {f"{path}.svg": illustration.svg, f"{path}.png": illustration.png}
-    if Format.HTML in formats:
-        from driftboard.leaderboard.render.page import html_page
-
-        files[Format.HTML.file_name] = html_page(board, command, illustrations).encode()
+        illustrations = illustrate(board, _claim(board, grades))
+        if Format.FIGURES in formats:
+            for one in illustrations:
+                path = f"{Format.FIGURES.file_name}/{one.name}"
+                files |= {f"{path}.svg": one.svg, f"{path}.png": one.png}
+        if Format.HTML in formats:
+            files[Format.HTML.file_name] = html_page(board, command, illustrations).encode()
     return files
 
 

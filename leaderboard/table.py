@@ -16,7 +16,7 @@ from driftboard.leaderboard.analysis.collect import SHOWN_HASH, Collection
 from driftboard.leaderboard.analysis.section import Row, Section
 from driftboard.leaderboard.analysis.statistics import SIGNIFICANT
 from driftboard.leaderboard.columns import COLUMNS, Column, Kind, Layout, Line, Value
-from driftboard.leaderboard.formatting import NOTHING, difference_text, distance_text
+from driftboard.leaderboard.formatting import NOTHING, difference_text, distance_text, notes_text
 from driftboard.suite.distance.grades import Grade
 from driftboard.suite.errors import counted
 
@@ -203,11 +203,6 @@ def raw_rows(board: Board) -> Iterator[list[Value]]:
         yield [value for column in COLUMNS for value in column.changed(contrast)]
 
 
-def row_cells(row: Row, section: Section, layout: Layout = "full") -> dict[str, Cell]:
-    """Return one row of a table by the titles of its columns; shares are in percent."""
-    return _cells(row, section, _headed(tuple(one.metric for one in row.scores.values()), layout))
-
-
 def legend(board: Board, command: str) -> list[Point]:
     """Return what a reader must know; ``command`` is what makes the board again."""
     points = [
@@ -255,6 +250,15 @@ def facts(board: Board) -> dict[str, str]:
     if collection.skipped:
         found["Broken records left out"] = str(len(collection.skipped))
     return found
+
+
+def extent(collection: Collection) -> str:
+    """Return e.g. ``2 sequences with 5 seeds, 30 records, test split.``"""
+    seeds = {cell.seed for cell in collection.cells}
+    return (
+        f"{counted(len(collection.sequences), 'sequence')} with {counted(len(seeds), 'seed')}, "
+        f"{counted(len(collection.cells), 'record')}, {collection.split} split."
+    )
 
 
 def caveats(collection: Collection) -> str:
@@ -356,7 +360,7 @@ def _notes(section: Section) -> tuple[str, ...]:
     """Return a line for each note that rows have, with the strategies that it is about."""
     strategies: dict[str, list[str]] = {}
     for row in section.rows:
-        if note := row_cells(row, section)["Notes"].text:
+        if note := notes_text(row):
             strategies.setdefault(note, []).append(row.strategy)
     count = len(section.rows)
     return tuple(

@@ -11,7 +11,7 @@ from typing import Literal
 
 from driftboard.leaderboard.analysis.cells import METRICS, Cell, Metric
 from driftboard.leaderboard.analysis.collect import OVERALL, Badge, Collection
-from driftboard.leaderboard.analysis.section import Scope, Section, build_section, scope_of
+from driftboard.leaderboard.analysis.section import Scope, Section, build_section
 from driftboard.leaderboard.analysis.statistics import (
     PairedDifference,
     holm,
@@ -108,9 +108,12 @@ def build_board(
         cells_of[cell.sequence].append(cell)
 
     def scope(sequences: tuple[str, ...]) -> Scope:
-        return scope_of(
-            sequences, cells_of, roles, evidence, reference, METRICS[collection.measure]
-        )
+        cells: dict[str, dict[tuple[str, int], Cell]] = {strategy: {} for strategy in roles}
+        for sequence in sequences:
+            for cell in cells_of[sequence]:
+                cells[cell.strategy][sequence, cell.seed] = cell
+        metrics = METRICS[collection.measure]
+        return Scope(sequences, cells, roles, evidence, reference, metrics)
 
     def section(name: str, sequences: tuple[str, ...], grade: Grade | None = None) -> Section:
         tier = " ".join(sorted({stamps[sequence].tier for sequence in sequences}))

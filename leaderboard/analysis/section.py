@@ -184,22 +184,6 @@ def _by_sequence(
     return list(per_sequence.values())
 
 
-def scope_of(
-    sequences: tuple[str, ...],
-    cells_of: Mapping[str, Iterable[Cell]],
-    roles: Mapping[str, Literal["ranked", "bound"]],
-    evidence: Mapping[str, Badge],
-    reference: str,
-    metrics: tuple[Metric, ...],
-) -> Scope:
-    """Return the scope of some sequences; ``cells_of`` holds the cells of each sequence."""
-    cells: dict[str, dict[tuple[str, int], Cell]] = {strategy: {} for strategy in roles}
-    for sequence in sequences:
-        for cell in cells_of[sequence]:
-            cells[cell.strategy][sequence, cell.seed] = cell
-    return Scope(sequences, cells, roles, evidence, reference, metrics)
-
-
 def build_section(name: str, tier: str, scope: Scope, grade: Grade | None = None) -> Section:
     """Compute one table from its cells."""
     family, complete, expected = scope.family, scope.complete, len(scope.expected)
@@ -272,16 +256,13 @@ def _differences(
 
 
 def _flags(metric: Metric, by_seed: Sequence[float], interval: Interval) -> tuple[str, ...]:
-    flags = []
-    if interval.n < ENOUGH_SEEDS:
-        flags.append(FEW_SEEDS)
-    if metric.has_ceiling and by_seed and _is_at_ceiling(metric, by_seed, interval):
-        flags.append(AT_CEILING)
-    return tuple(flags)
-
-
-def _is_at_ceiling(metric: Metric, by_seed: Sequence[float], interval: Interval) -> bool:
-    return interval.mean >= CEILING - ROUNDING or max(by_seed) >= metric.high - ROUNDING
+    at_ceiling = (
+        metric.has_ceiling
+        and by_seed
+        and (interval.mean >= CEILING - ROUNDING or max(by_seed) >= metric.high - ROUNDING)
+    )
+    flags = {FEW_SEEDS: interval.n < ENOUGH_SEEDS, AT_CEILING: at_ceiling}
+    return tuple(flag for flag, applies in flags.items() if applies)
 
 
 def _ranks(means: Mapping[str, float], metric: Metric) -> dict[str, int]:

@@ -22,7 +22,7 @@ from driftboard.leaderboard.columns import Value
 from driftboard.leaderboard.formatting import CROSSING, NOTHING, distance_text, interval_text
 from driftboard.leaderboard.render.csv import csv_text
 from driftboard.leaderboard.render.markdown import markdown_cell, markdown_table
-from driftboard.leaderboard.table import caveats
+from driftboard.leaderboard.table import caveats, extent
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.errors import counted
 
@@ -65,15 +65,11 @@ def left_out(claim: Claim, escape: Callable[[str], str] = str) -> list[str]:
 
 
 def _summary(claim: Claim) -> str:
-    collection = claim.source
-    seeds = {cell.seed for cell in collection.cells}
-    text = (
-        f"The claim of arXiv 2602.20796: where tasks lie close together in parameter space, "
-        f"frozen training does better than initialized training. Tested on "
-        f"{counted(len(collection.sequences), 'sequence')} with {counted(len(seeds), 'seed')}, "
-        f"{counted(len(collection.cells), 'record')}, {collection.split} split."
+    return (
+        "The claim of arXiv 2602.20796: where tasks lie close together in parameter space, "
+        "frozen training does better than initialized training. Tested on "
+        f"{extent(claim.source)}{caveats(claim.source)}"
     )
-    return text + caveats(collection)
 
 
 def _about(group: Group, claim: Claim) -> str:

@@ -15,6 +15,7 @@ from driftboard.leaderboard.table import (
     Words,
     caveats,
     change_tables,
+    extent,
     grade_tables,
     legend,
     new_sequences_table,
@@ -57,15 +58,11 @@ def overall_tables(board: Board, command: str) -> str:
 
 
 def _summary(board: Board) -> str:
-    collection = board.source
-    seeds = {cell.seed for cell in collection.cells}
-    text = (
-        f"{counted(len(board.overall.rows), 'strategy', 'strategies')} on "
-        f"{counted(len(board.sections), 'sequence')} with {counted(len(seeds), 'seed')}, "
-        f"{counted(len(collection.cells), 'record')}, {collection.split} split. "
-        f"Reference: `{board.reference}`."
+    strategies = counted(len(board.overall.rows), "strategy", "strategies")
+    return (
+        f"{strategies} on {extent(board.source)} Reference: `{board.reference}`."
+        f"{caveats(board.source)}"
     )
-    return text + caveats(collection)
 
 
 def markdown_cell(text: str) -> str:

@@ -95,14 +95,10 @@ def check_norms(data: SubmissionData) -> list[Finding]:
     return findings or [Finding("ok", "norms", "those of a path through parameter space")]
 
 
-def _last_finite(record: AnyRecord) -> int:
-    return record.tasks if record.diverged_at is None else record.diverged_at
-
-
 def _broken_path(record: AnyRecord) -> str | None:
     """Return what is wrong with a record's norms."""
     update, solution, drift = record.update_norms, record.solution_norms, record.drift_norms
-    rows = range(1, _last_finite(record))
+    rows = range(1, record.tasks if record.diverged_at is None else record.diverged_at)
     if not all(
         math.isfinite(value) for part in (update, solution, drift) for row in part for value in row
     ):

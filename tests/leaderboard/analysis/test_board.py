@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from typer.testing import CliRunner
 
+from driftboard.leaderboard import table
 from driftboard.leaderboard.analysis.board import Board, build_board
 from driftboard.leaderboard.analysis.collect import collect
 from driftboard.leaderboard.analysis.section import AT_CEILING, FEW_SEEDS
@@ -31,7 +32,7 @@ from driftboard.leaderboard.formatting import (
 from driftboard.leaderboard.render.csv import csv_table
 from driftboard.leaderboard.render.markdown import markdown
 from driftboard.leaderboard.render.terminal import terminal_table
-from driftboard.leaderboard.table import distance_sentence, row_cells
+from driftboard.leaderboard.table import distance_sentence
 from driftboard.suite.cli.leaderboard import leaderboard
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade, grade_path
@@ -103,7 +104,8 @@ def as_bound(record):
 
 def texts(row):
     """Return the texts of a row by heading; no column of a table reads its section."""
-    return {title: cell.text for title, cell in row_cells(row, None).items()}
+    headed = table._headed(tuple(score.metric for score in row.scores.values()), "full")
+    return {title: cell.text for title, cell in table._cells(row, None, headed).items()}
 
 
 def csv_rows(board):

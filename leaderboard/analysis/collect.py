@@ -4,14 +4,12 @@ Whatever must not stand in one table is refused here, with one line that names i
 mixed, guessed or dropped in silence.
 """
 
-import gc
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -33,9 +31,6 @@ from driftboard.suite.records import (
     record_paths,
 )
 from driftboard.suite.submissions import SUBMISSION, Submission
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 OVERALL = "overall"  # what the tables call the mean over all sequences
 
@@ -116,12 +111,15 @@ class _Gathered:
             path, record if in_memory else None, cell_of(record, matrix), matrix, record.environment
         )
 
-    def check(self) -> None:
-        """Check that whatever shares a name, and the whole, is of one kind.
+    def collection(self, skipped: Sequence[str]) -> Collection:
+        """Return what was gathered.
 
         Raises:
-            RecordError: something is of several kinds, or one cell has two contents.
+            RecordError: there is nothing; the whole, or what shares a name, is of several kinds;
+                or one cell has two contents.
         """
+        if self.sample is None:
+            raise RecordError("no results folder was given; name at least one")
         for subject, variants in self._kinds.items():
             if len(variants) > 1:
                 raise RecordError(_mixture_message(subject, variants))
@@ -130,16 +128,6 @@ class _Gathered:
                 f"{path} and {other} are records of one cell with different content; "
                 "find out which one is right and leave the other out"
             )
-
-    def collection(self, skipped: Sequence[str]) -> Collection:
-        """Return what was gathered, once it has been checked.
-
-        Raises:
-            RecordError: there is nothing, or ``check`` fails.
-        """
-        if self.sample is None:
-            raise RecordError("no results folder was given; name at least one")
-        self.check()
         kept = [self.kept[cell] for cell in sorted(self.kept)]
         return Collection(
             cells=tuple(one.cell for one in kept),
@@ -196,17 +184,6 @@ def read_folder(folder: Path) -> list[AnyRecord]:
     return records
 
 
-def as_frame(cells: Iterable[Cell]) -> "pd.DataFrame":
-    """Return the cells as a tidy table: one row per cell, one column per field and metric."""
-    import pandas as pd
-
-    rows = []
-    for cell in cells:
-        row = {field.name: getattr(cell, field.name) for field in fields(Cell)}
-        rows.append(row | row.pop("metrics"))
-    return pd.DataFrame(rows)
-
-
 def _measure(record: AnyRecord) -> Measure:
     return "excess-loss" if isinstance(record, LossRecord) else "accuracy"
 
@@ -219,19 +196,6 @@ def _mean_matrices(kept: Iterable[_Kept]) -> dict[tuple[str, str], tuple[tuple[f
     return {place: tuple(map(tuple, mean.tolist())) for place, mean in means.items()}
 
 
-@contextmanager
-def _garbage_left() -> Iterator[None]:
-    """Leave reference cycles alone: records have none, and to look for them takes a tenth."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-@_garbage_left()
 def _read_folder(folder: Path, skip_broken: bool, gathered: _Gathered) -> list[str]:
     """Read the records of one folder and return why broken ones were left out."""
     broken: list[str] = []

@@ -1,6 +1,5 @@
 """From results folders to cells: values by hand, and every input that must be refused."""
 
-import dataclasses
 import math
 import tempfile
 from pathlib import Path
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from driftboard.leaderboard.analysis.cells import cell_of, drift, matrix_of, step
-from driftboard.leaderboard.analysis.collect import as_frame, collect
+from driftboard.leaderboard.analysis.collect import collect
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import cell_path, write_record
 
@@ -160,16 +159,6 @@ def test_how_records_are_spread_over_folders_makes_no_difference(make_record, sh
         cell_of(record, matrix_of(record))
         for record in sorted(records, key=lambda r: (r.sequence.name, r.strategy.name, r.seed))
     ]
-
-
-def test_frame_has_one_row_per_cell(make_record, tmp_path):
-    write_all(tmp_path, [make_record(seed=seed) for seed in range(3)])
-    cells = collect([tmp_path]).cells
-    frame = as_frame(cells)
-    fields = [field.name for field in dataclasses.fields(cells[0]) if field.name != "metrics"]
-    assert list(frame.columns) == [*fields, *cells[0].metrics]
-    assert frame["seed"].tolist() == [0, 1, 2]
-    assert frame["avg_acc"].tolist() == [cell.metrics["avg_acc"] for cell in cells]
 
 
 def test_excess_losses_make_a_collection_of_their_own(make_record, make_loss_record, tmp_path):

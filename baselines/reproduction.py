@@ -323,16 +323,12 @@ def _cells(row: Reproduced) -> dict[str, str]:
         "Strategy": f"`{row.strategy}`",
         "Metric": row.metric.title,
         "Verdict": row.judgement.verdict,
-        "Published": _one(row.published, is_share),
-        "Found": _one(row.found, is_share),
+        "Published": estimate_text(row.published, math.nan, math.nan, is_share),
+        "Found": estimate_text(row.found, math.nan, math.nan, is_share),
         "Difference": estimate_text(found.mean, *found.interval(0.90), is_share, sign="+"),
         "Margin": number_text(scale * row.judgement.margin),
         "Seeds": str(found.n),
     }
-
-
-def _one(value: float, is_share: bool) -> str:
-    return estimate_text(value, value, value, is_share).partition(" ")[0]
 
 
 def _raw(row: Reproduced) -> dict[str, Value]:

@@ -29,7 +29,6 @@ class Metric:
     lower_is_better: bool
 
     def is_better(self, a: float, b: float) -> bool:
-        """Whether ``a`` is better than ``b``."""
         return a < b if self.lower_is_better else a > b
 
 

@@ -297,7 +297,7 @@ def _versions(environments: Iterable[Environment]) -> dict[str, tuple[str, ...]]
 
 
 class _Report(Struct):
-    """Of a report that ``driftboard verify --json`` wrote, what matters here."""
+    """The fields that matter here of a report by ``driftboard verify --json``."""
 
     schema: Literal[1]
     submission: Digest | None

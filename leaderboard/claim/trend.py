@@ -169,7 +169,6 @@ class Claim:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics of the collection."""
         return METRICS[self.source.measure]
 
     def of(self, contrast: Contrast, group: Group | None = None) -> tuple[ContrastResult, ...]:

@@ -10,11 +10,6 @@ from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.formatting import NOTHING, TIED_BEST, visible_text
 from driftboard.leaderboard.table import Cell, Heading, Table, legend, printed_tables
 
-_HEAD = r"""% {title}
-% Needs \usepackage{{booktabs,amssymb}}; tables span both columns of a page.
-{comments}
-"""
-
 _TABLE = r"""\begin{{table*}}
 \centering\footnotesize\setlength{{\tabcolsep}}{{4pt}}
 \caption{{{caption}}}
@@ -49,12 +44,14 @@ def latex(board: Board, command: str) -> str:
     What the legend says stands above them as comments; ``command`` is what a reader types to
     make the file again.
     """
-    comments = [f"% {point.term}: {point.text}{point.quoted}" for point in legend(board, command)]
-    head = _HEAD.format(
-        title="Driftboard leaderboard", comments="\n".join(map(visible_text, comments))
-    )
-    tables = [_table(table, board.reference) for table in printed_tables(board)]
-    return "\n".join([head, *tables])
+    lines = [
+        "% Driftboard leaderboard",
+        r"% Needs \usepackage{booktabs,amssymb}; tables span both columns of a page.",
+    ]
+    for point in legend(board, command):
+        lines.append(visible_text(f"% {point.term}: {point.text}{point.quoted}"))
+    tables = (_table(table, board.reference) for table in printed_tables(board))
+    return "\n".join([*lines, "", *tables])
 
 
 def _table(table: Table, reference: str) -> str:

@@ -31,7 +31,7 @@ ADVICE = "submit every cell as its own run made it"
 
 CEILING = "joint"
 ROUNDING_SHARE = 0.01
-"""Of the test images: how far the same initial network's answers may differ across machines."""
+"""The share of the test images that the same initial network may answer otherwise elsewhere."""
 
 _ANY_CPU = re.compile(r"\S+ CPU, \d+ thread\(s\)")
 """The name of an architecture, on systems that do not say which processor it is. Processors differ
@@ -88,22 +88,20 @@ def _close(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
             yield record, records[place + 1 + int(other)]
 
 
-def _pairs(count: int) -> float:
-    return max(1.0, count * (count - 1) / 2)
-
-
 def check_copies(data: SubmissionData) -> Finding:
     """No matrix of right answers, and no norms, of one cell in another cell of the submission."""
     records = data.counted
     found: dict[tuple[str, str], str] = {}
-    budget = math.log10(CHANCE / _pairs(len(records)))
+    budget = math.log10(CHANCE / max(1, math.comb(len(records), 2)))
     for one, other in _pairs_of(records, _sorted_counts):
         same = one.correct == other.correct
         allowance = 0.0 if same else 2.0 * math.log10(math.factorial(one.tasks))
         if log_chance(one) + allowance < budget:
             found[_names(one, other)] = "equal counts" if same else "permuted counts"
     for group in data.counted_by_sequence.values():
-        budget = math.log10(CHANCE / _pairs(len(group)) / len(data.counted_by_sequence))
+        budget = math.log10(
+            CHANCE / max(1, math.comb(len(group), 2)) / len(data.counted_by_sequence)
+        )
         for one, other in _close(group):
             if log_chance(one, SLACK) < budget:
                 found.setdefault(_names(one, other), f"counts within {SLACK} images")

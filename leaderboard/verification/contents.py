@@ -17,7 +17,7 @@ from driftboard.suite.sequences.registry import registered
 
 LONGEST_SECONDS = 366 * 24 * 3600.0  # of training, for one cell
 NORM_TOLERANCE = 1e-6
-"""Of the largest norm involved; parameters are float32, norms of their differences float64."""
+"""A share of the largest norm: parameters are float32, norms of their differences float64."""
 
 LEAST = 0.25
 LEVEL = 1e-6

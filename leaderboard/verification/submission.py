@@ -117,7 +117,7 @@ def cell_name(record: AnyRecord) -> str:
 
 
 class _Parts:
-    """What the checks need of a folder's files, which are taken one by one."""
+    """What the checks need from the files of a folder, which are taken one by one."""
 
     def __init__(self) -> None:
         self.digests: dict[str, str] = {}

@@ -1,7 +1,7 @@
 """The studies of the leaderboard's statistics, one for each kind of statement on a board.
 
-Every study draws records whose truth is known, applies the functions of ``statistics.py`` and
-``ranks.py`` to them, and counts how often what they say is true. All shares are in [0, 1].
+Every study draws records whose truth is known, applies the functions of ``statistics.py`` to
+them, and counts how often what they say is true. All shares are in [0, 1].
 """
 
 import math

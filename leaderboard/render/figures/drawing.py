@@ -110,7 +110,7 @@ def axis_title(metric: Metric) -> str:
 
 
 def difference_title(board: Board) -> str:
-    """Return the same for differences from the reference in the metric that ranks."""
+    """Return the title of an axis of differences from the reference in the metric that ranks."""
     metric = board.metrics[0]
     unit = " (points)" if metric.is_share else ""
     return f"Δ {metric.title} from {shortened(board.reference)}{unit}   {_arrow(metric)}"

@@ -54,7 +54,6 @@ class Box:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Its middle."""
         return (self.left + self.right) / 2.0, (self.bottom + self.top) / 2.0
 
     def nearest(self, point: tuple[float, float]) -> tuple[float, float]:
@@ -72,7 +71,6 @@ class Box:
         )
 
     def contains(self, other: "Box") -> bool:
-        """Whether the other one lies in this one."""
         return (
             self.left <= other.left
             and other.right <= self.right

@@ -123,10 +123,7 @@ SMALL_MNIST = replace(
     SOURCES["mnist"],
     train_count=10,
     test_count=10,
-    files=tuple(
-        replace(file, least_bytes=7840 if "images" in file.name else 10)
-        for file in SOURCES["mnist"].files
-    ),
+    files={name: 7840 if "images" in name else 10 for name in SOURCES["mnist"].files},
 )
 
 

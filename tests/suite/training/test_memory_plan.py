@@ -17,6 +17,7 @@ from driftboard.strategies.sgd import Sgd
 from driftboard.suite.protocol import PROTOCOL, Training
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.training import engine, memory_plan
+from driftboard.suite.training.cohort import Scaling, TaskData
 from driftboard.suite.training.memory_plan import (
     Demand,
     Stacking,
@@ -26,7 +27,6 @@ from driftboard.suite.training.memory_plan import (
     stacking_of,
 )
 from driftboard.suite.training.networks import build_network, initial_parameters
-from driftboard.suite.training.task_data import Scaling, TaskData
 
 CUDA = torch.device("cuda")
 CPU = torch.device("cpu")

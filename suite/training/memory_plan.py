@@ -110,9 +110,7 @@ def demand_of(
     image_shape: Sequence[int],
     trained: Sequence[int],
     tested: Sequence[int],
-    *,
-    batch: int,
-    epochs: int,
+    training: Training,
 ) -> Demand:
     """Return what one learner needs.
 
@@ -121,14 +119,12 @@ def demand_of(
         image_shape: channels, height, width.
         trained: training images of every task.
         tested: test images of every task.
-        batch: images of a step.
-        epochs: passes over a task.
+        training: batch size and epochs.
     """
-    parameters = dict(network.module.named_parameters())
     made, units = _sizes(network.module, image_shape)
-    owners = [layer for layer in network.module.modules() if _owns(layer)]
+    owners = [layer for layer in network.module.modules() if [*layer.parameters(recurse=False)]]
     return Demand(
-        parameters=sum(value.numel() for value in parameters.values()),
+        parameters=sum(value.numel() for value in network.module.parameters()),
         activations=sum(made),
         widest=max(made),
         linear=all(isinstance(layer, nn.Linear) for layer in owners),
@@ -136,14 +132,9 @@ def demand_of(
         units=units,
         trained=tuple(trained),
         tested=tuple(tested),
-        batch=batch,
-        epochs=epochs,
+        batch=training.batch_size,
+        epochs=training.epochs,
     )
-
-
-def _owns(layer: nn.Module) -> bool:
-    """Tell whether a layer has parameters of its own."""
-    return next(layer.parameters(recurse=False), None) is not None
 
 
 def _sizes(module: nn.Module, image_shape: Sequence[int]) -> tuple[list[int], int]:
@@ -230,14 +221,8 @@ def stacking_of(
         training: batch size and epochs.
         device: ``cpu`` or ``cuda``.
     """
-    demand = demand_of(
-        build_network(network, image_shape, units),
-        image_shape,
-        trained,
-        tested,
-        batch=training.batch_size,
-        epochs=training.epochs,
-    )
+    built = build_network(network, image_shape, units)
+    demand = demand_of(built, image_shape, trained, tested, training)
     mode = choose_mode(network, torch.device(device))
     return Stacking(mode, max(1, cohort_bytes(device) // demand.total))
 

@@ -6,7 +6,7 @@ magnitudes is paired by seed. A learner's magnitude lies in its memory from the 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from driftboard.suite.runs.job import Job
     from driftboard.suite.runs.request import Planner, Request
     from driftboard.suite.sequences.task_sequence import TaskSequence
-    from driftboard.suite.training.engine import Cohort, Outcome
-    from driftboard.suite.training.preparation import Prepared, Setting
-    from driftboard.suite.training.task_data import TaskData
+    from driftboard.suite.training.cohort import Prepared, Setting
+    from driftboard.suite.training.engine import Outcome
 
 Kind = Literal["fraction", "ball"]
 
@@ -133,10 +132,10 @@ class Sweep:
         import torch
 
         from driftboard.strategies.magnitude import Ball, Fraction
+        from driftboard.suite.training.cohort import prepare
         from driftboard.suite.training.engine import run
         from driftboard.suite.training.memory_plan import in_groups
         from driftboard.suite.training.networks import choose_mode
-        from driftboard.suite.training.preparation import prepare
 
         prepared = prepare(setting)
         swept = {"fraction": Fraction(), "ball": Ball()}[self.kind]
@@ -149,9 +148,11 @@ class Sweep:
         ]
         outcomes = []
         for group in in_groups(learners, at_once):
-            chosen = _learners(cohort, [position for position, _ in group])
-            magnitudes = torch.tensor([m for _, m in group], dtype=cohort.dtype)
-            memory = {"magnitude": magnitudes.to(cohort.device)}
+            positions, magnitudes = zip(*group, strict=True)
+            memory = {
+                "magnitude": torch.tensor(magnitudes, dtype=cohort.dtype, device=cohort.device)
+            }
+            chosen = cohort.chosen(positions)
             outcomes.append(run(chosen, swept, mode, lambda _: on_step(), memory))
         return [
             self._record(setting, prepared, outcomes, position)
@@ -205,9 +206,7 @@ class Sweep:
         return SweepRecord(
             schema=1,
             protocol=PROTOCOL.stamp(),
-            sequence=setting.sequence.stamp(
-                prepared.data_title, prepared.data_hash, cohort.network.blocks
-            ),
+            sequence=prepared.stamp,
             kind=self.kind,
             seed=setting.seeds[position],
             magnitudes=self.magnitudes,
@@ -226,29 +225,3 @@ def sweep_records(request: "Request", kind: Kind) -> list[SweepRecord]:
         for seed in request.seeds(sequence)
     ]
     return [read_sweep(path) for path in paths if path.exists()]
-
-
-def _learners(cohort: "Cohort", seeds: list[int]) -> "Cohort":
-    """Return a cohort whose learners are those of the given positions, repeated as they stand."""
-    import torch
-
-    from driftboard.suite.training.task_data import TaskData
-
-    index = torch.tensor(seeds, device=cohort.device)
-
-    def data(task: "TaskData") -> "TaskData":
-        return TaskData(task.images[index], task.labels[index], task.active[index])
-
-    def repeated(values: "list[Tensor]") -> "list[Tensor]":
-        return [value[index] for value in values]
-
-    return replace(
-        cohort,
-        initial={name: value[index] for name, value in cohort.initial.items()},
-        train=[data(task) for task in cohort.train],
-        test=[data(task) for task in cohort.test],
-        classes=repeated(list(cohort.classes)),
-        # A generator per learner, so that learners of one seed draw the same numbers.
-        batch_orders=lambda task, count: [cohort.batch_orders(task, count)[seed] for seed in seeds],
-        strategy_noise=lambda task: [cohort.strategy_noise(task)[seed] for seed in seeds],
-    )

@@ -145,7 +145,7 @@ class Grades:
         """Return the measures of every pair of tasks, as ``grades/pairs.csv`` has them."""
         import pandas as pd
 
-        from driftboard.suite.distance.tables import pair_table
+        from driftboard.suite.distance.grades import pair_table
 
         return pd.read_csv(io.StringIO(pair_table(list(self.records))))
 

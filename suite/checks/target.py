@@ -15,8 +15,9 @@ from torch.utils import _pytree as pytree
 from driftboard.strategies.base import Memory, Parameters, Strategy
 from driftboard.suite.errors import StrategyError, one_line
 from driftboard.suite.loading import LoadedStrategy, load_strategy
+from driftboard.suite.training.cohort import Cohort
 from driftboard.suite.training.cuda_graph import GraphRunner
-from driftboard.suite.training.engine import Cohort, train_task
+from driftboard.suite.training.engine import train_task
 from driftboard.suite.training.networks import Mode
 
 

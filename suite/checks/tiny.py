@@ -13,9 +13,8 @@ from torch import nn
 from driftboard.strategies.base import Block, Examples, Parameters, Task
 from driftboard.suite.protocol import Training
 from driftboard.suite.rng import stream
-from driftboard.suite.training.engine import Cohort
+from driftboard.suite.training.cohort import Cohort, Scaling, TaskData
 from driftboard.suite.training.networks import ModuleNetwork, build_network
-from driftboard.suite.training.task_data import Scaling, TaskData
 
 SHAPE = (1, 5, 5)
 UNITS = 6

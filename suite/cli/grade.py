@@ -46,8 +46,8 @@ def grade(
     """
     from rich.console import Console
 
+    from driftboard.suite.distance.grades import GRADE_LEGEND, pair_table, terminal_table
     from driftboard.suite.distance.measurement import Distances, grade_records
-    from driftboard.suite.distance.tables import GRADE_LEGEND, pair_table, terminal_table
     from driftboard.suite.records import write_atomically
 
     backend = training.backend()

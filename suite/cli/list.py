@@ -28,8 +28,12 @@ def sequences(
 
     The distance of tasks (0 for equal, 2 for unrelated ones) was measured by 'driftboard grade'.
     """
-    from driftboard.suite.distance.grades import known_grades
-    from driftboard.suite.distance.tables import GRADE_LEGEND, grade_cells, plain_grade
+    from driftboard.suite.distance.grades import (
+        GRADE_LEGEND,
+        grade_cells,
+        known_grades,
+        plain_grade,
+    )
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.sequences.task_sequence import describe
 

@@ -1,7 +1,7 @@
 """The catalogue: every data set by its name, as plain data.
 
-A data set more is one entry in ``SOURCES`` and, where no reader fits its files, a function in
-``readers.py``.
+To add a data set, add one entry to ``_ENTRIES`` and, if none in ``source.py`` fits its files, a
+reader there.
 """
 
 import difflib
@@ -10,31 +10,31 @@ from pathlib import Path
 
 import platformdirs
 
-from driftboard.suite.data.readers import (
+from driftboard.suite.data.source import (
     CUB_LISTS,
     CUB_SIDE,
+    FOLDER_PREFIX,
+    Source,
     read_cifar,
     read_cub200,
     read_digits,
     read_mnist,
     read_own_images,
 )
-from driftboard.suite.data.source import FOLDER_PREFIX, OriginalFile, Source
 from driftboard.suite.errors import DataError
 from driftboard.suite.records import NAME
 
-_IDX_FILES = (
-    OriginalFile("train-images-idx3-ubyte", 47_040_016),
-    OriginalFile("train-labels-idx1-ubyte", 60_008),
-    OriginalFile("t10k-images-idx3-ubyte", 7_840_016),
-    OriginalFile("t10k-labels-idx1-ubyte", 10_008),
-)
+_IDX_FILES = {
+    "train-images-idx3-ubyte": 47_040_016,
+    "train-labels-idx1-ubyte": 60_008,
+    "t10k-images-idx3-ubyte": 7_840_016,
+    "t10k-labels-idx1-ubyte": 10_008,
+}
 
 _ENTRIES = (
     Source(
         name="digits",
         title="Digits",
-        layout="nothing on disk: comes with scikit-learn",
         origin="scikit-learn's copy of UCI's Optical Recognition of Handwritten Digits (test "
         "part), CC BY 4.0",
         read=read_digits,
@@ -46,8 +46,6 @@ _ENTRIES = (
     Source(
         name="fashion-mnist",
         title="Fashion-MNIST",
-        layout="FashionMNIST/raw/train-images-idx3-ubyte, train-labels-idx1-ubyte, "
-        "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, unpacked or .gz",
         origin="Zalando Research, MIT licence",
         read=read_mnist,
         store="fashion-mnist.npz",
@@ -62,8 +60,6 @@ _ENTRIES = (
     Source(
         name="mnist",
         title="MNIST",
-        layout="MNIST/raw/train-images-idx3-ubyte, train-labels-idx1-ubyte, "
-        "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, unpacked or .gz",
         origin="LeCun, Cortes and Burges, after NIST's special databases; no licence stated",
         read=read_mnist,
         store="mnist.npz",
@@ -78,17 +74,15 @@ _ENTRIES = (
     Source(
         name="cifar10",
         title="CIFAR-10",
-        layout="cifar-10-batches-py/data_batch_1 ... data_batch_5, test_batch and batches.meta; or "
-        "an image folder, which makes another variant: CIFAR-10 (JPEG), CIFAR-10 (PNG)",
         origin="Krizhevsky, University of Toronto; no licence stated",
         read=read_cifar,
         store="cifar10.npz",
         subfolder="cifar-10-batches-py",
-        files=(
-            *(OriginalFile(f"data_batch_{number}", 30_720_000) for number in range(1, 6)),
-            OriginalFile("test_batch", 30_720_000),
-            OriginalFile("batches.meta", 100),
-        ),
+        files={
+            **{f"data_batch_{number}": 30_720_000 for number in range(1, 6)},
+            "test_batch": 30_720_000,
+            "batches.meta": 100,
+        },
         torchvision="CIFAR10",
         takes_images=True,
         # In the order of their labels, which is that of the alphabet.
@@ -104,16 +98,11 @@ _ENTRIES = (
     Source(
         name="cifar100",
         title="CIFAR-100",
-        layout="cifar-100-python/train, test and meta; the fine labels are used",
         origin="Krizhevsky, University of Toronto; no licence stated",
         read=read_cifar,
         store="cifar100.npz",
         subfolder="cifar-100-python",
-        files=(
-            OriginalFile("train", 153_600_000),
-            OriginalFile("test", 30_720_000),
-            OriginalFile("meta", 1000),
-        ),
+        files={"train": 153_600_000, "test": 30_720_000, "meta": 1000},
         torchvision="CIFAR100",
         image_shape=(3, 32, 32),
         classes=100,
@@ -123,14 +112,12 @@ _ENTRIES = (
     Source(
         name="cub200",
         title="CUB-200-2011 (64x64)",
-        layout="CUB_200_2011/images.txt, image_class_labels.txt, train_test_split.txt and "
-        "images/<class>/*.jpg; each photograph is cut to a square of 64x64 pixels",
         origin="Wah and others, California Institute of Technology; for research, not commercial "
         "use",
         read=read_cub200,
         store="cub200-64.npz",
         subfolder="CUB_200_2011",
-        files=tuple(OriginalFile(name, 5_994) for name in CUB_LISTS),
+        files=dict.fromkeys(CUB_LISTS, 5_994),
         image_shape=(3, CUB_SIDE, CUB_SIDE),
         classes=200,
         train_count=5_994,
@@ -155,7 +142,6 @@ def own_images(name: str) -> Source:
     return Source(
         name=f"{FOLDER_PREFIX}{name}",
         title=name,
-        layout="images in train/<class>/ and test/<class>/",
         origin="your own images",
         read=read_own_images,
         store=f"{name}.npz",

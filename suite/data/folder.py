@@ -18,8 +18,7 @@ from driftboard.suite.data.catalogue import (
     own_images,
 )
 from driftboard.suite.data.image_folder import Progress, read_image_folder
-from driftboard.suite.data.readers import download
-from driftboard.suite.data.source import FOLDER_PREFIX, NAME_THE_FOLDER, Source
+from driftboard.suite.data.source import FOLDER_PREFIX, NAME_THE_FOLDER, Source, download
 from driftboard.suite.data.store import (
     Pool,
     find_file,
@@ -156,50 +155,56 @@ def status(folder: Path) -> list[SourceStatus]:
 
 
 def _status(source: Source, folder: Path) -> SourceStatus:
-    if source.store and (folder / source.store).is_file():
-        return _store_status(source, folder / source.store)
-    holder = folder / source.subfolder
-    missing = source.missing_files(holder)
-    reason = _first_fault(source, holder)
-    absent = missing and len(missing) == len(source.files)
+    place, absent = folder / source.store, False
+    if source.store and place.is_file():
+        title, train, test, reason = _store_summary(source, place)
+    else:
+        place = folder / source.subfolder
+        title, train, test = source.title, source.train_count or None, source.test_count or None
+        reason = _first_fault(source, place)
+        absent = bool(reason) and len(source.missing_files(place)) == len(source.files)
     return SourceStatus(
-        source.name,
-        source.title,
-        "missing" if absent else "broken" if reason else "present",
-        reason,
-        source.train_count or None,
-        source.test_count or None,
-        str(holder) if source.store else "",
-        source.commands[0] if reason else "",
+        name=source.name,
+        title=title,
+        state="missing" if absent else "broken" if reason else "present",
+        reason=reason,
+        train_count=train,
+        test_count=test,
+        path=str(place) if source.store else "",
+        next_step=source.commands[0] if reason else "",
     )
 
 
 def _first_fault(source: Source, holder: Path) -> str:
     """Return what is wrong with the first file that is missing or too small, else ''."""
-    for file in source.files:
-        path = find_file(holder / file.name)
+    for name, least_bytes in source.files.items():
+        path = find_file(holder / name)
         if path is None:
-            return f"{file.name} is missing"
+            return f"{name} is missing"
         # How much a packed file holds is not known before it is unpacked.
-        least = file.least_bytes if path.suffix != ".gz" else 1
+        least = least_bytes if path.suffix != ".gz" else 1
         size = path.stat().st_size
         if size < least:
             return f"{path.name} is truncated: {size} of at least {least} bytes"
     return ""
 
 
-def _store_status(source: Source, store: Path) -> SourceStatus:
-    name, title, command = source.name, source.title, source.commands[0]
+def _store_summary(source: Source, store: Path) -> tuple[str, int | None, int | None, str]:
+    """Return title, numbers of training and test images, and what is wrong with the store."""
     try:
         title, train, test = read_store_summary(store, source.remedy)
     except DataError:
         reason = f"{store.name} is truncated or not an image file written by Driftboard"
-        return SourceStatus(name, title, "broken", reason, None, None, str(store), command)
+        return source.title, None, None, reason
     expected = (source.train_count, source.test_count)
     if source.files and (train, test) != expected:
-        reason = f"{train} + {test} images instead of {expected[0]} + {expected[1]}"
-        return SourceStatus(name, title, "broken", reason, train, test, str(store), command)
-    return SourceStatus(name, title, "present", "", train, test, str(store), "")
+        return (
+            title,
+            train,
+            test,
+            f"{train} + {test} images instead of {expected[0]} + {expected[1]}",
+        )
+    return title, train, test, ""
 
 
 def fetch(name: str, folder: Path) -> SourceStatus:
@@ -228,7 +233,7 @@ def fetch(name: str, folder: Path) -> SourceStatus:
         except (OSError, RuntimeError, HTTPException) as error:  # URLError is an OSError
             raise DataError(
                 f"cannot download {source.title}: {short_reason(error)}; put "
-                f"{', '.join(file.name for file in source.files)} into "
+                f"{', '.join(source.files)} into "
                 f"{folder / source.subfolder} by hand, or {NAME_THE_FOLDER}"
             ) from error
         write_store(folder / source.store, _read_originals(source, stage / source.subfolder))
@@ -253,7 +258,7 @@ def import_images(
     name = name.removeprefix(FOLDER_PREFIX)
     source = SOURCES.get(name) or own_images(name)
     if not source.store:
-        raise DataError(f"{source.title} needs no import: {source.layout}")
+        raise DataError(f"{source.title} needs no import: it comes with Driftboard")
     if name not in SOURCES and source.store in {known.store for known in SOURCES.values()}:
         raise DataError(f"{name!r} is kept for a known data set; choose another name")
     if not source_path.exists():
@@ -268,7 +273,7 @@ def import_images(
     else:
         raise DataError(
             f"{source_path} is not a folder with the files of {source.title}; expected: "
-            f"{source.layout}"
+            f"{source.subfolder}/{', '.join(source.files)}"
         )
     write_store(folder / source.store, pool)
     return _status(source, folder)

@@ -1,17 +1,20 @@
 """Grades: how far apart the tasks of a sequence are, from measured inner products of solutions.
 
 ``driftboard grade`` writes one record per sequence; those of the registered sequences come with
-the package, in ``measured/``. Everything shown is computed anew from the inner products.
+the package, in ``measured/``. Everything shown is computed anew from the inner products: a row of a
+table, and a CSV file of all pairs of tasks.
 """
 
+import csv
 import dataclasses
+import io
 import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -38,8 +41,36 @@ from driftboard.suite.records import (
     write_atomically,
 )
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 Level = Literal["near", "medium", "far"]
 LEVELS: tuple[Level, ...] = ("near", "medium", "far")
+
+PAIR_COLUMNS = (
+    "sequence",
+    "first_task",
+    "second_task",
+    "blocks",
+    "distance",
+    "distance_low",
+    "distance_high",
+    "reliability",
+    "naive_norm",
+    "naive_relative",
+    "noise_floor",
+    "seeds",
+    "parts",
+    "parts_error",
+)
+
+CROSSING = "*"
+GRADE_LEGEND = (
+    "distance: 0 for equal tasks, 2 for unrelated ones, with 95 % interval over seeds; rel.: its "
+    "reliability.\n"
+    f"grade: near < {GRADING.near_below} <= medium < {GRADING.far_from} <= far; {CROSSING}: the "
+    "interval crosses a cut-off; -: not measured, or\nnot reliable enough for a grade."
+)
 
 Finite = Annotated[float, Meta(ge=-1e300, le=1e300)]
 
@@ -175,10 +206,9 @@ def grade_path(results: Path, sequence: str) -> Path:
     return results / "grades" / f"{sequence}.json"
 
 
-def seed_path(results: Path, record: GradeRecord) -> Path:
+def seed_path(results: Path, sequence: str, seed: int) -> Path:
     """Return where the measurement of a single seed lies until all seeds are there."""
-    seed = record.seeds[0].seed if record.seeds else 0
-    return results / "grades" / record.sequence.name / f"seed-{seed:04d}.json"
+    return results / "grades" / sequence / f"seed-{seed:04d}.json"
 
 
 def merged(records: Sequence[GradeRecord]) -> GradeRecord:
@@ -188,21 +218,16 @@ def merged(records: Sequence[GradeRecord]) -> GradeRecord:
         RecordError: they are not of the same sequence, data, protocol and grading.
     """
     first = records[0]
-    for record in records:
-        if _kind(record) != _kind(first):
-            raise RecordError(
-                f"the measurements of {first.sequence.name} are not all of the same protocol, "
-                "grading, sequence and data; delete them and grade again"
-            )
+    if len({(record.grading, record.protocol, record.sequence) for record in records}) > 1:
+        raise RecordError(
+            f"the measurements of {first.sequence.name} are not all of the same protocol, "
+            "grading, sequence and data; delete them and grade again"
+        )
     refused = next((record for record in records if record.refusal is not None), None)
     if refused is not None:
         return refused
     seeds = sorted((seed for record in records for seed in record.seeds), key=lambda s: s.seed)
     return replace(first, seeds=tuple(seeds))
-
-
-def _kind(record: GradeRecord) -> tuple[ProtocolStamp, ProtocolStamp, SequenceStamp]:
-    return record.grading, record.protocol, record.sequence
 
 
 def write_record(path: Path, record: GradeRecord) -> None:
@@ -250,3 +275,84 @@ def known_grades(
         for digest, record in wanted.items()
         if among is None or digest in among
     }
+
+
+def terminal_table(records: Sequence[GradeRecord]) -> "Table":
+    """Return one row per sequence: distance with interval, reliability, grade."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("sequence", "distance", "rel.", "grade", "note"):
+        table.add_column(column, no_wrap=column != "note")
+    for grade in map(grade_of, records):
+        table.add_row(grade.sequence, *grade_cells(grade), grade.note)
+    return table
+
+
+def grade_cells(grade: Grade) -> tuple[str, str, str]:
+    """Return distance with interval, reliability and grade as text; ``-`` where there is none."""
+    level = "-" if grade.level is None else grade.level + (CROSSING if grade.crosses else "")
+    return estimate_text(grade.distance), _number(grade.reliability), level
+
+
+def plain_grade(grade: Grade) -> dict[str, Any]:
+    """Return a grade as data for JSON; a number that could not be measured, NaN, is None."""
+    numbers = {
+        "distance": grade.distance.value,
+        "distance_low": grade.distance.low,
+        "distance_high": grade.distance.high,
+        "reliability": grade.reliability,
+    }
+    plain = {name: None if math.isnan(one) else one for name, one in numbers.items()}
+    words = {"level": grade.level, "crosses_cut_off": grade.crosses, "note": grade.note}
+    return plain | {"seeds": grade.distance.n} | words
+
+
+def estimate_text(estimate: Estimate) -> str:
+    """Return e.g. ``0.28 [0.25, 0.31]``, without bounds where there are none."""
+    if math.isnan(estimate.low):
+        return _number(estimate.value)
+    return f"{estimate.value:z.2f} [{estimate.low:z.2f}, {estimate.high:z.2f}]"
+
+
+def pair_table(records: Sequence[GradeRecord]) -> str:
+    """Return a CSV file with the measures of every pair of tasks.
+
+    ``blocks`` is ``shared`` for all blocks but the head, on which grades rest, or one block's
+    name. Tasks are counted from 1. ``parts_error`` is empty with two parts.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(PAIR_COLUMNS)
+    for record in records:
+        if record.refusal is not None:
+            continue
+        names = record.sequence.blocks
+        chosen = {"shared": None, **{name: (place,) for place, name in enumerate(names)}}
+        for label, blocks in chosen.items():
+            for pair in all_pairs(record, blocks):
+                estimate = pair.distance
+                numbers = (estimate.value, estimate.low, estimate.high, pair.reliability)
+                naive = (pair.naive_norm, pair.naive_relative, pair.noise_floor)
+                writer.writerow(
+                    [
+                        record.sequence.name,
+                        pair.first + 1,
+                        pair.second + 1,
+                        label,
+                        *map(_csv_number, (*numbers, *naive)),
+                        estimate.n,
+                        record.parts,
+                        _csv_number(pair.parts_error),
+                    ]
+                )
+    return text.getvalue()
+
+
+def _csv_number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:z.2f}"

@@ -39,17 +39,18 @@ from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.scenarios import FewShot, Indices, Recipe
 from driftboard.suite.sequences.splits import cached_splits
 from driftboard.suite.sequences.task_sequence import TaskSequence
-from driftboard.suite.training.cuda_graph import graph_runner_on
-from driftboard.suite.training.engine import Cohort, train_task
-from driftboard.suite.training.memory_plan import in_groups, stacking_of
-from driftboard.suite.training.networks import ModuleNetwork, choose_mode
-from driftboard.suite.training.preparation import (
+from driftboard.suite.training.cohort import (
+    Cohort,
     Setting,
     build_cohort,
     initial_network,
     names_of,
     streams,
 )
+from driftboard.suite.training.cuda_graph import graph_runner_on
+from driftboard.suite.training.engine import train_task
+from driftboard.suite.training.memory_plan import in_groups, stacking_of
+from driftboard.suite.training.networks import ModuleNetwork, choose_mode
 from driftboard.suite.training.record_builder import environment
 
 REFUSAL_LENGTH = 200
@@ -115,12 +116,13 @@ class Distances:
     def keep(self, results: Path, records: list[GradeRecord]) -> None:
         """Write one file per seed, unless it is there."""
         for record in records:
-            path = seed_path(results, record)
+            seed = record.seeds[0].seed if record.seeds else 0
+            path = seed_path(results, record.sequence.name, seed)
             if not path.exists():
                 write_record(path, record)
 
     def _done(self, request: Request, sequence: TaskSequence, seed: int) -> bool:
-        path = _seed_file(request, sequence, seed)
+        path = seed_path(request.results, sequence.name, seed)
         if not path.exists():
             return False
         record = read_grade(path)
@@ -138,16 +140,13 @@ def grade_records(request: Request) -> list[GradeRecord]:
     """Write the record of every sequence whose seeds are all measured, and return these."""
     records = []
     for sequence in request.sequences:
-        paths = [_seed_file(request, sequence, seed) for seed in request.seeds(sequence)]
+        name, seeds = sequence.name, request.seeds(sequence)
+        paths = [seed_path(request.results, name, seed) for seed in seeds]
         found = [read_grade(path) for path in paths if path.exists()]
         if found and (len(found) == len(paths) or found[0].refusal is not None):
             records.append(merged(found))
-            write_record(grade_path(request.results, sequence.name), records[-1])
+            write_record(grade_path(request.results, name), records[-1])
     return records
-
-
-def _seed_file(request: Request, sequence: TaskSequence, seed: int) -> Path:
-    return request.results / "grades" / sequence.name / f"seed-{seed:04d}.json"
 
 
 def measured_sequence(sequence: TaskSequence) -> TaskSequence:

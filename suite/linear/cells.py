@@ -16,7 +16,7 @@ from driftboard.suite.protocol import PROTOCOL, digest
 from driftboard.suite.records import LossRecord, write_missing
 from driftboard.suite.rng import stream
 from driftboard.suite.sequences.linear import LinearSetting
-from driftboard.suite.training.preparation import Setting
+from driftboard.suite.training.cohort import Setting
 from driftboard.suite.training.record_builder import RecordBuilder, environment
 
 TITLE = "Linear regression"

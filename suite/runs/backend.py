@@ -114,7 +114,7 @@ class Backend:
         self, request: "Request"
     ) -> "Iterator[tuple[Request, Callable[[], LocalExecutor | RayExecutor]]]":
         """Yield the request with the device decided, and what starts workers for it."""
-        from driftboard.suite.training.device import resolve_device, worker_count
+        from driftboard.suite.training.memory_plan import resolve_device, worker_count
 
         if self.cluster is None:
             from driftboard.suite.runs.local import local_executor

@@ -14,9 +14,9 @@ from driftboard.suite.runs.job import Job
 from driftboard.suite.runs.request import Planner, Request, Row
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.task_sequence import TaskSequence
-from driftboard.suite.training.engine import Cohort, Outcome, run
+from driftboard.suite.training.cohort import Cohort, Setting, prepare
+from driftboard.suite.training.engine import Outcome, run
 from driftboard.suite.training.networks import choose_mode
-from driftboard.suite.training.preparation import Setting, prepare
 from driftboard.suite.training.record_builder import (
     RecordBuilder,
     chance_counts,
@@ -88,12 +88,8 @@ class Cells:
             torch.cuda.reset_peak_memory_stats()
         mode = choose_mode(setting.sequence.network, cohort.device)
         outcome = run(cohort, loaded.strategy, mode, lambda _: on_step())
-        stamp = setting.sequence.stamp(
-            prepared.data_title, prepared.data_hash, cohort.network.blocks
-        )
-        builder = RecordBuilder(
-            setting, loaded.stamp, stamp, environment(cohort.device, mode, setting.seeds)
-        )
+        ran = environment(cohort.device, mode, setting.seeds)
+        builder = RecordBuilder(setting, loaded.stamp, prepared.stamp, ran)
         return [_record(builder, cohort, outcome, place) for place in range(len(setting.seeds))]
 
     def keep(self, results: Path, records: list[Record]) -> None:

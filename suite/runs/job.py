@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from driftboard.suite.loading import files_of, load_sequences, moved
 from driftboard.suite.sequences.splits import Purpose
+from driftboard.suite.training.cohort import Setting
 from driftboard.suite.training.memory_plan import half_of, in_groups
-from driftboard.suite.training.preparation import Setting
 
 
 class Payload(Protocol):

@@ -11,8 +11,8 @@ import torch
 
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.runs.scheduler import Refusal
-from driftboard.suite.training.device import keep_freed_memory
-from driftboard.suite.training.preparation import prepare
+from driftboard.suite.training.cohort import prepare
+from driftboard.suite.training.memory_plan import keep_freed_memory
 
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)
 

@@ -17,13 +17,11 @@ from driftboard.suite.sequences.scenarios import (
 from driftboard.suite.sequences.task_sequence import TaskSequence
 
 DIGITS_PER_CLASS = 120
-FASHION_TASK_IMAGES = 3000
-FASHION_TEST_IMAGES = 1000
-CIFAR10_TASK_IMAGES = 1000
-CIFAR10_TEST_IMAGES = 500
 
 
-def _digits(name: str, description: str, scenario: Scenario, per_class: int) -> TaskSequence:
+def _digits(
+    name: str, description: str, scenario: Scenario, per_class: int = DIGITS_PER_CLASS
+) -> TaskSequence:
     return TaskSequence(
         name=f"digits-{name}",
         description=description,
@@ -36,29 +34,21 @@ def _digits(name: str, description: str, scenario: Scenario, per_class: int) -> 
     )
 
 
-def _fashion(name: str, description: str, scenario: Scenario, task_classes: int) -> TaskSequence:
+def _core(name: str, description: str, scenario: Scenario, task_classes: int) -> TaskSequence:
+    """Return a sequence whose tasks have few images; the data set is the first word of the name."""
+    if name.startswith("fashion"):
+        source, network, train, test = "fashion-mnist", "mlp-256x2", 3000, 1000
+    else:
+        source, network, train, test = "cifar10", "resnet9-w16", 1000, 500
     return TaskSequence(
-        name=f"fashion-{name}",
+        name=name,
         description=description,
-        source="fashion-mnist",
+        source=source,
         scenario=scenario,
-        network="mlp-256x2",
+        network=network,
         tier="core",
-        train_per_class=FASHION_TASK_IMAGES // task_classes,
-        test_per_class=FASHION_TEST_IMAGES // task_classes,
-    )
-
-
-def _cifar10(name: str, description: str, scenario: Scenario, task_classes: int) -> TaskSequence:
-    return TaskSequence(
-        name=f"cifar10-{name}",
-        description=description,
-        source="cifar10",
-        scenario=scenario,
-        network="resnet9-w16",
-        tier="core",
-        train_per_class=CIFAR10_TASK_IMAGES // task_classes,
-        test_per_class=CIFAR10_TEST_IMAGES // task_classes,
+        train_per_class=train // task_classes,
+        test_per_class=test // task_classes,
     )
 
 
@@ -86,47 +76,31 @@ def _van_de_ven(source: str, network: str, batch_size: int) -> TaskSequence:
 def _entries() -> list[TaskSequence]:
     split = "Disjoint classes in five tasks, in an order drawn per seed; task-incremental."
     permuted = "All classes; the pixels in a new order for every task but the first."
+    rotated = "All classes; every task is turned by {} degrees more."
+    halved = "Four classes a task, half of them shared with the task before."
     repeat = "The same task five times with fresh images: the distance is zero by construction."
     return [
-        _digits("split", split, Split(5), DIGITS_PER_CLASS),
-        _digits("permuted", permuted, Permuted(5), DIGITS_PER_CLASS),
-        *(
-            _digits(
-                f"rotated-{step}",
-                f"All classes; every task is turned by {step} degrees more.",
-                Rotated(5, step),
-                DIGITS_PER_CLASS,
-            )
-            for step in (15, 45)
-        ),
-        _digits(
-            "overlap-50",
-            "Four classes a task, half of them shared with the task before.",
-            Overlap(5, 4, 2),
-            DIGITS_PER_CLASS,
-        ),
+        _digits("split", split, Split(5)),
+        _digits("permuted", permuted, Permuted(5)),
+        *(_digits(f"rotated-{step}", rotated.format(step), Rotated(5, step)) for step in (15, 45)),
+        _digits("overlap-50", halved, Overlap(5, 4, 2)),
         _digits("repeat", repeat, Repeat(5), DIGITS_PER_CLASS // 5),
         *linear_entries(),
-        _fashion("split", split, Split(5), 2),
-        _fashion("permuted", permuted, Permuted(5), 10),
-        _fashion(
-            "permuted-25",
+        _core("fashion-split", split, Split(5), 2),
+        _core("fashion-permuted", permuted, Permuted(5), 10),
+        _core(
+            "fashion-permuted-25",
             "All classes; a quarter of the pixels change places in every task but the first.",
             Permuted(5, 0.25),
             10,
         ),
         *(
-            _fashion(
-                f"rotated-{step}",
-                f"All classes; every task is turned by {step} degrees more.",
-                Rotated(5, step),
-                10,
-            )
+            _core(f"fashion-rotated-{step}", rotated.format(step), Rotated(5, step), 10)
             for step in (5, 15, 30, 60)
         ),
         *(
-            _fashion(
-                f"overlap-{25 * shared}",
+            _core(
+                f"fashion-overlap-{25 * shared}",
                 f"Four classes a task, {shared} of them shared with the task before.",
                 Overlap(5, 4, shared),
                 4,
@@ -134,23 +108,23 @@ def _entries() -> list[TaskSequence]:
             for shared in range(4)
         ),
         *(
-            _fashion(
-                f"corrupted-{severity}",
+            _core(
+                f"fashion-corrupted-{severity}",
                 f"All classes, fresh images; noise grows task by task to severity {severity}.",
                 Corrupted(Repeat(5), severity),
                 10,
             )
             for severity in (1, 3, 5)
         ),
-        _fashion(
-            "relabelled-5",
+        _core(
+            "fashion-relabelled-5",
             "All classes; five labels change places in every task but the first.",
             Relabelled(5, 5),
             10,
         ),
         *(
-            _fashion(
-                f"fewshot-rotated-{step}",
+            _core(
+                f"fashion-fewshot-rotated-{step}",
                 f"A large first task, then ten images a class, turned by {step} degrees a task.",
                 FewShot(Rotated(5, step), 10),
                 10,
@@ -158,8 +132,8 @@ def _entries() -> list[TaskSequence]:
             for step in (5, 15, 30, 60)
         ),
         *(
-            _fashion(
-                f"fewshot-overlap-{25 * shared}",
+            _core(
+                f"fashion-fewshot-overlap-{25 * shared}",
                 "A large first task of four classes, then ten images a class; "
                 f"{shared or 'none'} of the classes are shared with the task before.",
                 FewShot(Overlap(5, 4, shared), 10),
@@ -167,22 +141,17 @@ def _entries() -> list[TaskSequence]:
             )
             for shared in (0, 2)
         ),
-        _fashion(
-            "mixed",
+        _core(
+            "fashion-mixed",
             "All classes; every task is turned more, by 5 and by 60 degrees in turn.",
             RotatedTo((0, 5, 65, 70, 130)),
             10,
         ),
-        _fashion("repeat", repeat, Repeat(5), 10),
-        _cifar10("split", split, Split(5), 2),
-        _cifar10(
-            "overlap-50",
-            "Four classes a task, half of them shared with the task before.",
-            Overlap(5, 4, 2),
-            4,
-        ),
-        _cifar10(
-            "corrupted-3",
+        _core("fashion-repeat", repeat, Repeat(5), 10),
+        _core("cifar10-split", split, Split(5), 2),
+        _core("cifar10-overlap-50", halved, Overlap(5, 4, 2), 4),
+        _core(
+            "cifar10-corrupted-3",
             "Disjoint classes in five tasks; noise grows task by task to severity 3.",
             Corrupted(Split(5), 3),
             2,

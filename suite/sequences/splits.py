@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,16 +167,9 @@ def _encode(recipes: list[Recipe]) -> bytes:
 
 
 def _decode(content: bytes, tasks: int) -> list[Recipe]:
+    recipes: list[dict[str, Any]] = [{} for _ in range(tasks)]
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return [
-            Recipe(
-                train=arrays[f"{task}/train"],
-                test=arrays[f"{task}/test"],
-                units=arrays[f"{task}/units"],
-                active=arrays[f"{task}/active"],
-                pixel_order=arrays.get(f"{task}/pixel_order"),
-                degrees=float(arrays[f"{task}/degrees"]),
-                noise=float(arrays[f"{task}/noise"]),
-            )
-            for task in range(tasks)
-        ]
+        for key, value in arrays.items():
+            task, name = key.split("/")
+            recipes[int(task)][name] = value if value.ndim else value.item()
+    return [Recipe(**parts) for parts in recipes]

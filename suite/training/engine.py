@@ -6,7 +6,7 @@ S is 1. The engine knows a strategy only by its hooks and by which data it train
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,59 +14,14 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Block, Memory, Parameters, Strategy, UpdatePlan
-from driftboard.suite.protocol import Training
+from driftboard.suite.training.cohort import Cohort, TaskData, joined
 from driftboard.suite.training.cuda_graph import GraphRunner, graph_runner_on, run_steps
 from driftboard.suite.training.descent import Descent
 from driftboard.suite.training.hooks import CohortTask, Hooks, over_learners
 from driftboard.suite.training.networks import Mode, ModuleNetwork
-from driftboard.suite.training.task_data import Scaling, TaskData, joined
 
 TESTED_AT_ONCE = 250
 """How many test images of a learner one forward pass takes; more do not fit the CPU's caches."""
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Everything that is needed to train S seeds; the same for every strategy."""
-
-    network: ModuleNetwork
-    initial: Parameters  # (S, ...)
-    train: Sequence[TaskData]
-    test: Sequence[TaskData]
-    classes: Sequence[Tensor]  # per task bool, (S, head units): the units that belong to it
-    scaling: Scaling
-    training: Training
-    batch_orders: Callable[[int, int], Sequence[np.random.Generator]]
-    """(task, number of images) -> one generator per seed, which draws the order of the images."""
-
-    strategy_noise: Callable[[int], Sequence[np.random.Generator]]
-    """(task) -> one generator per seed, which draws ``Task.noise``."""
-
-    @property
-    def size(self) -> int:
-        """The number of seeds."""
-        return self.train[0].labels.shape[0]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors are."""
-        return self.train[0].images.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of the parameters."""
-        return next(iter(self.initial.values())).dtype
-
-    def on(self, device: torch.device) -> "Cohort":
-        """Return the same learners with all tensors on a device."""
-        return replace(
-            self,
-            initial={name: value.to(device) for name, value in self.initial.items()},
-            train=[task.on(device) for task in self.train],
-            test=[task.on(device) for task in self.test],
-            classes=[value.to(device) for value in self.classes],
-            scaling=self.scaling.on(device),
-        )
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The memory that a cohort needs, in closed form, and how many learners fit on a device.
+"""A device and its memory: what a cohort needs, in closed form, and how many learners fit.
 
 Bytes are counted per learner, since everything that a cohort holds has a leading dimension S: the
 images of all tasks, the copies of the parameters that engine and strategy keep, and the largest
@@ -7,6 +7,7 @@ temporary tensors. The estimate is an upper bound for all strategies of the proj
 strategy passes over all images of a task at once.
 """
 
+import ctypes
 import math
 import os
 from collections.abc import Sequence
@@ -18,12 +19,16 @@ from torch import Tensor, nn
 
 from driftboard.strategies.base import EXAMPLES_AT_ONCE
 from driftboard.strategies.fisher import SAMPLES_AT_ONCE
+from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import Training
-from driftboard.suite.training.device import worker_count
 from driftboard.suite.training.engine import TESTED_AT_ONCE
 from driftboard.suite.training.networks import Mode, ModuleNetwork, build_network, choose_mode
 
 ItemT = TypeVar("ItemT")
+
+# Parameters of mallopt(), from glibc's malloc.h.
+M_TRIM_THRESHOLD = -1
+M_MMAP_MAX = -4
 
 FLOAT, INDEX = 4, 8  # bytes
 
@@ -105,9 +110,7 @@ def demand_of(
     image_shape: Sequence[int],
     trained: Sequence[int],
     tested: Sequence[int],
-    *,
-    batch: int,
-    epochs: int,
+    training: Training,
 ) -> Demand:
     """Return what one learner needs.
 
@@ -116,14 +119,12 @@ def demand_of(
         image_shape: channels, height, width.
         trained: training images of every task.
         tested: test images of every task.
-        batch: images of a step.
-        epochs: passes over a task.
+        training: batch size and epochs.
     """
-    parameters = dict(network.module.named_parameters())
     made, units = _sizes(network.module, image_shape)
-    owners = [layer for layer in network.module.modules() if _owns(layer)]
+    owners = [layer for layer in network.module.modules() if [*layer.parameters(recurse=False)]]
     return Demand(
-        parameters=sum(value.numel() for value in parameters.values()),
+        parameters=sum(value.numel() for value in network.module.parameters()),
         activations=sum(made),
         widest=max(made),
         linear=all(isinstance(layer, nn.Linear) for layer in owners),
@@ -131,14 +132,9 @@ def demand_of(
         units=units,
         trained=tuple(trained),
         tested=tuple(tested),
-        batch=batch,
-        epochs=epochs,
+        batch=training.batch_size,
+        epochs=training.epochs,
     )
-
-
-def _owns(layer: nn.Module) -> bool:
-    """Tell whether a layer has parameters of its own."""
-    return next(layer.parameters(recurse=False), None) is not None
 
 
 def _sizes(module: nn.Module, image_shape: Sequence[int]) -> tuple[list[int], int]:
@@ -225,14 +221,8 @@ def stacking_of(
         training: batch size and epochs.
         device: ``cpu`` or ``cuda``.
     """
-    demand = demand_of(
-        build_network(network, image_shape, units),
-        image_shape,
-        trained,
-        tested,
-        batch=training.batch_size,
-        epochs=training.epochs,
-    )
+    built = build_network(network, image_shape, units)
+    demand = demand_of(built, image_shape, trained, tested, training)
     mode = choose_mode(network, torch.device(device))
     return Stacking(mode, max(1, cohort_bytes(device) // demand.total))
 
@@ -253,3 +243,49 @@ def half_of(learners: int) -> int:
     3
     """
     return -(-learners // 2)
+
+
+def resolve_device(wanted: str) -> str:
+    """Return ``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        DriftboardError: CUDA is asked for and not there.
+    """
+    if wanted == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "cuda":
+        raise DriftboardError(
+            "no CUDA GPU can be used here (torch.cuda.is_available() is false); "
+            "use --device cpu, or mend the driver"
+        )
+    return "cpu"
+
+
+def worker_count(device: str, wanted: int | None) -> int:
+    """Return how many worker processes to start: ``wanted``, else one per core, or one for CUDA.
+
+    >>> worker_count("cuda", None), worker_count("cpu", 3)
+    (1, 3)
+    """
+    if wanted is not None:
+        return wanted
+    if device == "cuda":
+        return 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def keep_freed_memory() -> None:
+    """Make malloc keep freed memory in this process; without glibc, do nothing.
+
+    glibc returns large blocks to the operating system, which zeroes their pages before it hands
+    them out again. A training step allocates and frees megabytes, and spends up to a quarter of
+    its time on that (see SPEED.md). The peak memory of the process stays the same.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, -1)  # never return the top of the heap
+        mallopt(M_MMAP_MAX, 0)  # never allocate a block outside of the heap

@@ -9,7 +9,7 @@ block per stage). The last block is always the head, one row per class.
 import math
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,16 +17,108 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from driftboard.strategies.base import Block, Parameters
+from driftboard.strategies.base import Block, Examples, Parameters, masked
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.training.stacked_mlp import StackedMlp
 
 Mode = Literal["loop", "vmap"]
 """How several learners are trained: one after another in a loop, or together in one call that
 ``torch.func.vmap`` maps over them."""
 
+_FORMS = re.compile(
+    r"mlp-(?P<mlp>[1-9]\d*)x(?P<depth>[1-9]\d*)"
+    r"|resnet(?P<layers>9|18)-w(?P<width>[1-9]\d*)"
+    r"|timm:(?P<model>[\w.\-/]+)"
+)
+
 LANES: dict[Mode, Literal["solo", "stacked"]] = {"loop": "solo", "vmap": "stacked"}
 """Mode -> the value of a record's field ``lane``."""
+
+
+@dataclass(frozen=True)
+class StackedMlp:
+    """S networks of Linear layers with ReLUs between them; the last layer is the head.
+
+    Loss, gradient and logits are in closed form. ``vmap`` over one network is general, but for
+    small MLPs it spends more time on bookkeeping than on arithmetic. Here a step is a handful of
+    batched matrix products. The backward pass calls the same kernels as autograd, so that both
+    give the same gradients.
+    """
+
+    layers: tuple[str, ...]
+    """The layers' names, inputs first: parameters are ``NAME.weight`` (S, outputs, inputs) and
+    ``NAME.bias`` (S, outputs)."""
+
+    @torch.no_grad()
+    def losses_and_gradient(
+        self, parameters: Parameters, examples: Examples, wanted: Collection[str]
+    ) -> tuple[Tensor, Parameters]:
+        """Return the mean cross-entropy of every learner, (S,), and its gradient.
+
+        Args:
+            parameters: with a leading dimension S.
+            examples: a batch of each learner, with a leading dimension S.
+            wanted: the names of the parameters whose gradient is returned.
+        """
+        *inputs, logits = self._forward(parameters, examples.images)
+        scores = masked(logits, examples.allowed).log_softmax(dim=-1)
+        losses = -scores.gather(2, examples.labels[..., None]).squeeze(2).mean(dim=1)
+        slope = _slope_of_mean_cross_entropy(scores, examples)
+        return losses, self._backward(parameters, inputs, slope, wanted)
+
+    def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
+        """Return the logits of every learner, (S, n, units), for float images (S, n, ...)."""
+        for values in self._forward(parameters, images):
+            logits = values  # frees the inputs of a layer as soon as its outputs are there
+        return logits
+
+    def _forward(self, parameters: Parameters, images: Tensor) -> Iterator[Tensor]:
+        """Yield the inputs of every layer, (S, n, inputs), and then the logits, (S, n, units)."""
+        values = images.flatten(2)
+        yield values
+        for layer in self.layers:
+            weight, bias = parameters[f"{layer}.weight"], parameters[f"{layer}.bias"]
+            values = torch.baddbmm(bias.unsqueeze(1), values, weight.transpose(1, 2))
+            if layer != self.layers[-1]:
+                values.relu_()
+            yield values
+
+    def _backward(
+        self, parameters: Parameters, inputs: list[Tensor], slope: Tensor, wanted: Collection[str]
+    ) -> Parameters:
+        """Return the gradient of the wanted parameters, given that of the logits, (S, n, units)."""
+        gradient = {}
+        left = set(wanted)
+        for layer, below in zip(reversed(self.layers), reversed(inputs), strict=True):
+            weight, bias = f"{layer}.weight", f"{layer}.bias"
+            if weight in left:
+                gradient[weight] = self._weight_gradient(layer, below, slope)
+            if bias in left:
+                gradient[bias] = slope.sum(dim=1)
+            left -= {weight, bias}
+            if not left:
+                break
+            slope = torch.ops.aten.threshold_backward(
+                torch.bmm(slope, parameters[weight]), below, 0
+            )
+        return {name: gradient[name] for name in wanted}
+
+    def _weight_gradient(self, layer: str, below: Tensor, slope: Tensor) -> Tensor:
+        """Return the gradient of a layer's weight, (S, outputs, inputs).
+
+        Autograd computes the transposed product. For a wide layer both products have the same
+        bits, and the update reads this one faster; for the few rows of the head they differ.
+        """
+        if layer == self.layers[-1]:
+            return torch.bmm(below.transpose(1, 2), slope).transpose(1, 2)
+        return torch.bmm(slope.transpose(1, 2), below)
+
+
+def _slope_of_mean_cross_entropy(scores: Tensor, examples: Examples) -> Tensor:
+    """Return the gradient of the mean cross-entropy in the logits, given log-probabilities."""
+    each = -1.0 / examples.labels.shape[1]
+    chosen = torch.zeros_like(scores).scatter_(2, examples.labels[..., None], each)
+    slope: Tensor = torch.ops.aten._log_softmax_backward_data(chosen, scores, 2, scores.dtype)
+    return slope.masked_fill_(~examples.allowed, 0.0)
 
 
 @dataclass(frozen=True)
@@ -36,8 +128,8 @@ class ModuleNetwork:
     module: nn.Module
     blocks: tuple[Block, ...]
     stacked: StackedMlp | None = None
-    """Loss, gradient and logits of S learners in closed form, for networks that have one; it is
-    faster than ``vmap`` and autograd over ``logits``."""
+    """The closed form for S learners, where there is one; it is faster than ``vmap`` and autograd
+    over ``logits``."""
 
     def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
         """Return logits, shape (n, head units), for float images, shape (n, channels, h, w)."""
@@ -70,8 +162,7 @@ def is_network_name(name: str) -> bool:
     >>> is_network_name("resnet9-w16"), is_network_name("resnet9")
     (True, False)
     """
-    known = r"mlp-[1-9]\d*x[1-9]\d*|resnet(9|18)-w[1-9]\d*|timm:[\w.\-/]+"
-    return bool(re.fullmatch(known, name))
+    return _FORMS.fullmatch(name) is not None
 
 
 def build_network(name: str, image_shape: Sequence[int], units: int) -> ModuleNetwork:
@@ -85,18 +176,19 @@ def build_network(name: str, image_shape: Sequence[int], units: int) -> ModuleNe
     >>> [block.name for block in build_network("mlp-128x2", (1, 28, 28), 10).blocks]
     ['hidden1', 'hidden2', 'head']
     """
-    if match := re.fullmatch(r"mlp-([1-9]\d*)x([1-9]\d*)", name):
-        return _mlp(math.prod(image_shape), int(match[1]), int(match[2]), units)
-    if match := re.fullmatch(r"resnet9-w([1-9]\d*)", name):
-        return _resnet9(image_shape[0], int(match[1]), units)
-    if match := re.fullmatch(r"resnet18-w([1-9]\d*)", name):
-        return _resnet18(image_shape[0], int(match[1]), units)
-    if name.startswith("timm:"):
-        return _timm_model(name.removeprefix("timm:"), image_shape, units)
-    raise DriftboardError(
-        f"there is no network '{name}'; use mlp-WIDTHxDEPTH, resnet9-wWIDTH, resnet18-wWIDTH or "
-        "timm:MODEL"
-    )
+    form = _FORMS.fullmatch(name)
+    if form is None:
+        raise DriftboardError(
+            f"there is no network '{name}'; use mlp-WIDTHxDEPTH, resnet9-wWIDTH, resnet18-wWIDTH "
+            "or timm:MODEL"
+        )
+    if form["model"]:
+        return _timm_model(form["model"], image_shape, units)
+    if form["depth"]:
+        inputs = math.prod(image_shape)
+        return _mlp(inputs, int(form["mlp"]), int(form["depth"]), units)
+    build = _resnet9 if form["layers"] == "9" else _resnet18
+    return build(image_shape[0], int(form["width"]), units)
 
 
 def initial_parameters(

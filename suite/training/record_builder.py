@@ -5,16 +5,17 @@ import resource
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import Cost, Environment, PlanStamp, SequenceStamp, StrategyStamp
-from driftboard.suite.training.device import device_name
-from driftboard.suite.training.engine import Cohort
+from driftboard.suite.training.cohort import Cohort, Setting
 from driftboard.suite.training.networks import LANES, Mode
-from driftboard.suite.training.preparation import Setting
+
+CPU_INFO = Path("/proc/cpuinfo")
 
 Rows = Iterable[torch.Tensor]  # one per task, shape (blocks,)
 
@@ -101,6 +102,39 @@ def environment(device: torch.device, mode: Mode, seeds: tuple[int, ...]) -> Env
         lane=LANES[mode],
         cohort=seeds,
     )
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or the processor, instruction set and threads of a CPU.
+
+    The last bits of a sum depend on the processor: on its vector instructions, and on the code that
+    libraries choose for it. So a record names a CPU as precisely as the system does.
+
+    >>> "CPU" in device_name(torch.device("cpu"))
+    True
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    processor = _processor(CPU_INFO.read_text(errors="replace")) if CPU_INFO.exists() else None
+    instructions = torch.backends.cpu.get_cpu_capability()
+    detail = f" ({processor}, {instructions})" if processor else ""
+    return f"{platform.machine()} CPU{detail}, {torch.get_num_threads()} thread(s)"
+
+
+def _processor(info: str) -> str | None:
+    """Return name, family and model from the text of Linux's ``cpuinfo``, if it has them.
+
+    Virtual machines give one name to several processors; family and model tell them apart.
+    """
+    pairs = (line.partition(":") for line in info.splitlines())
+    found: dict[str, str] = {}
+    for field, _, value in pairs:
+        found.setdefault(field.strip(), " ".join(value.split()))
+    names = ("model name", "cpu family", "model")
+    if not all(found.get(name) for name in names):
+        return None
+    name, family, model = (found[name][:100] for name in names)
+    return f"{name}, family {family}, model {model}"
 
 
 def sizes_and_classes(cohort: Cohort, position: int) -> tuple[list[int], list[int]]:

@@ -45,9 +45,9 @@ from driftboard.suite.distance.grades import grade_of, shipped_records
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import find_sequences
-from driftboard.suite.training.engine import Cohort, train_task
+from driftboard.suite.training.cohort import Cohort, Setting, prepare
+from driftboard.suite.training.engine import train_task
 from driftboard.suite.training.networks import Mode
-from driftboard.suite.training.preparation import Setting, prepare
 
 LADDERS = ("rotated", "overlap", "corrupted", "permuted")
 

@@ -61,9 +61,9 @@ from driftboard.suite.data import convert_originals
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import Training
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.training.engine import Cohort, run
+from driftboard.suite.training.cohort import Cohort, Setting, prepare
+from driftboard.suite.training.engine import run
 from driftboard.suite.training.networks import LANES, Mode
-from driftboard.suite.training.preparation import Setting, prepare
 
 SEQUENCES = ("fashion-split", "digits-split")
 AVALANCHE = "avalanche-lib==0.6.0"

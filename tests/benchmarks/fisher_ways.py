@@ -31,9 +31,9 @@ from driftboard.strategies.base import Parameters, Task
 from driftboard.strategies.ewc import Ewc
 from driftboard.suite.errors import DriftboardError, counted
 from driftboard.suite.runs.worker import prepare_process
-from driftboard.suite.training.device import resolve_device
-from driftboard.suite.training.engine import Cohort
+from driftboard.suite.training.cohort import Cohort
 from driftboard.suite.training.hooks import CohortTask, Hooks
+from driftboard.suite.training.memory_plan import resolve_device
 
 CHOSEN, EVERY_LABEL, PRODUCTS = "a pass less than labels", "a pass for every label", "as products"
 FORMS = (CHOSEN, EVERY_LABEL, PRODUCTS)

@@ -29,10 +29,10 @@ from workloads import Workload, cohort_of
 from driftboard.strategies.base import Examples, Parameters, masked, mean_cross_entropy
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.runs.worker import prepare_process
+from driftboard.suite.training.cohort import Cohort
 from driftboard.suite.training.cuda_graph import WARM_UP, graph_runner_on
 from driftboard.suite.training.descent import Momentum
-from driftboard.suite.training.device import resolve_device
-from driftboard.suite.training.engine import Cohort
+from driftboard.suite.training.memory_plan import resolve_device
 
 Gradient = Callable[[Parameters, Examples], Parameters]
 """The gradient of every learner's loss; all tensors have a leading dimension S."""

@@ -22,9 +22,7 @@ from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.runs.worker import prepare_process
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.training.engine import Cohort
-from driftboard.suite.training.preparation import Setting, prepare
-from driftboard.suite.training.task_data import Scaling
+from driftboard.suite.training.cohort import Cohort, Scaling, Setting, prepare
 
 SEQUENCE = "mnist-split-van-de-ven"
 WAYS = {

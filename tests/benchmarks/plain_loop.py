@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from driftboard.suite.training.engine import Cohort
+from driftboard.suite.training.cohort import Cohort
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from timing import Spread, cores, places
 
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.runs.worker import prepare_process
-from driftboard.suite.training.device import resolve_device
+from driftboard.suite.training.memory_plan import resolve_device
 
 HEAD = """\
 # Speed

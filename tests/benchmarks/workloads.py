@@ -20,10 +20,9 @@ from driftboard.strategies.base import Strategy
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite.protocol import PROTOCOL, Training
 from driftboard.suite.training import engine
+from driftboard.suite.training.cohort import Cohort, Scaling, TaskData
 from driftboard.suite.training.cuda_graph import GraphRunner, StepFunction, graph_runner_on
-from driftboard.suite.training.engine import Cohort
 from driftboard.suite.training.networks import Mode, initial_parameters
-from driftboard.suite.training.task_data import Scaling, TaskData
 
 Kind = Literal["plain loop", "solo", "stacked"]
 

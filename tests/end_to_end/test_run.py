@@ -354,7 +354,7 @@ def test_ctrl_c_before_there_are_workers_says_how_to_go_on(moment, monkeypatch, 
 
     request = Request(sequences=(), results=tmp_path, device="cpu")
     places = {
-        "the device is looked for": "driftboard.suite.training.device.resolve_device",
+        "the device is looked for": "driftboard.suite.training.memory_plan.resolve_device",
         "the folder is claimed": "driftboard.suite.runs.grid.claim_folder",
     }
     monkeypatch.setattr(places[moment], stopped)

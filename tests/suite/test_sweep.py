@@ -73,8 +73,8 @@ def swept(kind, tmp_path, seeds=(0, 1), at_once=6, cohorts=1):
 
 
 def run_of(strategy, tmp_path, seeds=(0, 1)):
+    from driftboard.suite.training.cohort import Setting, prepare
     from driftboard.suite.training.engine import run
-    from driftboard.suite.training.preparation import Setting, prepare
 
     (sequence,) = request_for(tmp_path, "fraction").sequences
     setting = Setting(sequence, seeds, "test", None, "cpu")

@@ -56,7 +56,7 @@ def test_missing_data_says_where_and_what_to_do(name, tmp_path):
     source = SOURCES[name]
     with pytest.raises(DataError) as error:
         load_pool(name, tmp_path)
-    first = tmp_path / source.subfolder / source.files[0].name
+    first = tmp_path / source.subfolder / next(iter(source.files))
     assert_one_line(error, str(first), "is missing", "--data", "DRIFTBOARD_DATA")
     if name == "cub200":
         assert_one_line(error, "driftboard data import cub200 FOLDER")

@@ -7,64 +7,20 @@ import zipfile
 
 import numpy as np
 import pytest
+from made_up_data import (
+    assert_one_line,
+    backwards,
+    png,
+    tree,
+    write_folder,
+    write_tar,
+    write_zip,
+)
 from PIL import Image
 
 from driftboard.suite.data import convert_originals, load_pool
 from driftboard.suite.data.folder import import_images
 from driftboard.suite.errors import DataError
-
-
-def png(seed, shape=(4, 6, 3)):
-    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG")
-    return file.getvalue()
-
-
-def tree(classes=("a", "b"), train=2, test=1, **options):
-    """Return names and contents of a small image folder."""
-    names = [f"train/{name}/{i}.png" for name in classes for i in range(train)]
-    names += [f"test/{name}/{i}.png" for name in classes for i in range(test)]
-    return {name: png(seed, **options) for seed, name in enumerate(names)}
-
-
-def write_folder(path, files):
-    for name, content in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content)
-    return path
-
-
-def write_tar(path, files):
-    with tarfile.open(path, "w:gz" if path.suffix in (".gz", ".tgz") else "w") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-def write_zip(path, files):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def backwards(files):
-    return dict(reversed(files.items()))
-
-
-def assert_one_line(error, *parts):
-    message = str(error.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def load(folder, name="own"):

@@ -8,7 +8,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import (
+    Grade,
     GradeRecord,
     SeedProducts,
     all_pairs,
@@ -18,6 +20,7 @@ from driftboard.suite.distance.grades import (
     known_grades,
     level_of,
     merged,
+    plain_grade,
     read_grade,
     shipped_records,
     write_record,
@@ -238,7 +241,7 @@ def sequence(scenario, **changes):
 
 def measured(made, seeds=(0, 1, 2), parts=2, at_once=99):
     from driftboard.suite.distance.measurement import measure
-    from driftboard.suite.training.preparation import Setting
+    from driftboard.suite.training.cohort import Setting
 
     setting = Setting(made, seeds, "test", None, "cpu")
     steps = []
@@ -449,8 +452,25 @@ def test_measuring_again_finds_the_shipped_distance():
 
 def measured_shipped(name):
     from driftboard.suite.distance.measurement import measure
-    from driftboard.suite.training.preparation import Setting
+    from driftboard.suite.training.cohort import Setting
 
     made = registered()[name]
     setting = Setting(made, PROTOCOL.seeds_of(made.tier), "test", None, "cpu")
     return measure(setting, parts=2, at_once=99), None
+
+
+def test_a_grade_is_plain_data_without_nan():
+    estimate = Estimate(0.5, math.nan, math.nan, 1)
+    grade = Grade("digits-split", "0" * 64, estimate, 0.9, None, False, "one seed")
+    plain = plain_grade(grade)
+    assert plain == {
+        "distance": 0.5,
+        "distance_low": None,
+        "distance_high": None,
+        "reliability": 0.9,
+        "seeds": 1,
+        "level": None,
+        "crosses_cut_off": False,
+        "note": "one seed",
+    }
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain

@@ -31,7 +31,7 @@ from driftboard.suite.linear.learner import linear_network, run
 from driftboard.suite.linear.solutions import least_squares, stationary_point
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.training.hooks import CohortTask, Hooks
-from driftboard.suite.training.stacked_mlp import StackedMlp
+from driftboard.suite.training.networks import StackedMlp
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 CONVERGED = {"rtol": 1e-7, "atol": 1e-8}

@@ -19,7 +19,7 @@ from driftboard.suite.linear.exact import best_fractions, expected_excess, expec
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.records import read_record, record_paths
 from driftboard.suite.sequences.linear import LinearSetting, linear_entries, linear_sequence
-from driftboard.suite.training.preparation import Setting
+from driftboard.suite.training.cohort import Setting
 
 SMALL = LinearSetting(3, 12, 12, 6, 40, noise=0.2, distance=0.5, draws=30)
 

@@ -100,7 +100,7 @@ def test_an_interrupt_passes_through(moment, ask, one_thread, monkeypatch):
             raise KeyboardInterrupt
 
     places = {
-        "the device is looked for": "driftboard.suite.training.device.resolve_device",
+        "the device is looked for": "driftboard.suite.training.memory_plan.resolve_device",
         "the folder is claimed": "driftboard.suite.runs.grid.claim_folder",
     }
     if moment in places:

@@ -276,7 +276,7 @@ def test_nobody_left_ends_the_run():
 
 
 def test_what_a_process_keeps_is_forgotten_where_memory_is_short(monkeypatch):
-    from driftboard.suite.training.preparation import prepare
+    from driftboard.suite.training.cohort import prepare
 
     kept = []
     monkeypatch.setattr(worker, "forget", lambda: kept.append("forgotten"))

@@ -121,8 +121,7 @@ def test_a_cohort_takes_no_more_memory_than_is_planned_for(seeds, strategy, nine
         SHAPE,
         [task.count for task in cohort.train],
         [task.count for task in cohort.test],
-        batch=cohort.training.batch_size,
-        epochs=9,
+        replace(cohort.training, epochs=9),
     )
     engine.run(on_gpu(cohort), strategy, "vmap")  # libraries take their workspaces, and stay
     torch.cuda.empty_cache()

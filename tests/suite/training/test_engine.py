@@ -20,9 +20,9 @@ from driftboard.strategies.sgd import Sgd
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.protocol import Training
 from driftboard.suite.training import engine
+from driftboard.suite.training.cohort import Scaling, TaskData
 from driftboard.suite.training.hooks import Hooks
 from driftboard.suite.training.networks import initial_parameters
-from driftboard.suite.training.task_data import Scaling, TaskData
 
 SHAPE = (1, 3, 4)
 UNITS = 6

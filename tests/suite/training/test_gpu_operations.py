@@ -26,7 +26,7 @@ from driftboard.suite.sequences.scenarios import Rotated
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.sweeps import Sweep
 from driftboard.suite.training import cuda_graph, engine
-from driftboard.suite.training.preparation import Setting
+from driftboard.suite.training.cohort import Setting
 
 
 def names(operations):

@@ -17,6 +17,7 @@ from driftboard.strategies.sgd import Sgd
 from driftboard.suite.protocol import PROTOCOL, Training
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.training import engine, memory_plan
+from driftboard.suite.training.cohort import Scaling, TaskData
 from driftboard.suite.training.memory_plan import (
     Demand,
     Stacking,
@@ -26,7 +27,6 @@ from driftboard.suite.training.memory_plan import (
     stacking_of,
 )
 from driftboard.suite.training.networks import build_network, initial_parameters
-from driftboard.suite.training.task_data import Scaling, TaskData
 
 CUDA = torch.device("cuda")
 CPU = torch.device("cpu")
@@ -36,7 +36,7 @@ COUNT = 600
 
 def test_demand_of_an_mlp_in_closed_form():
     network = build_network("mlp-20x2", (3, 4, 5), 7)
-    demand = demand_of(network, (3, 4, 5), (100, 200), (10, 30), batch=25, epochs=3)
+    demand = demand_of(network, (3, 4, 5), (100, 200), (10, 30), Training(3, 25, 0.1))
     assert demand == Demand(
         parameters=60 * 20 + 20 + 20 * 20 + 20 + 20 * 7 + 7,
         activations=2 * (20 + 20) + 7,  # two layers before and after the ReLU; to flatten is free
@@ -59,15 +59,15 @@ def test_demand_of_an_mlp_in_closed_form():
 
 def test_large_batches_and_tests_count_where_they_are_the_most():
     network = build_network("mlp-20x2", (3, 4, 5), 7)
-    demand = demand_of(network, (3, 4, 5), (2000,), (10,), batch=900, epochs=1)
+    demand = demand_of(network, (3, 4, 5), (2000,), (10,), Training(1, 900, 0.1))
     assert demand.at_work == 4 * 900 * (60 + 2 * 87)
-    demand = demand_of(network, (3, 4, 5), (8,), (1000,), batch=8, epochs=1)
+    demand = demand_of(network, (3, 4, 5), (8,), (1000,), Training(1, 8, 0.1))
     assert demand.at_work == 4 * 250 * (60 + 2 * 20)
 
 
 def test_demand_of_convolutions_counts_every_layer_and_gradients_of_examples():
     network = build_network("resnet9-w2", (1, 16, 16), 3)
-    demand = demand_of(network, (1, 16, 16), (8,), (8,), batch=4, epochs=1)
+    demand = demand_of(network, (1, 16, 16), (8,), (8,), Training(1, 4, 0.1))
     # convolution, norm, activation, ...: every one at least two channels of 16 x 16
     assert demand.activations > 3 * 2 * 16 * 16
     assert not demand.linear
@@ -79,10 +79,11 @@ def test_demand_of_convolutions_counts_every_layer_and_gradients_of_examples():
 def test_counting_does_not_wait_for_a_compiler():
     program = """
 import sys
+from driftboard.suite.protocol import Training
 from driftboard.suite.training.memory_plan import demand_of
 from driftboard.suite.training.networks import build_network
 
-demand_of(build_network("mlp-4x1", (1, 4, 4), 3), (1, 4, 4), (8,), (8,), batch=4, epochs=1)
+demand_of(build_network("mlp-4x1", (1, 4, 4), 3), (1, 4, 4), (8,), (8,), Training(1, 4, 0.1))
 print("torch._dynamo" in sys.modules)
 """
     command = [sys.executable, "-c", program]
@@ -92,7 +93,7 @@ print("torch._dynamo" in sys.modules)
 def test_counting_leaves_no_hook_and_no_change_behind():
     network = build_network("mlp-4x1", (1, 2, 2), 3)
     before = {name: value.clone() for name, value in network.module.named_parameters()}
-    demand_of(network, (1, 2, 2), (8,), (8,), batch=4, epochs=1)
+    demand_of(network, (1, 2, 2), (8,), (8,), Training(1, 4, 0.1))
     assert not any(layer._forward_hooks for layer in network.module.modules())
     for name, value in network.module.named_parameters():
         assert torch.equal(before[name], value)
@@ -161,7 +162,7 @@ def share_measured(name, shape, seeds, mode, strategy, count=COUNT):
 
     peak = peak_of(work)
     counts = (count,) * TASKS, (300,) * TASKS
-    demand = demand_of(made[0].network, shape, *counts, batch=50, epochs=1)
+    demand = demand_of(made[0].network, shape, *counts, Training(1, 50, 0.1))
     # NumPy's images are not torch's, so what is measured lacks them
     kept = sum(data.images.nbytes for data in (*made[0].train, *made[0].test))
     return (peak + kept) / (seeds * demand.total)
@@ -224,7 +225,7 @@ def test_groups_are_as_few_as_there_can_be(at_once, groups):
 def test_as_many_learners_are_stacked_as_fit(tested, monkeypatch):
     training = Training(epochs=3, batch_size=25, learning_rate=0.1, minimum_steps=1)
     network = build_network("mlp-20x2", (3, 4, 5), 7)
-    demand = demand_of(network, (3, 4, 5), (100, 200), tested, batch=25, epochs=3)
+    demand = demand_of(network, (3, 4, 5), (100, 200), tested, Training(3, 25, 0.1))
     for room, fit in ((3 * demand.total, 3), (3 * demand.total - 1, 2), (1, 1)):
         monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", room)
         found = stacking_of("mlp-20x2", (3, 4, 5), 7, (100, 200), tested, training, "cpu")
@@ -256,8 +257,7 @@ def test_ten_seeds_of_the_core_suite_need_less_than_half_of_what_a_gpu_is_planne
         shape,
         [trained] * tasks,
         [10_000] * tasks,
-        batch=training.batch_size,
-        epochs=training.epochs,
+        training,
     )
     assert 2 * 10 * demand.total < memory_plan.COHORT_BYTES["cuda"]
 

@@ -14,9 +14,9 @@ from driftboard.suite.sequences import splits
 from driftboard.suite.sequences.scenarios import Corrupted, Overlap, Relabelled
 from driftboard.suite.sequences.splits import make_splits
 from driftboard.suite.sequences.task_sequence import TaskSequence
-from driftboard.suite.training import preparation
+from driftboard.suite.training import cohort as cohorts
+from driftboard.suite.training.cohort import Setting
 from driftboard.suite.training.networks import initial_parameters
-from driftboard.suite.training.preparation import Setting
 
 TASKS = 3
 SEQUENCE = TaskSequence(
@@ -44,13 +44,13 @@ def prepare(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(splits, "user_cache_path", lambda _: tmp_path)
 
     def make(sequence=SEQUENCE, seeds=(0, 1), *, purpose="test", pool=digits):
-        monkeypatch.setattr(preparation, "load_pool", lambda *_: pool)
+        monkeypatch.setattr(cohorts, "load_pool", lambda *_: pool)
         setting = Setting(sequence, seeds, purpose, None, "cpu")
-        preparation.prepare.cache_clear()
-        return setting, preparation.prepare(setting)
+        cohorts.prepare.cache_clear()
+        return setting, cohorts.prepare(setting)
 
     yield make
-    preparation.prepare.cache_clear()
+    cohorts.prepare.cache_clear()
 
 
 def drawn(generators):
@@ -268,8 +268,8 @@ def test_training_is_the_protocols_or_the_sequences_own(prepare):
 
 def test_the_data_are_named_by_title_and_fingerprint(prepare, digits):
     _, prepared = prepare()
-    assert prepared.data_title == digits.title
-    assert prepared.data_hash == digits.fingerprint
+    assert prepared.stamp.data == digits.title
+    assert prepared.stamp.data_hash == digits.fingerprint
 
 
 def test_too_few_images_are_a_data_error(prepare):

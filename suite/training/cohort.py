@@ -1,0 +1,346 @@
+"""A cohort: the learners that train together, their images and networks, from a data set.
+
+What is made here is the same for all strategies. The images of a task are stacked tensors with a
+leading dimension S, one entry for every learner.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from driftboard.strategies.base import Parameters
+from driftboard.suite.data import Pool, load_pool
+from driftboard.suite.protocol import PROTOCOL, Training
+from driftboard.suite.records import SequenceStamp
+from driftboard.suite.rng import stream
+from driftboard.suite.sequences.scenarios import Indices, Recipe
+from driftboard.suite.sequences.splits import Purpose, cached_splits
+from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.training.networks import ModuleNetwork, initial_parameters
+
+ROTATED_AT_ONCE = 2000
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """Images and labels of one task for S seeds; images stay bytes until a pass uses them."""
+
+    images: Tensor  # uint8, (S, n, channels, height, width)
+    labels: Tensor  # int64, (S, n); -1 for the padding of a seed with fewer images than another
+    active: Tensor  # bool, (S, n, head units): the units an answer is chosen from
+
+    @property
+    def count(self) -> int:
+        """The number of images of a seed."""
+        return self.labels.shape[1]
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> "TaskData":
+        """Return the same with every tensor changed by a function."""
+        return TaskData(change(self.images), change(self.labels), change(self.active))
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Channel means and standard deviations of a data set's training images, in [0, 1]."""
+
+    mean: Tensor  # (channels, 1, 1)
+    std: Tensor
+
+    def __call__(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return standardised floats, shape (..., channels, height, width), of byte images."""
+        scaled = images.to(dtype).div_(255.0)
+        return scaled.sub_(self.mean.to(dtype)).div_(self.std.to(dtype))
+
+    def on(self, device: torch.device) -> "Scaling":
+        """Return the same on a device."""
+        return Scaling(self.mean.to(device), self.std.to(device))
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Everything that is needed to train S seeds; the same for every strategy."""
+
+    network: ModuleNetwork
+    initial: Parameters  # (S, ...)
+    train: Sequence[TaskData]
+    test: Sequence[TaskData]
+    classes: Sequence[Tensor]  # per task bool, (S, head units): the units that belong to it
+    scaling: Scaling
+    training: Training
+    batch_orders: Callable[[int, int], Sequence[np.random.Generator]]
+    """(task, number of images) -> one generator per seed, which draws the order of the images."""
+
+    strategy_noise: Callable[[int], Sequence[np.random.Generator]]
+    """(task) -> one generator per seed, which draws ``Task.noise``."""
+
+    @property
+    def size(self) -> int:
+        """The number of seeds."""
+        return self.train[0].labels.shape[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.train[0].images.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the parameters."""
+        return next(iter(self.initial.values())).dtype
+
+    def on(self, device: torch.device) -> "Cohort":
+        """Return the same learners with all tensors on a device."""
+        moved = self._changed(lambda value: value.to(device))
+        return replace(moved, scaling=self.scaling.on(device))
+
+    def chosen(self, positions: Sequence[int]) -> "Cohort":
+        """Return the learners at some positions, which may be named several times."""
+        index = torch.tensor(positions, device=self.device)
+        return replace(
+            self._changed(lambda value: value[index]),
+            # A generator per learner, so that learners of one seed draw the same numbers.
+            batch_orders=lambda *task: [self.batch_orders(*task)[one] for one in positions],
+            strategy_noise=lambda task: [self.strategy_noise(task)[one] for one in positions],
+        )
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> "Cohort":
+        return replace(
+            self,
+            initial={name: change(value) for name, value in self.initial.items()},
+            train=[task.changed(change) for task in self.train],
+            test=[task.changed(change) for task in self.test],
+            classes=[change(value) for value in self.classes],
+        )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What decides a cohort's data: hashable, so that a process prepares each only once."""
+
+    sequence: TaskSequence
+    seeds: tuple[int, ...]  # one for every learner
+    purpose: Purpose
+    data: Path | None
+    device: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A cohort without a strategy, and what records say of its sequence and data."""
+
+    cohort: Cohort
+    stamp: SequenceStamp
+
+    def for_strategy(self, setting: Setting, name: str) -> Cohort:
+        """Return the cohort with random numbers of the strategy's own."""
+        return replace(
+            self.cohort,
+            strategy_noise=lambda task: streams(setting, "strategy", name, task),
+        )
+
+
+@functools.lru_cache(maxsize=1)  # jobs come sequence by sequence, so one is enough
+def prepare(setting: Setting) -> Prepared:
+    """Load, split and transform the data of a cohort, and initialise its networks.
+
+    Raises:
+        DataError: the data set is missing, incomplete or too small.
+    """
+    pool = load_pool(setting.sequence.source, setting.data)
+    recipes = cached_splits(setting.sequence, pool, PROTOCOL, setting.seeds, setting.purpose)
+    cohort = build_cohort(setting, pool, recipes)
+    blocks = cohort.network.blocks
+    return Prepared(cohort, setting.sequence.stamp(pool.title, pool.fingerprint, blocks))
+
+
+def build_cohort(
+    setting: Setting, pool: Pool, recipes: Sequence[Sequence[Recipe]], *, tested: bool = True
+) -> Cohort:
+    """Return learners without a strategy, one for every entry of the setting's seeds.
+
+    Args:
+        setting: several learners may have the same seed, and so the same initial weights.
+        pool: the images that the recipes point into.
+        recipes: one list per learner, of one recipe per task.
+        tested: whether there are to be test data.
+    """
+    device = torch.device(setting.device)
+    units = len(recipes[0][0].active)
+    networks = {
+        seed: initial_network(setting, pool, units, seed) for seed in dict.fromkeys(setting.seeds)
+    }
+    network, names = networks[setting.seeds[0]]
+    train = (pool.train_images, pool.train_labels)
+    test = (pool.test_images, pool.test_labels) if setting.purpose == "test" else train
+    return Cohort(
+        network=network,
+        initial={
+            name: torch.stack([networks[seed][1][name] for seed in setting.seeds]).to(device)
+            for name in names
+        },
+        train=_task_data(setting, "train", *train, recipes, device),
+        test=_task_data(setting, "test", *test, recipes, device) if tested else [],
+        classes=[
+            torch.from_numpy(np.stack([recipe.active for recipe in row])).to(device)
+            for row in zip(*recipes, strict=True)
+        ],
+        scaling=scaling_of(pool, device),
+        training=setting.sequence.training_under(PROTOCOL),
+        batch_orders=lambda task, count: streams(setting, "batch order", task, count),
+        strategy_noise=lambda task: streams(setting, "strategy", task),
+    )
+
+
+def initial_network(
+    setting: Setting, pool: Pool, units: int, seed: int
+) -> tuple[ModuleNetwork, Parameters]:
+    """Return the network and the initial parameters of one seed, on the CPU."""
+    random = stream(*names_of(setting, seed), "initial weights")
+    shape = pool.train_images.shape[1:]
+    return initial_parameters(setting.sequence.network, shape, units, int(random.integers(2**63)))
+
+
+def _task_data(
+    setting: Setting,
+    part: Literal["train", "test"],
+    images: NDArray[np.uint8],
+    labels: Indices,
+    recipes: Sequence[Sequence[Recipe]],
+    device: torch.device,
+) -> list[TaskData]:
+    """Return the data of every task that are trained on, or those that are tested on."""
+    # The same image has the same noise in training and in validation, so the name of its
+    # stream is that of the pool it comes from.
+    pool = part if setting.purpose == "test" else "train"
+    names = [(*names_of(setting, seed), "image noise", pool) for seed in setting.seeds]
+    return [
+        build_task(images, labels, row, [getattr(recipe, part) for recipe in row], names, device)
+        for row in zip(*recipes, strict=True)
+    ]
+
+
+def names_of(setting: Setting, seed: int) -> tuple[str | int, ...]:
+    """Return the names that all random streams of one seed begin with."""
+    return (PROTOCOL.name, PROTOCOL.version, setting.sequence.name, seed)
+
+
+def streams(setting: Setting, *names: str | int) -> list[np.random.Generator]:
+    """Return the stream of a purpose, one per seed."""
+    return [stream(*names_of(setting, seed), *names) for seed in setting.seeds]
+
+
+def scaling_of(pool: Pool, device: torch.device) -> Scaling:
+    """Return the scaling that gives a pool's training images mean 0 and variance 1."""
+    images = pool.train_images
+    count = images.size // images.shape[1]
+    # Sums of squares of bytes are exact in 64 bits, whatever the order of summation.
+    total = images.sum(axis=(0, 2, 3), dtype=np.uint64).astype(np.float64)
+    squares = sum(
+        (part.astype(np.uint32) ** 2).sum(axis=(0, 2, 3), dtype=np.uint64)
+        for part in np.array_split(images, max(1, len(images) // 4096))
+    )
+    mean = total / count
+    std = np.sqrt(np.maximum(np.asarray(squares, dtype=np.float64) / count - mean**2, 1.0))
+    shape = (-1, 1, 1)
+    return Scaling(
+        torch.tensor(mean / 255.0, dtype=torch.float32, device=device).reshape(shape),
+        torch.tensor(std / 255.0, dtype=torch.float32, device=device).reshape(shape),
+    )
+
+
+def build_task(
+    images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
+    labels: Indices,
+    recipes: Sequence[Recipe],
+    positions: Sequence[Indices],
+    noise_names: Sequence[tuple[str | int, ...]],
+    device: torch.device,
+) -> TaskData:
+    """Stack one task of several seeds.
+
+    Args:
+        images: (N, channels, height, width), the pool that ``positions`` point into.
+        labels: (N,), the classes of the data set.
+        recipes: one per seed.
+        positions: one array of rows of ``images`` per seed; shorter ones are padded.
+        noise_names: the name of the random stream of each seed's image noise.
+        device: where the tensors go.
+    """
+    longest = max(len(rows) for rows in positions)
+    all_images, all_labels, all_active = [], [], []
+    for recipe, rows, names in zip(recipes, positions, noise_names, strict=True):
+        padding = longest - len(rows)
+        chosen = torch.from_numpy(images[rows])
+        chosen = _transformed(chosen, rows, recipe, names)
+        units = torch.from_numpy(recipe.units[labels[rows]])
+        all_images.append(F.pad(chosen, (0, 0) * 3 + (0, padding)))
+        all_labels.append(F.pad(units, (0, padding), value=-1))
+        all_active.append(torch.from_numpy(recipe.active).expand(longest, -1))
+    return TaskData(
+        torch.stack(all_images).to(device),
+        torch.stack(all_labels).to(device),
+        torch.stack(all_active).to(device),
+    )
+
+
+def joined(tasks: Sequence[TaskData]) -> TaskData:
+    """Return the images of several tasks as one; each keeps the active units of its task."""
+    return TaskData(
+        torch.cat([task.images for task in tasks], dim=1),
+        torch.cat([task.labels for task in tasks], dim=1),
+        torch.cat([task.active for task in tasks], dim=1),
+    )
+
+
+def _transformed(
+    images: Tensor, rows: Indices, recipe: Recipe, names: tuple[str | int, ...]
+) -> Tensor:
+    if recipe.pixel_order is not None:
+        order = torch.from_numpy(recipe.pixel_order)
+        images = images.flatten(2)[:, :, order].reshape(images.shape)
+    if recipe.degrees != 0.0:
+        images = rotated(images, recipe.degrees)
+    if recipe.noise > 0.0:
+        images = _noisy(images, rows, recipe.noise, names)
+    return images
+
+
+def rotated(images: Tensor, degrees: float) -> Tensor:
+    """Return byte images, shape (n, c, h, w), rotated counter-clockwise; bilinear, black outside.
+
+    >>> image = torch.tensor([[[[0, 255], [0, 0]]]], dtype=torch.uint8)
+    >>> rotated(image, 90).tolist()
+    [[[[255, 0], [0, 0]]]]
+    """
+    angle = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
+    cos, sin = torch.cos(angle).item(), torch.sin(angle).item()
+    height, width = images.shape[-2:]
+    # affine_grid uses coordinates from -1 to 1 along each side, so a rotation of an image that is
+    # not square must scale with the sides.
+    matrix = torch.tensor([[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]])
+    parts = []
+    for part in torch.split(images, ROTATED_AT_ONCE):
+        grid = F.affine_grid(matrix.expand(len(part), 2, 3), list(part.shape), align_corners=False)
+        turned = F.grid_sample(part.float(), grid, align_corners=False)
+        parts.append(turned.round_().clamp_(0, 255).to(torch.uint8))
+    return torch.cat(parts)
+
+
+def _noisy(images: Tensor, rows: Indices, deviation: float, names: tuple[str | int, ...]) -> Tensor:
+    """Add Gaussian noise that depends on the row only: an image has the same noise in all tasks."""
+    noise = np.stack(
+        [
+            stream(*names, int(row)).standard_normal(images[0].numel(), dtype=np.float32)
+            for row in rows
+        ]
+    )
+    added = images.float() + 255.0 * deviation * torch.from_numpy(noise).reshape(images.shape)
+    return added.round_().clamp_(0, 255).to(torch.uint8)

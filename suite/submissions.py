@@ -207,7 +207,9 @@ def source_of(specification: str) -> Path:
     Raises:
         StrategyError: it names none, or one whose name a submission cannot hold.
     """
-    path = Path(_file_of(specification))
+    from driftboard.suite.loading import split_specification
+
+    path = Path(split_specification(specification)[0])
     if path.suffix != ".py":
         raise StrategyError(
             f"'{specification}' is none of yours; name the Python file of your strategy"
@@ -218,10 +220,6 @@ def source_of(specification: str) -> Path:
             "a letter or underscore first"
         )
     return path
-
-
-def _file_of(specification: str) -> str:
-    return specification.split(",")[0].partition(":")[0]
 
 
 def assemble(
@@ -245,6 +243,8 @@ def assemble(
     Raises:
         DriftboardError: the source has changed since it was loaded.
     """
+    from driftboard.suite.loading import moved
+
     source = source_of(specification)
     content = source.read_bytes()
     if hashlib.sha256(content).hexdigest() != strategy.source_hash:
@@ -259,7 +259,7 @@ def assemble(
         tier=tier,
         strategy=strategy,
         source=source.name,
-        specification=source.name + specification.removeprefix(_file_of(specification)),
+        specification=moved(specification, {source: Path(source.name)}),
         protocol=PROTOCOL.stamp(),
         environment=Versions(made.driftboard, made.python, made.torch, made.device),
         files=file_digests(folder),

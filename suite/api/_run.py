@@ -1,4 +1,4 @@
-"""Training from Python: ``driftboard.run`` and ``driftboard.grade``."""
+"""What there is to run, and running it: ``driftboard.run``, ``grade`` and what they take."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -16,6 +16,87 @@ if TYPE_CHECKING:
     from driftboard.suite.distance.grades import GradeRecord
     from driftboard.suite.sequences.task_sequence import TaskSequence
 
+    AnyStrategy = str | Strategy | type[Strategy]
+
+
+def sequences(suite: str | None = None) -> "pd.DataFrame":
+    """Return the registered task sequences, a row each, indexed by name.
+
+    Args:
+        suite: ``quick``, ``linear``, ``core`` or ``full``; None lists all.
+
+    Returns:
+        A frame with the columns ``suite``, ``data``, ``scenario`` (its class), ``tasks``,
+        ``network``, ``distance`` between consecutive tasks (0 for equal, 2 for unrelated ones)
+        with ``distance_low`` and ``distance_high`` (95 %), ``grade``, and ``description``. The
+        distance is missing where none was measured.
+
+    >>> import driftboard as db
+    >>> db.sequences("quick").loc["digits-split", ["data", "scenario", "network"]].tolist()
+    ['digits', 'Split', 'mlp-128x2']
+    """
+    import pandas as pd
+
+    from driftboard.suite.distance.grades import known_grades
+    from driftboard.suite.errors import DriftboardError
+    from driftboard.suite.sequences.registry import registered
+
+    known = registered()
+    suites = list(dict.fromkeys(sequence.tier for sequence in known.values()))
+    if suite is not None and suite not in suites:
+        raise DriftboardError(f"there is no suite '{suite}'; there are {', '.join(suites)}")
+    grades = known_grades()
+    rows = {}
+    for name, sequence in known.items():
+        if suite not in (None, sequence.tier):
+            continue
+        grade = grades.get(sequence.hash())
+        distance = grade.distance if grade else None
+        rows[name] = {
+            "suite": sequence.tier,
+            "data": sequence.source,
+            "scenario": type(sequence.scenario).__name__,
+            "tasks": sequence.scenario.tasks,
+            "network": sequence.network,
+            "distance": getattr(distance, "value", None),
+            "distance_low": getattr(distance, "low", None),
+            "distance_high": getattr(distance, "high", None),
+            "grade": grade.level if grade else None,
+            "description": sequence.description,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("sequence")
+
+
+def strategies() -> "pd.DataFrame":
+    """Return the strategies that the package brings along, a row each, indexed by name.
+
+    Returns:
+        A frame with the columns ``role`` (``ranked`` or ``bound``), ``default`` (whether a run
+        takes it when none is named), ``parameters`` (a dict), ``summary`` and ``literature``.
+
+    >>> import driftboard as db
+    >>> db.strategies().loc["ewc", "parameters"]["strength"]
+    30.0
+    """
+    import dataclasses
+
+    import pandas as pd
+
+    from driftboard.strategies.catalogue import BUILTIN, FURTHER
+
+    rows = {
+        name: {
+            "role": strategy.role,
+            "default": name in BUILTIN,
+            "parameters": dataclasses.asdict(strategy),
+            "summary": strategy.summary,
+            "literature": strategy.literature,
+        }
+        for name, strategy in (BUILTIN | FURTHER).items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("strategy")
+
+
 Device = Literal["auto", "cpu", "cuda"]
 SESSION_FOLDER = "session"
 
@@ -23,7 +104,7 @@ SESSION_FOLDER = "session"
 def run(
     suite: str | None = None,
     *,
-    strategies: "Iterable[str | Strategy | type[Strategy]] | None" = None,
+    strategies: "AnyStrategy | Iterable[AnyStrategy] | None" = None,
     sequences: "str | TaskSequence | Iterable[str | TaskSequence] | None" = None,
     seeds: int | None = None,
     out: str | Path = "driftboard-results",
@@ -42,7 +123,9 @@ def run(
         suite: ``quick``, ``linear``, ``core`` or ``full``; without it and without ``sequences``
             ``quick``.
         strategies: names as on the command line (``ewc``, ``ewc,strength=10``, ``FILE.py``),
-            objects (``MyMethod(strength=0.1)``) and classes; without it all that are built in.
+            objects (``MyMethod(strength=0.1)``) and classes, one or several; without it all that
+            are built in. Of a class of your script or notebook, records tell versions apart by
+            its code and that of the functions and values around it that it uses.
         sequences: names, patterns such as ``digits-*``, and ``TaskSequence`` objects.
         seeds: only the first so many of the protocol's seeds.
         out: the results folder.
@@ -66,9 +149,9 @@ def run(
         results = db.run("quick", strategies=["sgd", "ewc"], seeds=2, out="results")
         results.accuracy("digits-split", "ewc", seed=0)
     """
-    from driftboard._session import sequence_files, specifications
+    from driftboard._session import load_strategies, sequence_files
     from driftboard.strategies.catalogue import BUILTIN
-    from driftboard.suite.loading import load_sequences, load_strategy
+    from driftboard.suite.loading import load_sequences
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.records import cell_path, read_record
     from driftboard.suite.runs.backend import Backend, ProgressBar
@@ -78,7 +161,7 @@ def run(
     _check_choices(seeds, device)
     folder = Path(out)
     given = BUILTIN if strategies is None else strategies
-    loaded = [load_strategy(text) for text in specifications(given, folder / SESSION_FOLDER)]
+    loaded = load_strategies(given, folder / SESSION_FOLDER)
     _check_names([one.stamp.name for one in loaded])
     names, files = sequence_files(_listed(sequences), folder / SESSION_FOLDER)
     known = load_sequences(files)

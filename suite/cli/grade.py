@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     ResultsFolder,
     SeedCount,
     SequenceFiles,
     Training,
     chosen_sequences,
+    exit_on_failure,
+    run_jobs,
 )
 from driftboard.suite.errors import counted
 

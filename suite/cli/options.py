@@ -1,4 +1,4 @@
-"""Options that several commands share, each declared once.
+"""What several commands share: options, each declared once, and how those that train run and end.
 
 To add an option to every command that trains, add a field to `Training`. To add one that some
 commands share, add an alias here and name it as a parameter of those commands.
@@ -6,14 +6,16 @@ commands share, add an alias here and name it as a parameter of those commands.
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from driftboard.suite.runs.backend import Backend
+from driftboard.suite.errors import one_line
+from driftboard.suite.runs.backend import Backend, ProgressBar
 
 if TYPE_CHECKING:
     from driftboard.suite.loading import LoadedStrategy
@@ -234,3 +236,46 @@ def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
         )
         for field in fields(group)
     ]
+
+
+def run_jobs(backend: Backend, request: "Request", what: str) -> list[str]:
+    """Do what ``Backend.run_jobs`` does, with a progress bar on standard error.
+
+    Raises:
+        typer.Exit: stopped by Ctrl-C; a line has said how to go on.
+        DriftboardError: as ``Backend.run_jobs``.
+    """
+    with handle_interrupt(request.results), ProgressBar() as bar:
+        return backend.run_jobs(request, what, bar)
+
+
+@contextmanager
+def handle_interrupt(results: Path) -> Iterator[None]:
+    """Let Ctrl-C within the block end in a line on how to go on.
+
+    Raises:
+        typer.Exit: it was.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        from rich.console import Console
+
+        Console(stderr=True).print(
+            f"stopped; what is done is kept in {results}: the same command goes on from there",
+            highlight=False,
+            markup=False,
+        )
+        raise typer.Exit(130) from None
+
+
+def exit_on_failure(lines: list[str]) -> None:
+    """Print the lines of jobs that failed, and leave with 1 if there are any.
+
+    Raises:
+        typer.Exit: there are.
+    """
+    for line in lines:
+        typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
+    if lines:
+        raise typer.Exit(1)

@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from driftboard.suite.cli.execution import exit_on_failure, run_jobs
-from driftboard.suite.cli.options import ResultsFolder, SeedCount, SequencePatterns, Training
+from driftboard.suite.cli.options import (
+    ResultsFolder,
+    SeedCount,
+    SequencePatterns,
+    Training,
+    exit_on_failure,
+    run_jobs,
+)
 from driftboard.suite.errors import counted
 
 if TYPE_CHECKING:

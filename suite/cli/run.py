@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     ResultsFolder,
     SeedCount,
@@ -14,6 +13,8 @@ from driftboard.suite.cli.options import (
     SequencePatterns,
     Training,
     chosen_sequences,
+    exit_on_failure,
+    run_jobs,
 )
 from driftboard.suite.errors import DriftboardError, counted
 
@@ -57,7 +58,7 @@ def run(
     """
     backend = training.backend()
     backend.warm_up()
-    from driftboard.suite.runs.grid import claim_folder, is_complete
+    from driftboard.suite.runs.request import claim_folder, is_complete
 
     strategies = _chosen_strategies(strategy, reference)
     sequences = chosen_sequences(suite, sequence, sequence_file, seeds, tuning=tuning)

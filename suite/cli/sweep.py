@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     ResultsFolder,
     SeedCount,
     SequenceFiles,
     Training,
+    exit_on_failure,
     known_sequences,
+    run_jobs,
 )
 from driftboard.suite.errors import DriftboardError
 
@@ -85,7 +86,7 @@ def _sweep_linear(
     out: Path,
 ) -> None:
     from driftboard.leaderboard.claim.magnitude import sweep_of_losses
-    from driftboard.suite.linear.comparison import exact_curves, exact_optima, measured_curves
+    from driftboard.suite.linear.cells import exact_curves, exact_optima, measured_curves
 
     if by != "fraction":
         raise DriftboardError(

@@ -9,9 +9,8 @@ import torch
 from driftboard.suite.linear.cells import LinearCells
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.records import Record, write_missing
-from driftboard.suite.runs.grid import missing_cells
 from driftboard.suite.runs.job import Job
-from driftboard.suite.runs.request import Planner, Request, Row
+from driftboard.suite.runs.request import Planner, Request, Row, missing_cells
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.engine import Cohort, Outcome, run

@@ -24,7 +24,7 @@ from driftboard.suite.runs.scheduler import TRIES, Log, Refusal, Result, Step
 
 if TYPE_CHECKING:
     from driftboard.suite.runs.job import Job
-    from driftboard.suite.runs.ray_worker import Conditions
+    from driftboard.suite.runs.worker import Conditions
 
 CONNECT_SECONDS = 10.0
 LOCAL = "local"
@@ -326,7 +326,7 @@ class RayExecutor:
         self._ask(seat)
 
     def _new_worker(self) -> Any:
-        from driftboard.suite.runs.ray_worker import RayWorker
+        from driftboard.suite.runs.worker import RayWorker
 
         start = self._ray.remote(**NEEDS[self._device])(RayWorker).remote
         return start(self._device, self._progress)

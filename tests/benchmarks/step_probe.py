@@ -29,7 +29,7 @@ from torch import Tensor
 from workloads import Case, Workload, cohort_of, trained
 
 from driftboard.strategies.catalogue import BUILTIN
-from driftboard.suite.runs.grid import resolve_device
+from driftboard.suite.runs.request import resolve_device
 from driftboard.suite.runs.worker import prepare_process
 from driftboard.suite.training import engine
 from driftboard.suite.training.cuda_graph import (

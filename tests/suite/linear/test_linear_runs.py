@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftboard.suite.linear.cells import LinearCells
-from driftboard.suite.linear.comparison import (
+from driftboard.suite.linear.cells import (
     Comparison,
+    LinearCells,
     compare,
     exact_curves,
     exact_optima,

@@ -32,18 +32,6 @@ HIGHEST_RATE = 100.0
 SESSION_SUFFIX = ".pkl"
 
 
-@dataclass(frozen=True)
-class SessionObject:
-    """A class or a task sequence of somebody's Python session, kept for worker processes.
-
-    Only ``driftboard.run`` writes such a file, into its own results folder. Reading it runs code,
-    as importing a Python file does.
-    """
-
-    content: Any
-    source: str  # whose digest records carry
-
-
 _IMPORTS: dict[type[DriftboardError], str] = {
     StrategyError: "'from driftboard.strategies import Strategy'",
     DriftboardError: "'from driftboard.suite.sequences import TaskSequence, Split' (Sequence is "
@@ -163,7 +151,7 @@ def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, TaskSequence]:
     sequences = registered()
     for path in files:
         if path.suffix == SESSION_SUFFIX:
-            contents: list[Any] = [read_session_object(path).content]
+            contents: list[Any] = [read_session_object(path)[0]]
         else:
             contents = list(vars(_import_file(path, DriftboardError)).values())
         values = {id(value): value for value in contents}  # each one once
@@ -224,8 +212,8 @@ def _built_in(name: str) -> tuple[str, Strategy, bytes]:
 def _from_file(file: str, class_name: str) -> tuple[str, Strategy, bytes]:
     """Return name, strategy and source of what ``FILE.py[:CLASS]`` or ``FILE.pkl`` holds."""
     if file.endswith(SESSION_SUFFIX):
-        kept = read_session_object(Path(file))
-        chosen, source = kept.content, kept.source.encode()
+        chosen, text = read_session_object(Path(file))
+        source = text.encode()
     else:
         chosen = _class_in(file, class_name.removeprefix(":"))
         source = _file_of(chosen).read_bytes()
@@ -360,23 +348,31 @@ def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
     return module
 
 
-def write_session_object(path: Path, kept: SessionObject) -> None:
-    """Write an object by value, so that a process finds it that cannot import its module.
+def write_session_object(path: Path, content: Any, source: str) -> None:
+    """Write a class or a task sequence of a Python session so that worker processes find it.
+
+    It is written by value, for they may not be able to import its module. Only ``driftboard.run``
+    writes such a file, into its own results folder.
+
+    Args:
+        path: of the file.
+        content: the class or the task sequence.
+        source: the text whose digest records carry.
 
     Raises:
         DriftboardError: it refers to what cannot be copied, such as an open file.
     """
     import cloudpickle
 
-    home = kept.content.__module__
+    home = content.__module__
     module = sys.modules.get(home)
     by_value = module is not None and home != "__main__" and home.split(".")[0] != "driftboard"
     if by_value:
         cloudpickle.register_pickle_by_value(module)
     try:
-        content = cloudpickle.dumps((kept.content, kept.source))
+        pickled = cloudpickle.dumps((content, source))
     except Exception as error:  # pickling runs code of whatever the object refers to
-        name = getattr(kept.content, "__name__", home)
+        name = getattr(content, "__name__", home)
         raise DriftboardError(
             f"{name} cannot be sent to worker processes: {one_line(str(error))}; "
             "create what cannot be copied within its methods"
@@ -384,11 +380,13 @@ def write_session_object(path: Path, kept: SessionObject) -> None:
     finally:
         if by_value:
             cloudpickle.unregister_pickle_by_value(module)
-    write_atomically(path, content)
+    write_atomically(path, pickled)
 
 
-def read_session_object(path: Path) -> SessionObject:
-    """Read what ``write_session_object`` wrote.
+def read_session_object(path: Path) -> tuple[Any, str]:
+    """Return content and source that ``write_session_object`` wrote.
+
+    This runs code of whoever wrote the file, as importing a Python file does.
 
     Raises:
         DriftboardError: the file is missing or does not load.
@@ -399,4 +397,4 @@ def read_session_object(path: Path) -> SessionObject:
         raise DriftboardError(
             f"{path} does not load: {error}; pass the object to driftboard.run again"
         ) from error
-    return SessionObject(content, source)
+    return content, source

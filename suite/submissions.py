@@ -25,6 +25,7 @@ from driftboard.suite.records import (
     read_record,
     record_paths,
     write_atomically,
+    write_json,
 )
 
 SUBMISSION = "submission.json"
@@ -192,12 +193,6 @@ def file_digests(folder: Path) -> dict[str, str]:
     }
 
 
-def write_submission(folder: Path, submission: Submission) -> None:
-    """Write ``submission.json`` below a folder, as a whole or not at all."""
-    content = msgspec.json.format(msgspec.json.encode(submission), indent=1) + b"\n"
-    write_atomically(folder / SUBMISSION, content)
-
-
 def source_of(specification: str) -> Path:
     """Return the file that a strategy's specification names.
 
@@ -264,4 +259,4 @@ def assemble(
         environment=Versions(made.driftboard, made.python, made.torch, made.device),
         files=file_digests(folder),
     )
-    write_submission(folder, submission)
+    write_json(folder / SUBMISSION, submission)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
 from msgspec import Struct
 
 from driftboard.suite import metrics
@@ -29,7 +28,6 @@ from driftboard.suite.records import (
     cell_path,
     read_json,
     read_record,
-    write_atomically,
 )
 from driftboard.suite.sequences.task_sequence import TaskSequence
 
@@ -144,11 +142,6 @@ def _mean(values: list[float]) -> float:
 def tuning_path(results: Path, strategy: str) -> Path:
     """Return where the tuning record of a strategy lies below a results folder."""
     return results / "tuning" / f"{strategy}.json"
-
-
-def write_tuning(path: Path, record: TuningRecord) -> None:
-    """Write a tuning record whole or not at all."""
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
 
 
 def read_tuning(path: Path) -> TuningRecord:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from driftboard._results import Results, sorted_records
-from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.errors import DriftboardError, counted, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from driftboard.strategies.base import Strategy
     from driftboard.suite.distance.grades import GradeRecord
+    from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import TaskSequence
 
     AnyStrategy = str | Strategy | type[Strategy]
@@ -154,7 +155,6 @@ def run(
     from driftboard.suite.loading import load_sequences
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.records import cell_path, read_record
-    from driftboard.suite.runs.backend import Backend, ProgressBar
     from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import choose_sequences
 
@@ -179,10 +179,8 @@ def run(
         data=None if data is None else Path(data),
         device=device,
     )
-    what = f"{len(chosen)} sequences x {len(loaded)} strategies"
-    with ProgressBar() as bar:
-        failures = Backend(workers).run_jobs(request, what, bar)
-    _raise_if_failed(failures, folder)
+    what = f"{counted(len(chosen), 'sequence')} x {counted(len(loaded), 'strategy', 'strategies')}"
+    _measure(request, workers, what)
     records = [
         read_record(cell_path(folder, sequence.name, strategy.stamp.name, seed))
         for sequence in chosen
@@ -275,7 +273,6 @@ def grade(
     from driftboard.suite.distance.measurement import Distances, grade_records
     from driftboard.suite.loading import load_sequences
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.runs.backend import Backend, ProgressBar
     from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import choose_sequences
 
@@ -295,10 +292,7 @@ def grade(
         device=device,
         work=Distances(parts),
     )
-    with ProgressBar() as bar:
-        what = f"{len(chosen)} sequences to be graded"
-        failures = Backend(workers).run_jobs(request, what, bar)
-    _raise_if_failed(failures, folder)
+    _measure(request, workers, f"{counted(len(chosen), 'sequence')} to be graded")
     return Grades(tuple(grade_records(request)))
 
 
@@ -329,7 +323,18 @@ def _check_names(names: Sequence[str]) -> None:
         raise DriftboardError("no strategy was given; leave strategies out to run all")
 
 
-def _raise_if_failed(failures: Sequence[str], folder: Path) -> None:
+def _measure(request: "Request", workers: int | None, what: str) -> None:
+    """Run the jobs of a request with a progress bar.
+
+    Raises:
+        DriftboardError: as ``Backend.run_jobs``, or a job failed.
+    """
+    from driftboard.suite.runs.backend import Backend, ProgressBar
+
+    with ProgressBar() as bar:
+        failures = Backend(workers).run_jobs(request, what, bar)
     if failures:
         listed = "; ".join(one_line(line) for line in failures)
-        raise DriftboardError(f"training failed: {listed}; what is done is kept in {folder}")
+        raise DriftboardError(
+            f"training failed: {listed}; what is done is kept in {request.results}"
+        )

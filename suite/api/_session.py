@@ -66,7 +66,7 @@ def _instance(one: object) -> "Strategy":
 
 def _specification(strategy: "Strategy", folder: Path) -> str:
     from driftboard.strategies.catalogue import BUILTIN, FURTHER
-    from driftboard.suite.loading import SESSION_SUFFIX, SessionObject, write_session_object
+    from driftboard.suite.loading import SESSION_SUFFIX, write_session_object
 
     builtin = BUILTIN | FURTHER
     for name, known in builtin.items():
@@ -78,7 +78,7 @@ def _specification(strategy: "Strategy", folder: Path) -> str:
         source, base = source_of(kind), _instance(kind)
         digest = hashlib.sha256(source.encode()).hexdigest()[:12]
         path = folder / f"{kind.__name__}-{digest}{SESSION_SUFFIX}"
-        write_session_object(path, SessionObject(kind, source))
+        write_session_object(path, kind, source)
         text = str(path)
     values = [(f.name, getattr(strategy, f.name)) for f in dataclasses.fields(strategy)]
     changed = [f"{name}={value}" for name, value in values if value != getattr(base, name)]
@@ -221,7 +221,7 @@ def sequence_files(
         DriftboardError: something is neither a name nor a ``TaskSequence``, or two different
             sequences have one name.
     """
-    from driftboard.suite.loading import SESSION_SUFFIX, SessionObject, write_session_object
+    from driftboard.suite.loading import SESSION_SUFFIX, write_session_object
     from driftboard.suite.sequences.registry import registered
     from driftboard.suite.sequences.task_sequence import TaskSequence
 
@@ -240,5 +240,5 @@ def sequence_files(
     files = []
     for sequence in own.values():
         files.append(folder / f"sequence-{sequence.hash()[:12]}{SESSION_SUFFIX}")
-        write_session_object(files[-1], SessionObject(sequence, repr(sequence)))
+        write_session_object(files[-1], sequence, repr(sequence))
     return names, tuple(files)

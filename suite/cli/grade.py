@@ -12,7 +12,6 @@ from driftboard.suite.cli.options import (
     Training,
     chosen_sequences,
     exit_on_failure,
-    run_jobs,
 )
 from driftboard.suite.errors import counted
 
@@ -51,7 +50,6 @@ def grade(
     from driftboard.suite.distance.tables import GRADE_LEGEND, pair_table, terminal_table
     from driftboard.suite.records import write_atomically
 
-    backend = training.backend()
     chosen = chosen_sequences(suite, sequence, sequence_file, seeds)
     request = training.request(
         out,
@@ -61,7 +59,7 @@ def grade(
         work=Distances(parts),
     )
     what = f"{counted(len(chosen), 'sequence')} to be graded"
-    failures = run_jobs(backend, request, what)
+    failures = training.run_jobs(request, what)
     records = grade_records(request)
     if records:
         Console().print(terminal_table(records))

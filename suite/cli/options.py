@@ -6,8 +6,7 @@ commands share, add an alias here and name it as a parameter of those commands.
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -97,13 +96,38 @@ class Training:
         ),
     ] = None
 
-    def backend(self) -> Backend:
-        """Return what starts the workers.
+    def __post_init__(self) -> None:
+        """Check the options, before a command begins.
 
         Raises:
             DriftboardError: there is an address and no cluster.
         """
+        self.backend()
+
+    def backend(self) -> Backend:
+        """Return what starts the workers."""
         return Backend(self.workers, self.cluster, self.ray_address)
+
+    def run_jobs(self, request: "Request", what: str) -> list[str]:
+        """Do what ``Backend.run_jobs`` does, with a progress bar on standard error.
+
+        Raises:
+            typer.Exit: stopped by Ctrl-C; a line has said how to go on.
+            DriftboardError: as ``Backend.run_jobs``.
+        """
+        try:
+            with ProgressBar() as bar:
+                return self.backend().run_jobs(request, what, bar)
+        except KeyboardInterrupt:
+            from rich.console import Console
+
+            Console(stderr=True).print(
+                f"stopped; what is done is kept in {request.results}: the same command goes on "
+                "from there",
+                highlight=False,
+                markup=False,
+            )
+            raise typer.Exit(130) from None
 
     def request(
         self,
@@ -236,37 +260,6 @@ def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
         )
         for field in fields(group)
     ]
-
-
-def run_jobs(backend: Backend, request: "Request", what: str) -> list[str]:
-    """Do what ``Backend.run_jobs`` does, with a progress bar on standard error.
-
-    Raises:
-        typer.Exit: stopped by Ctrl-C; a line has said how to go on.
-        DriftboardError: as ``Backend.run_jobs``.
-    """
-    with handle_interrupt(request.results), ProgressBar() as bar:
-        return backend.run_jobs(request, what, bar)
-
-
-@contextmanager
-def handle_interrupt(results: Path) -> Iterator[None]:
-    """Let Ctrl-C within the block end in a line on how to go on.
-
-    Raises:
-        typer.Exit: it was.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        from rich.console import Console
-
-        Console(stderr=True).print(
-            f"stopped; what is done is kept in {results}: the same command goes on from there",
-            highlight=False,
-            markup=False,
-        )
-        raise typer.Exit(130) from None
 
 
 def exit_on_failure(lines: list[str]) -> None:

@@ -12,7 +12,6 @@ from driftboard.suite.cli.options import (
     SequencePatterns,
     Training,
     exit_on_failure,
-    run_jobs,
 )
 from driftboard.suite.errors import counted
 
@@ -54,14 +53,13 @@ def reproduce(
 
     from driftboard.baselines.published import choose_records
 
-    backend = training.backend()
     chosen = choose_records(published, sequence, strategy)
     request = _request(published, chosen, seeds, out, training)
     what = (
         f"{counted(len(request.sequences), 'sequence')} x "
         f"{counted(len(request.strategies), 'strategy', 'strategies')}"
     )
-    exit_on_failure(run_jobs(backend, request, what))
+    exit_on_failure(training.run_jobs(request, what))
     _report(chosen, out)
 
 

@@ -12,7 +12,6 @@ from driftboard.suite.cli.options import (
     Training,
     chosen_sequences,
     exit_on_failure,
-    run_jobs,
 )
 from driftboard.suite.errors import DriftboardError, StrategyError, counted
 
@@ -59,7 +58,6 @@ def submit(
     from driftboard.suite.loading import load_strategy
     from driftboard.suite.submissions import assemble, make_credits, source_of
 
-    backend = training.backend()
     words = make_credits(title, author, link or (), licence, description, remark or ())
     source_of(strategy)
     loaded = load_strategy(strategy)
@@ -69,7 +67,7 @@ def submit(
     folder = out or Path("submissions") / loaded.stamp.name
     request = training.request(folder, chosen_sequences(suite, None), [loaded])
     what = f"{counted(len(request.sequences), 'sequence')} x {loaded.stamp.name}"
-    exit_on_failure(run_jobs(backend, request, what))
+    exit_on_failure(training.run_jobs(request, what))
     assemble(folder, loaded.stamp, loaded.specification, tuned, words, suite)
     _, findings = examine_folder(folder)
     for line in report_lines(findings):

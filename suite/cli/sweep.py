@@ -14,7 +14,6 @@ from driftboard.suite.cli.options import (
     Training,
     exit_on_failure,
     known_sequences,
-    run_jobs,
 )
 from driftboard.suite.errors import DriftboardError
 
@@ -57,7 +56,6 @@ def sweep(
     from driftboard.suite.sequences.linear import LinearSetting
     from driftboard.suite.sweeps import Sweep, sweep_records
 
-    backend = training.backend()
     files = tuple(sequence_file or ())
     chosen = _one_sequence(sequence, known_sequences(files))
     grid = _parsed(magnitudes, by) if magnitudes else MAGNITUDES[by]
@@ -70,7 +68,7 @@ def sweep(
         out, [chosen], sequence_files=files, seed_count=seeds, work=Sweep(by, grid)
     )
     what = f"{chosen.name} at {len(grid)} magnitudes"
-    failures = run_jobs(backend, request, what)
+    failures = training.run_jobs(request, what)
     records = sweep_records(request, by)
     if len(records) == len(used):
         _write(sweep_of(records), out)

@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from driftboard.suite.runs.request import Request
 
 
-def _ignore(event: Event) -> None:
-    """Show nothing."""
-
-
 @dataclass(frozen=True)
 class Backend:
     """Where to train.
@@ -56,7 +52,7 @@ class Backend:
             start_server()
 
     def run_jobs(
-        self, request: "Request", what: str, show: Callable[[Event], None] = _ignore
+        self, request: "Request", what: str, show: Callable[[Event], None] = lambda event: None
     ) -> list[str]:
         """Measure what the results folder of a request lacks.
 

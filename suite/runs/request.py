@@ -232,15 +232,6 @@ def claim_folder(results: Path, purpose: Purpose) -> None:
         )
 
 
-def is_complete(request: Request, sequence: TaskSequence) -> bool:
-    """Tell whether every cell of a sequence has a record.
-
-    Raises:
-        RecordError: as ``missing_cells``.
-    """
-    return not any(seeds for _, seeds in missing_cells(request, sequence))
-
-
 def missing_cells(
     request: Request, sequence: TaskSequence
 ) -> Iterator[tuple[LoadedStrategy, tuple[int, ...]]]:

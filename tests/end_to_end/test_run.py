@@ -345,8 +345,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(bench, reference, tmp_p
 
 @pytest.mark.parametrize("moment", ["the device is looked for", "the folder is claimed"])
 def test_ctrl_c_before_there_are_workers_says_how_to_go_on(moment, monkeypatch, tmp_path, capsys):
-    from driftboard.suite.cli.options import run_jobs
-    from driftboard.suite.runs.backend import Backend
+    from driftboard.suite.cli.options import Training
     from driftboard.suite.runs.request import Request
 
     def stopped(*_):
@@ -359,7 +358,7 @@ def test_ctrl_c_before_there_are_workers_says_how_to_go_on(moment, monkeypatch, 
     }
     monkeypatch.setattr(places[moment], stopped)
     with pytest.raises(typer.Exit) as left:
-        run_jobs(Backend(), request, "nothing")
+        Training().run_jobs(request, "nothing")
     assert left.value.exit_code == 130
     told = " ".join(capsys.readouterr().err.split())
     assert told.startswith("stopped; what is done is kept in")

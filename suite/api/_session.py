@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from driftboard.suite.errors import DriftboardError, StrategyError
@@ -153,9 +153,14 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
 
 def _unwrapped(member: Any) -> Any:
     """Return the function behind a member of a class such as a property."""
-    for name in ("__func__", "fget", "func"):
-        member = getattr(member, name, member)
-    return inspect.unwrap(member) if callable(member) else member
+    if isinstance(member, staticmethod | classmethod):
+        return member.__func__
+    if isinstance(member, property):
+        return member.fget
+    if isinstance(member, functools.cached_property):
+        return member.func
+    # What functools.cache returns is no function; another wrapper closes over what it wraps.
+    return member if isinstance(member, FunctionType) else getattr(member, "__wrapped__", member)
 
 
 def _described(value: Any, seen: set[int]) -> str:
@@ -174,15 +179,28 @@ def _described(value: Any, seen: set[int]) -> str:
         parts = (value.co_code, value.co_names, value.co_varnames, value.co_consts)
         return _described(parts, seen)
     value = _unwrapped(value)
+    if isinstance(value, functools.partial):
+        return _described((value.func, value.args, value.keywords), seen)
+    if isinstance(value, MethodType):
+        return _described((value.__func__, value.__self__), seen)
     if not isinstance(value, type | FunctionType):
-        fields = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
-        held = [_described(getattr(value, field.name), seen) for field in fields]
-        return f"{type(value).__qualname__}({', '.join(held)})"
+        known = id(value) in seen
+        seen.add(id(value))
+        return f"{type(value).__qualname__} {'' if known else _described(_content(value), seen)}"
     if id(value) in seen or _of_library(value):
         return f"{value.__module__}.{value.__qualname__}"
     seen.add(id(value))
     members = _members(value) if isinstance(value, type) else _surroundings(value)
     return f"{value.__qualname__} {_described(members, seen)}"
+
+
+def _content(value: Any) -> Any:
+    """Return what an object holds, as far as it is of numbers or of a class whose parts we know."""
+    if hasattr(value, "tolist"):  # of NumPy and torch
+        return value.tolist()
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return None if _of_library(type(value)) else (type(value), getattr(value, "__dict__", None))
 
 
 def _members(kind: type) -> dict[str, Any]:

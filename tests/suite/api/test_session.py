@@ -178,6 +178,24 @@ def test_what_matters_makes_another_version():
     assert versions(CLASS, *changed) == str([0, *range(1, len(changed) + 1)])
 
 
+@pytest.mark.parametrize(
+    "used",
+    [
+        "import torch\nused = torch.full((2,), {})\n",
+        "import functools\nused = functools.partial(max, {})\n",
+        "import functools\n@functools.cache\ndef used():\n    return {}\n",
+        "def wrap(inner):\n    return lambda task: inner(task) + {}\nused = wrap(use)\n",
+        "class Kept:\n    def __init__(self):\n        self.x = {}\nused = Kept()\n",
+        "class Kept:\n    def x(self):\n        return {}\nused = Kept()\n",
+        "class Kept:\n    def x(self):\n        return {}\nused = Kept().x\n",
+        "used = [db.Range(0.5, {})]\n",
+    ],
+)
+def test_what_a_method_uses_makes_another_version(used):
+    own = CLASS.replace("use(task)", "used")
+    assert versions(*(used.format(number) + own for number in (2, 2, 3))) == "[0, 0, 2]"
+
+
 def test_what_does_not_matter_makes_no_version():
     same = [
         CLASS,

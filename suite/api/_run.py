@@ -179,8 +179,7 @@ def run(
         data=None if data is None else Path(data),
         device=device,
     )
-    what = f"{counted(len(chosen), 'sequence')} x {counted(len(loaded), 'strategy', 'strategies')}"
-    _measure(request, workers, what)
+    _measure(request, workers, request.described())
     records = [
         read_record(cell_path(folder, sequence.name, strategy.stamp.name, seed))
         for sequence in chosen

@@ -55,11 +55,7 @@ def reproduce(
 
     chosen = choose_records(published, sequence, strategy)
     request = _request(published, chosen, seeds, out, training)
-    what = (
-        f"{counted(len(request.sequences), 'sequence')} x "
-        f"{counted(len(request.strategies), 'strategy', 'strategies')}"
-    )
-    exit_on_failure(training.run_jobs(request, what))
+    exit_on_failure(training.run_jobs(request, request.described()))
     _report(chosen, out)
 
 

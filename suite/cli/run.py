@@ -68,15 +68,11 @@ def run(
         seed_count=seeds,
         purpose="validation" if tuning else "test",
     )
-    what = (
-        f"{counted(len(sequences), 'sequence')} x "
-        f"{counted(len(strategies), 'strategy', 'strategies')}"
-    )
     if not any(seeds for one in sequences for _, seeds in missing_cells(request, one)):
         claim_folder(out, request.purpose)
         cells = counted(request.cell_count(), "cell")
-        typer.echo(f"{what}, {cells}: all there already", err=True)
-    elif failures := training.run_jobs(request, what):
+        typer.echo(f"{request.described()}, {cells}: all there already", err=True)
+    elif failures := training.run_jobs(request, request.described()):
         # Where a failed strategy leaves no record, there may be no board; the failure says why.
         with suppress(DriftboardError):
             _show_board(out, reference)

@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from driftboard.suite.linear.exact import (
 from driftboard.suite.linear.learner import LinearData, LinearOutcome, draw, linear_network, run
 from driftboard.suite.loading import LoadedStrategy, load_strategy
 from driftboard.suite.protocol import PROTOCOL, digest
-from driftboard.suite.records import LossRecord, write_missing
+from driftboard.suite.records import LossRecord
 from driftboard.suite.rng import stream
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.training.preparation import Setting
@@ -31,37 +30,28 @@ from driftboard.suite.training.record_builder import RecordBuilder, environment
 TITLE = "Linear regression"
 
 
-@dataclass(frozen=True)
-class LinearCells:
-    """The payload of a job on a linear sequence."""
-
-    def measure(
-        self, setting: Setting, strategy: str, at_once: int, on_step: Callable[[], None]
-    ) -> list[LossRecord]:
-        """Train all seeds together, on the CPU, and return the record of each."""
-        sequence, scenario = setting.sequence, setting.sequence.scenario
-        assert isinstance(scenario, LinearSetting)
-        setting = replace(setting, device="cpu")
-        loaded = load_strategy(strategy)
-        _data(sequence.name, scenario, setting.seeds)  # not a cost of the first strategy
-        began = time.perf_counter()
-        outcome = measure(sequence.name, scenario, loaded, setting.seeds, on_step)
-        seconds = time.perf_counter() - began
-        data_hash = digest([PROTOCOL.name, PROTOCOL.version, sequence.name])
-        builder = RecordBuilder(
-            setting,
-            loaded.stamp,
-            sequence.stamp(TITLE, data_hash, linear_network(scenario).blocks),
-            environment(torch.device("cpu"), "vmap", setting.seeds),
-        )
-        return [
-            _record(builder, scenario, outcome, position, seconds)
-            for position in range(len(setting.seeds))
-        ]
-
-    def keep(self, results: Path, records: list[LossRecord]) -> None:
-        """Write the records that are not there yet."""
-        write_missing(results, records)
+def linear_records(
+    setting: Setting, loaded: LoadedStrategy, on_step: Callable[[], None]
+) -> list[LossRecord]:
+    """Train all seeds of a linear sequence together, on the CPU, and return the record of each."""
+    sequence, scenario = setting.sequence, setting.sequence.scenario
+    assert isinstance(scenario, LinearSetting)
+    setting = replace(setting, device="cpu")
+    _data(sequence.name, scenario, setting.seeds)  # not a cost of the first strategy
+    began = time.perf_counter()
+    outcome = measure(sequence.name, scenario, loaded, setting.seeds, on_step)
+    seconds = time.perf_counter() - began
+    data_hash = digest([PROTOCOL.name, PROTOCOL.version, sequence.name])
+    builder = RecordBuilder(
+        setting,
+        loaded.stamp,
+        sequence.stamp(TITLE, data_hash, linear_network(scenario).blocks),
+        environment(torch.device("cpu"), "vmap", setting.seeds),
+    )
+    return [
+        _record(builder, scenario, outcome, position, seconds)
+        for position in range(len(setting.seeds))
+    ]
 
 
 def measure(

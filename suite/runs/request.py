@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from driftboard.suite.data import Pool, convert_originals, load_pool
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.loading import LoadedStrategy
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
@@ -72,6 +72,11 @@ class Request:
         """Return the seeds that a sequence is measured with."""
         seeds = PROTOCOL.seeds_of(sequence.tier, tuning=self.purpose == "validation")
         return seeds[: self.seed_count]
+
+    def described(self) -> str:
+        """Return in words how many sequences and strategies there are."""
+        strategies = counted(len(self.strategies), "strategy", "strategies")
+        return f"{counted(len(self.sequences), 'sequence')} x {strategies}"
 
     def cell_count(self) -> int:
         """Return the number of records asked for, done or not."""

@@ -301,7 +301,8 @@ def test_a_source_that_changes_while_it_runs_is_noticed(
 
 def test_failed_cells_leave_no_submission(call, monkeypatch, my_method, tmp_path):
     monkeypatch.setattr(
-        "driftboard.suite.cli.options.Training.run_jobs", lambda *_: ["digits-split / my-method: too bad"]
+        "driftboard.suite.cli.options.Training.run_jobs",
+        lambda *_: ["digits-split / my-method: too bad"],
     )
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert line == "failed: digits-split / my-method: too bad"

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from driftboard.suite import metrics
 from driftboard.suite.linear.exact import (
     STRATEGIES,
     best_fractions,
@@ -20,6 +19,7 @@ from driftboard.suite.linear.exact import (
 )
 from driftboard.suite.linear.learner import LinearData, LinearOutcome, draw, linear_network, run
 from driftboard.suite.loading import LoadedStrategy, load_strategy
+from driftboard.suite.metrics import loss_metrics
 from driftboard.suite.protocol import PROTOCOL, digest
 from driftboard.suite.records import LossRecord
 from driftboard.suite.rng import stream
@@ -117,16 +117,8 @@ def _record(
     )
 
 
-Curves = dict[str, list[list[float]]]
-
-FUNCTIONS: dict[str, Callable[[metrics.Matrix], float]] = {
-    "avg_loss": metrics.average_loss,
-    "forgetting": metrics.loss_forgetting,
-    "task_loss": metrics.task_loss,
-}
-
 MEASURES = {"forgetting": "forgetting", "average error": "avg_loss", "task error": "task_loss"}
-"""The same by what a table calls them."""
+"""Metric by what a table calls it."""
 
 
 @dataclass(frozen=True)
@@ -154,13 +146,12 @@ class Comparison:
 def compare(setting: LinearSetting, seeds: tuple[int, ...]) -> Iterator[Comparison]:
     """Train every strategy that has a closed form, and yield all measures beside the exact ones."""
     for name in STRATEGIES:
-        exact = expected_excess(setting, name)
+        exact = loss_metrics(np.asarray(expected_excess(setting, name)))
         outcome = measure("linear", setting, load_strategy(name), seeds)
-        learners = outcome.excess.numpy()
+        learners = [loss_metrics(matrix) for matrix in outcome.excess.numpy()]
         for label, metric in MEASURES.items():
-            function = FUNCTIONS[metric]
-            values = np.array([function(matrix) for matrix in learners])
-            yield Comparison(name, label, function(exact), float(values.mean()), _error(values))
+            values = np.array([one[metric] for one in learners])
+            yield Comparison(name, label, exact[metric], float(values.mean()), _error(values))
 
 
 def _error(values: NDArray[np.float64]) -> float:
@@ -169,26 +160,26 @@ def _error(values: NDArray[np.float64]) -> float:
 
 def measured_curves(
     name: str, setting: LinearSetting, fractions: tuple[float, ...], seeds: tuple[int, ...]
-) -> Curves:
+) -> dict[str, list[list[float]]]:
     """Return per metric, fraction and seed the value that ``fraction`` reaches.
 
     Every fraction meets the same data; a seed's value is that of the mean over its draws.
     """
-    curves: Curves = {metric: [] for metric in FUNCTIONS}
+    found = []
     for fraction in fractions:
         outcome = measure(name, setting, load_strategy(f"fraction,fraction={fraction}"), seeds)
         matrices = outcome.excess.numpy().reshape(
             len(seeds), setting.draws, setting.tasks, setting.tasks
         )
-        for metric, function in FUNCTIONS.items():
-            curves[metric].append([function(matrix) for matrix in matrices.mean(axis=1)])
-    return curves
+        found.append([loss_metrics(matrix) for matrix in matrices.mean(axis=1)])
+    return {metric: [[one[metric] for one in row] for row in found] for metric in found[0][0]}
 
 
 def exact_curves(setting: LinearSetting, fractions: tuple[float, ...]) -> dict[str, list[float]]:
     """Return per metric and fraction the exact expectation."""
     matrices = [np.asarray(expected_excess_of_fraction(setting, one)) for one in fractions]
-    return {name: [function(matrix) for matrix in matrices] for name, function in FUNCTIONS.items()}
+    found = [loss_metrics(matrix) for matrix in matrices]
+    return {metric: [one[metric] for one in found] for metric in found[0]}
 
 
 def exact_optima(setting: LinearSetting) -> dict[str, float]:

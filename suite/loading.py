@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import inspect
 import pickle
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import msgspec
 
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
-from driftboard.suite.errors import DriftboardError, StrategyError
+from driftboard.suite.errors import DriftboardError, StrategyError, one_line
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import NAME, StrategyStamp, write_atomically
 from driftboard.suite.sequences.registry import registered
@@ -29,18 +30,6 @@ RESERVED = "overall"
 RATE = "rate"
 HIGHEST_RATE = 100.0
 SESSION_SUFFIX = ".pkl"
-
-
-@dataclass(frozen=True)
-class SessionObject:
-    """A class or a task sequence of somebody's Python session, kept for worker processes.
-
-    Only ``driftboard.run`` writes such a file, into its own results folder. Reading it runs code,
-    as importing a Python file does.
-    """
-
-    content: Any
-    source: str  # whose digest records carry
 
 
 _IMPORTS: dict[type[DriftboardError], str] = {
@@ -77,11 +66,14 @@ def load_strategy(specification: str) -> LoadedStrategy:
     >>> loaded.stamp.name, loaded.strategy.strength, loaded.rate
     ('ewc-strength-2.0-rate-0.5', 2.0, 0.5)
     """
-    base, *settings = specification.split(",")
-    name, strategy, source = _from_file(base) if _names_file(base) else _built_in(base)
+    base, class_name, settings = split_specification(specification)
+    if _names_file(base):
+        name, strategy, source = _from_file(base, class_name)
+    else:
+        name, strategy, source = _built_in(base)
     rate: float | None = None
     if settings:
-        strategy, rate, suffix = _with_parameters(strategy, settings, name)
+        strategy, rate, suffix = _with_parameters(strategy, settings[1:].split(","), name)
         name = f"{name}-{suffix}"
     if not NAME.fullmatch(name):
         raise StrategyError(
@@ -99,18 +91,34 @@ def load_strategy(specification: str) -> LoadedStrategy:
     return LoadedStrategy(specification, strategy, stamp, 1.0 if rate is None else rate)
 
 
+_FILE = re.compile(r"(.+?\.(?:py|pkl))(:[^,]*)?(,.*)?", re.DOTALL)
+
+
+def split_specification(specification: str) -> tuple[str, str, str]:
+    """Return the name or file of a strategy, ``:CLASS``, and the settings with their first comma.
+
+    A path may hold commas and colons; it ends where ``.py`` or ``.pkl`` ends a part.
+
+    >>> split_specification("a,b/mine.py:Mine,strength=2"), split_specification("ewc,strength=2")
+    (('a,b/mine.py', ':Mine', ',strength=2'), ('ewc', '', ',strength=2'))
+    """
+    if found := _FILE.fullmatch(specification):
+        return found[1], found[2] or "", found[3] or ""
+    base, comma, settings = specification.partition(",")
+    return base, "", comma + settings
+
+
 def files_of(specification: str) -> tuple[Path, ...]:
     """Return the file that a strategy's specification names, if it names one.
 
     >>> files_of("mine.py:Mine,strength=2"), files_of("ewc")
     ((PosixPath('mine.py'),), ())
     """
-    base = specification.split(",")[0]
-    return (Path(base.partition(":")[0]),) if _names_file(base) else ()
+    base, _, _ = split_specification(specification)
+    return (Path(base),) if _names_file(base) else ()
 
 
 def _names_file(base: str) -> bool:
-    """Tell whether a strategy is named by a file, ``.py`` or ``.pkl``, and not by its name."""
     return ".py" in base or base.endswith(SESSION_SUFFIX)
 
 
@@ -120,9 +128,8 @@ def moved(specification: str, places: Mapping[Path, Path]) -> str:
     >>> moved("mine.py:Mine,strength=2", {Path("mine.py"): Path("/tmp/mine.py")})
     '/tmp/mine.py:Mine,strength=2'
     """
-    base, comma, settings = specification.partition(",")
-    file, colon, name = base.partition(":")
-    return f"{places.get(Path(file), file)}{colon}{name}{comma}{settings}"
+    base, class_name, settings = split_specification(specification)
+    return f"{places.get(Path(base), base)}{class_name}{settings}"
 
 
 def _fits_a_record(stamp: StrategyStamp) -> bool:
@@ -144,7 +151,7 @@ def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, TaskSequence]:
     sequences = registered()
     for path in files:
         if path.suffix == SESSION_SUFFIX:
-            contents: list[Any] = [read_session_object(path).content]
+            contents: list[Any] = [read_session_object(path)[0]]
         else:
             contents = list(vars(_import_file(path, DriftboardError)).values())
         values = {id(value): value for value in contents}  # each one once
@@ -202,14 +209,13 @@ def _built_in(name: str) -> tuple[str, Strategy, bytes]:
     raise StrategyError(f"there is no strategy '{name}'; {hint}")
 
 
-def _from_file(text: str) -> tuple[str, Strategy, bytes]:
+def _from_file(file: str, class_name: str) -> tuple[str, Strategy, bytes]:
     """Return name, strategy and source of what ``FILE.py[:CLASS]`` or ``FILE.pkl`` holds."""
-    file, _, class_name = text.partition(":")
     if file.endswith(SESSION_SUFFIX):
-        kept = read_session_object(Path(file))
-        chosen, source = kept.content, kept.source.encode()
+        chosen, text = read_session_object(Path(file))
+        source = text.encode()
     else:
-        chosen = _class_in(file, class_name)
+        chosen = _class_in(file, class_name.removeprefix(":"))
         source = _file_of(chosen).read_bytes()
     name = str(chosen.name)
     if name in BUILTIN | FURTHER or not name:
@@ -342,19 +348,45 @@ def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
     return module
 
 
-def write_session_object(path: Path, kept: SessionObject) -> None:
-    """Write an object by value, so that a process finds it that cannot import its module."""
+def write_session_object(path: Path, content: Any, source: str) -> None:
+    """Write a class or a task sequence of a Python session so that worker processes find it.
+
+    It is written by value, for they may not be able to import its module. Only ``driftboard.run``
+    writes such a file, into its own results folder.
+
+    Args:
+        path: of the file.
+        content: the class or the task sequence.
+        source: the text whose digest records carry.
+
+    Raises:
+        DriftboardError: it refers to what cannot be copied, such as an open file.
+    """
     import cloudpickle
 
-    module = sys.modules.get(getattr(kept.content, "__module__", ""))
-    by_value = module is not None and not module.__name__.startswith("driftboard")
-    if module is not None and by_value and module.__name__ != "__main__":
+    home = content.__module__
+    module = sys.modules.get(home)
+    by_value = module is not None and home != "__main__" and home.split(".")[0] != "driftboard"
+    if by_value:
         cloudpickle.register_pickle_by_value(module)
-    write_atomically(path, cloudpickle.dumps((kept.content, kept.source)))
+    try:
+        pickled = cloudpickle.dumps((content, source))
+    except Exception as error:  # pickling runs code of whatever the object refers to
+        name = getattr(content, "__name__", home)
+        raise DriftboardError(
+            f"{name} cannot be sent to worker processes: {one_line(str(error))}; "
+            "create what cannot be copied within its methods"
+        ) from error
+    finally:
+        if by_value:
+            cloudpickle.unregister_pickle_by_value(module)
+    write_atomically(path, pickled)
 
 
-def read_session_object(path: Path) -> SessionObject:
-    """Read what ``write_session_object`` wrote.
+def read_session_object(path: Path) -> tuple[Any, str]:
+    """Return content and source that ``write_session_object`` wrote.
+
+    This runs code of whoever wrote the file, as importing a Python file does.
 
     Raises:
         DriftboardError: the file is missing or does not load.
@@ -365,4 +397,4 @@ def read_session_object(path: Path) -> SessionObject:
         raise DriftboardError(
             f"{path} does not load: {error}; pass the object to driftboard.run again"
         ) from error
-    return SessionObject(content, source)
+    return content, source

@@ -47,7 +47,19 @@ class AdamTraining(Training):
 
 
 @dataclass(frozen=True)
-class Protocol:
+class _Versioned:
+    """Choices that have a name and a version, which are hashed with them."""
+
+    name: str
+    version: int
+
+    def stamp(self) -> ProtocolStamp:
+        """Return name, version and hash, as records carry them."""
+        return ProtocolStamp(self.name, self.version, digest(dataclasses.asdict(self)))
+
+
+@dataclass(frozen=True)
+class Protocol(_Versioned):
     """The fixed choices of one version of the benchmark.
 
     >>> PROTOCOL.training_of("mlp-256x2").epochs, PROTOCOL.seeds_of("quick")
@@ -94,13 +106,9 @@ class Protocol:
                 "sequences; leave it out to take all"
             )
 
-    def stamp(self) -> ProtocolStamp:
-        """Return name, version and hash, as every record carries them."""
-        return ProtocolStamp(self.name, self.version, digest(dataclasses.asdict(self)))
-
 
 @dataclass(frozen=True)
-class Grading:
+class Grading(_Versioned):
     """The fixed choices of measuring how far apart the tasks of a sequence are.
 
     It has a version of its own, because records of runs do not depend on it. The images of a task
@@ -116,13 +124,9 @@ class Grading:
     reliable_from: float = 0.5
     refused_below: float = 0.3
 
-    def stamp(self) -> ProtocolStamp:
-        """Return name, version and hash, as every grade record carries them."""
-        return ProtocolStamp(self.name, self.version, digest(dataclasses.asdict(self)))
-
 
 @dataclass(frozen=True)
-class Tuning:
+class Tuning(_Versioned):
     """The fixed choices of tuning: how many trials, and which learning rates.
 
     ``lowest_rate`` and ``highest_rate`` are factors of the protocol's learning rate.
@@ -133,10 +137,6 @@ class Tuning:
     trials: int = 8
     lowest_rate: float = 0.1
     highest_rate: float = 3.0
-
-    def stamp(self) -> ProtocolStamp:
-        """Return name, version and hash, as every tuning record carries them."""
-        return ProtocolStamp(self.name, self.version, digest(dataclasses.asdict(self)))
 
 
 def digest(value: Any) -> str:

@@ -267,10 +267,19 @@ def read_json(path: Path | Traversable, shape: type[ShapeT], name: str, advice: 
         raise RecordError(f"{path} is not {name}: {error}; {advice}") from error
 
 
+def write_json(path: Path, content: Struct) -> None:
+    """Write a struct as indented JSON, whole or not at all.
+
+    Raises:
+        RecordError: the file cannot be written.
+    """
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+
+
 def write_record(results: Path, record: AnyRecord) -> Path:
     """Write one record to its place below ``results`` and return its path."""
     path = cell_path(results, record.sequence.name, record.strategy.name, record.seed)
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+    write_json(path, record)
     return path
 
 

@@ -25,6 +25,7 @@ from driftboard.suite.records import (
     read_record,
     record_paths,
     write_atomically,
+    write_json,
 )
 
 SUBMISSION = "submission.json"
@@ -192,12 +193,6 @@ def file_digests(folder: Path) -> dict[str, str]:
     }
 
 
-def write_submission(folder: Path, submission: Submission) -> None:
-    """Write ``submission.json`` below a folder, as a whole or not at all."""
-    content = msgspec.json.format(msgspec.json.encode(submission), indent=1) + b"\n"
-    write_atomically(folder / SUBMISSION, content)
-
-
 def source_of(specification: str) -> Path:
     """Return the file that a strategy's specification names.
 
@@ -207,7 +202,9 @@ def source_of(specification: str) -> Path:
     Raises:
         StrategyError: it names none, or one whose name a submission cannot hold.
     """
-    path = Path(_file_of(specification))
+    from driftboard.suite.loading import split_specification
+
+    path = Path(split_specification(specification)[0])
     if path.suffix != ".py":
         raise StrategyError(
             f"'{specification}' is none of yours; name the Python file of your strategy"
@@ -218,10 +215,6 @@ def source_of(specification: str) -> Path:
             "a letter or underscore first"
         )
     return path
-
-
-def _file_of(specification: str) -> str:
-    return specification.split(",")[0].partition(":")[0]
 
 
 def assemble(
@@ -245,6 +238,8 @@ def assemble(
     Raises:
         DriftboardError: the source has changed since it was loaded.
     """
+    from driftboard.suite.loading import moved
+
     source = source_of(specification)
     content = source.read_bytes()
     if hashlib.sha256(content).hexdigest() != strategy.source_hash:
@@ -259,9 +254,9 @@ def assemble(
         tier=tier,
         strategy=strategy,
         source=source.name,
-        specification=source.name + specification.removeprefix(_file_of(specification)),
+        specification=moved(specification, {source: Path(source.name)}),
         protocol=PROTOCOL.stamp(),
         environment=Versions(made.driftboard, made.python, made.torch, made.device),
         files=file_digests(folder),
     )
-    write_submission(folder, submission)
+    write_json(folder / SUBMISSION, submission)

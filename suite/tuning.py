@@ -9,9 +9,9 @@ with the highest mean Avg.Acc over sequences and seeds is chosen. Reading a reco
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
 from msgspec import Struct
 
 from driftboard.suite import metrics
@@ -29,7 +29,6 @@ from driftboard.suite.records import (
     cell_path,
     read_json,
     read_record,
-    write_atomically,
 )
 from driftboard.suite.sequences.task_sequence import TaskSequence
 
@@ -130,25 +129,16 @@ def _trial(
     return Trial(
         specification=specification,
         strategy=stamp,
-        avg_acc=_mean([metrics.average_accuracy(matrix) for matrix in matrices]),
-        task_acc=_mean([metrics.task_accuracy(matrix) for matrix in matrices]),
-        forgetting=_mean([metrics.forgetting(matrix) for matrix in matrices]),
+        avg_acc=fmean(metrics.average_accuracy(matrix) for matrix in matrices),
+        task_acc=fmean(metrics.task_accuracy(matrix) for matrix in matrices),
+        forgetting=fmean(metrics.forgetting(matrix) for matrix in matrices),
         diverged=sum(record.status == "diverged" for record in records),
     )
-
-
-def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values)
 
 
 def tuning_path(results: Path, strategy: str) -> Path:
     """Return where the tuning record of a strategy lies below a results folder."""
     return results / "tuning" / f"{strategy}.json"
-
-
-def write_tuning(path: Path, record: TuningRecord) -> None:
-    """Write a tuning record whole or not at all."""
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
 
 
 def read_tuning(path: Path) -> TuningRecord:

@@ -20,8 +20,7 @@ from driftboard.strategies.base import Examples, Task
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL, AdamTraining, Training
-from driftboard.suite.runs.grid import missing_cells
-from driftboard.suite.runs.request import Request
+from driftboard.suite.runs.request import Request, missing_cells
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.training import engine
 from driftboard.suite.training.cuda_graph import GraphRunner

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from driftboard._board import Leaderboard, leaderboard
-    from driftboard._catalogue import sequences, strategies
     from driftboard._results import Results, load, published
-    from driftboard._run import Grades, grade, run
+    from driftboard._run import Grades, grade, run, sequences, strategies
     from driftboard.strategies.base import Memory, Parameters, Range, Strategy, Task, UpdatePlan
     from driftboard.suite.checks import check_strategy
     from driftboard.suite.errors import DataError, DriftboardError, RecordError, StrategyError
@@ -60,9 +59,8 @@ __all__ = [
 
 _HOMES = {
     "driftboard._board": ("Leaderboard",),
-    "driftboard._catalogue": ("sequences",),
     "driftboard._results": ("Results", "load", "published"),
-    "driftboard._run": ("Grades", "grade", "run"),
+    "driftboard._run": ("Grades", "grade", "run", "sequences"),
     "driftboard.strategies.base": (
         *("Memory", "Parameters", "Range", "Strategy", "Task", "UpdatePlan"),
     ),
@@ -104,4 +102,4 @@ def _make_callable(package: str, home: str) -> None:
 
 
 _make_callable("leaderboard", "driftboard._board")
-_make_callable("strategies", "driftboard._catalogue")
+_make_callable("strategies", "driftboard._run")

@@ -96,6 +96,8 @@ class Results:
         >>> db.published("quick").select("digits-r*", ["sgd", "ewc"])
         <Results: 30 records, 3 sequences x 2 strategies x 5 seeds>
         """
+        if sequences is None and strategies is None:
+            return self
         on = _matching(sequences, self.sequences, "sequence")
         of = _matching(strategies, self.strategies, "strategy")
         chosen = [
@@ -107,8 +109,6 @@ class Results:
             raise DriftboardError("no record is of these sequences and these strategies")
         arguments = [
             f"{name}={value if isinstance(value, str) else list(value)!r}"
-            if not isinstance(value, str)
-            else f"{name}={value!r}"
             for name, value in (("sequences", sequences), ("strategies", strategies))
             if value is not None
         ]
@@ -217,9 +217,8 @@ def load(
     paths = tuple(Path(folder) for folder in folders)
     records = [record for path in paths for record in read_folder(path)]
     made_by = f"driftboard.load({', '.join(repr(str(path)) for path in paths)})"
-    return _chosen(
-        Results(sorted_records(records), folders=paths, made_by=made_by), sequences, strategies
-    )
+    found = Results(sorted_records(records), folders=paths, made_by=made_by)
+    return found.select(sequences, strategies)
 
 
 def published(
@@ -248,24 +247,13 @@ def published(
         raise DriftboardError(f"name what is to be loaded; there are {known}")
     records = [record for name in names for record in published_records(name)]
     made_by = f"driftboard.published({', '.join(map(repr, names))})"
-    return _chosen(
-        Results(sorted_records(records), published=names, made_by=made_by), sequences, strategies
-    )
+    found = Results(sorted_records(records), published=names, made_by=made_by)
+    return found.select(sequences, strategies)
 
 
 def sorted_records(records: Iterable[AnyRecord]) -> tuple[AnyRecord, ...]:
     """Return records in the order of sequence, strategy and seed."""
     return tuple(sorted(records, key=lambda r: (r.sequence.name, r.strategy.name, r.seed)))
-
-
-def _chosen(
-    results: Results,
-    sequences: str | Iterable[str] | None,
-    strategies: str | Iterable[str] | None,
-) -> Results:
-    if sequences is None and strategies is None:
-        return results
-    return results.select(sequences, strategies)
 
 
 def _matching(patterns: str | Iterable[str] | None, known: Sequence[str], what: str) -> set[str]:

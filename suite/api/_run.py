@@ -1,4 +1,4 @@
-"""Training from Python: ``driftboard.run`` and ``driftboard.grade``."""
+"""What there is to run, and running it: ``driftboard.run``, ``grade`` and what they take."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -7,14 +7,96 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from driftboard._results import Results, sorted_records
-from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.errors import DriftboardError, counted, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from driftboard.strategies.base import Strategy
     from driftboard.suite.distance.grades import GradeRecord
+    from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import TaskSequence
+
+    AnyStrategy = str | Strategy | type[Strategy]
+
+
+def sequences(suite: str | None = None) -> "pd.DataFrame":
+    """Return the registered task sequences, a row each, indexed by name.
+
+    Args:
+        suite: ``quick``, ``linear``, ``core`` or ``full``; None lists all.
+
+    Returns:
+        A frame with the columns ``suite``, ``data``, ``scenario`` (its class), ``tasks``,
+        ``network``, ``distance`` between consecutive tasks (0 for equal, 2 for unrelated ones)
+        with ``distance_low`` and ``distance_high`` (95 %), ``grade``, and ``description``. The
+        distance is missing where none was measured.
+
+    >>> import driftboard as db
+    >>> db.sequences("quick").loc["digits-split", ["data", "scenario", "network"]].tolist()
+    ['digits', 'Split', 'mlp-128x2']
+    """
+    import pandas as pd
+
+    from driftboard.suite.distance.grades import known_grades
+    from driftboard.suite.errors import DriftboardError
+    from driftboard.suite.sequences.registry import registered
+
+    known = registered()
+    suites = list(dict.fromkeys(sequence.tier for sequence in known.values()))
+    if suite is not None and suite not in suites:
+        raise DriftboardError(f"there is no suite '{suite}'; there are {', '.join(suites)}")
+    grades = known_grades()
+    rows = {}
+    for name, sequence in known.items():
+        if suite not in (None, sequence.tier):
+            continue
+        grade = grades.get(sequence.hash())
+        distance = grade.distance if grade else None
+        rows[name] = {
+            "suite": sequence.tier,
+            "data": sequence.source,
+            "scenario": type(sequence.scenario).__name__,
+            "tasks": sequence.scenario.tasks,
+            "network": sequence.network,
+            "distance": getattr(distance, "value", None),
+            "distance_low": getattr(distance, "low", None),
+            "distance_high": getattr(distance, "high", None),
+            "grade": grade.level if grade else None,
+            "description": sequence.description,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("sequence")
+
+
+def strategies() -> "pd.DataFrame":
+    """Return the strategies that the package brings along, a row each, indexed by name.
+
+    Returns:
+        A frame with the columns ``role`` (``ranked`` or ``bound``), ``default`` (whether a run
+        takes it when none is named), ``parameters`` (a dict), ``summary`` and ``literature``.
+
+    >>> import driftboard as db
+    >>> db.strategies().loc["ewc", "parameters"]["strength"]
+    30.0
+    """
+    import dataclasses
+
+    import pandas as pd
+
+    from driftboard.strategies.catalogue import BUILTIN, FURTHER
+
+    rows = {
+        name: {
+            "role": strategy.role,
+            "default": name in BUILTIN,
+            "parameters": dataclasses.asdict(strategy),
+            "summary": strategy.summary,
+            "literature": strategy.literature,
+        }
+        for name, strategy in (BUILTIN | FURTHER).items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("strategy")
+
 
 Device = Literal["auto", "cpu", "cuda"]
 SESSION_FOLDER = "session"
@@ -23,7 +105,7 @@ SESSION_FOLDER = "session"
 def run(
     suite: str | None = None,
     *,
-    strategies: "Iterable[str | Strategy | type[Strategy]] | None" = None,
+    strategies: "AnyStrategy | Iterable[AnyStrategy] | None" = None,
     sequences: "str | TaskSequence | Iterable[str | TaskSequence] | None" = None,
     seeds: int | None = None,
     out: str | Path = "driftboard-results",
@@ -42,7 +124,9 @@ def run(
         suite: ``quick``, ``linear``, ``core`` or ``full``; without it and without ``sequences``
             ``quick``.
         strategies: names as on the command line (``ewc``, ``ewc,strength=10``, ``FILE.py``),
-            objects (``MyMethod(strength=0.1)``) and classes; without it all that are built in.
+            objects (``MyMethod(strength=0.1)``) and classes, one or several; without it all that
+            are built in. Of a class of your script or notebook, records tell versions apart by
+            its code and that of the functions and values around it that it uses.
         sequences: names, patterns such as ``digits-*``, and ``TaskSequence`` objects.
         seeds: only the first so many of the protocol's seeds.
         out: the results folder.
@@ -66,19 +150,18 @@ def run(
         results = db.run("quick", strategies=["sgd", "ewc"], seeds=2, out="results")
         results.accuracy("digits-split", "ewc", seed=0)
     """
-    from driftboard._session import sequence_files, specifications
+    from driftboard._session import load_strategies, sequence_files
     from driftboard.strategies.catalogue import BUILTIN
-    from driftboard.suite.loading import load_sequences, load_strategy
+    from driftboard.suite.loading import load_sequences
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.records import cell_path, read_record
-    from driftboard.suite.runs.backend import Backend, ProgressBar
     from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import choose_sequences
 
     _check_choices(seeds, device)
     folder = Path(out)
     given = BUILTIN if strategies is None else strategies
-    loaded = [load_strategy(text) for text in specifications(given, folder / SESSION_FOLDER)]
+    loaded = load_strategies(given, folder / SESSION_FOLDER)
     _check_names([one.stamp.name for one in loaded])
     names, files = sequence_files(_listed(sequences), folder / SESSION_FOLDER)
     known = load_sequences(files)
@@ -96,10 +179,7 @@ def run(
         data=None if data is None else Path(data),
         device=device,
     )
-    what = f"{len(chosen)} sequences x {len(loaded)} strategies"
-    with ProgressBar() as bar:
-        failures = Backend(workers).run_jobs(request, what, bar)
-    _raise_if_failed(failures, folder)
+    _measure(request, workers, request.described())
     records = [
         read_record(cell_path(folder, sequence.name, strategy.stamp.name, seed))
         for sequence in chosen
@@ -192,7 +272,6 @@ def grade(
     from driftboard.suite.distance.measurement import Distances, grade_records
     from driftboard.suite.loading import load_sequences
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.runs.backend import Backend, ProgressBar
     from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import choose_sequences
 
@@ -212,10 +291,7 @@ def grade(
         device=device,
         work=Distances(parts),
     )
-    with ProgressBar() as bar:
-        what = f"{len(chosen)} sequences to be graded"
-        failures = Backend(workers).run_jobs(request, what, bar)
-    _raise_if_failed(failures, folder)
+    _measure(request, workers, f"{counted(len(chosen), 'sequence')} to be graded")
     return Grades(tuple(grade_records(request)))
 
 
@@ -246,7 +322,18 @@ def _check_names(names: Sequence[str]) -> None:
         raise DriftboardError("no strategy was given; leave strategies out to run all")
 
 
-def _raise_if_failed(failures: Sequence[str], folder: Path) -> None:
+def _measure(request: "Request", workers: int | None, what: str) -> None:
+    """Run the jobs of a request with a progress bar.
+
+    Raises:
+        DriftboardError: as ``Backend.run_jobs``, or a job failed.
+    """
+    from driftboard.suite.runs.backend import Backend, ProgressBar
+
+    with ProgressBar() as bar:
+        failures = Backend(workers).run_jobs(request, what, bar)
     if failures:
         listed = "; ".join(one_line(line) for line in failures)
-        raise DriftboardError(f"training failed: {listed}; what is done is kept in {folder}")
+        raise DriftboardError(
+            f"training failed: {listed}; what is done is kept in {request.results}"
+        )

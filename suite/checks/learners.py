@@ -1,19 +1,27 @@
 """Checks that train whole learners: one after another, together, with other settings, for time."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from types import FunctionType, ModuleType
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Memory, Parameters, Strategy
 from driftboard.strategies.sgd import Sgd
-from driftboard.suite.checks.hidden_state import changed_names, hidden_state
-from driftboard.suite.checks.pytrees import same, tensors
-from driftboard.suite.checks.target import Result, Target, TaskEnd, format_error, learn
+from driftboard.suite.checks.target import (
+    Result,
+    Target,
+    TaskEnd,
+    format_error,
+    learn,
+    same,
+    tensors,
+)
 from driftboard.suite.checks.tiny import NETWORKS, tiny_cohort
 from driftboard.suite.errors import StrategyError, counted
 
@@ -122,6 +130,62 @@ def _kind(value: Tensor) -> str:
 
 def _bytes(tree: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors(tree))
+
+
+# Hidden state is what lies on the strategy's object, in its class or in its module: nothing counts
+# it as memory, and all learners share it.
+
+DEPTH = 6
+"""How many levels of nested containers are inspected."""
+
+
+def hidden_state(strategy: Strategy, module: ModuleType) -> dict[str, Any]:
+    """Return what is stored outside of the memory: a name for messages -> comparable content.
+
+    Covers tensors, arrays, numbers, texts, containers of them, the module's classes and their
+    instances, and the default arguments of functions.
+    """
+    own = {f"self.{name}": value for name, value in vars(strategy).items()}
+    for name, value in vars(module).items():
+        if isinstance(value, type) and value.__module__ == module.__name__:
+            own |= {f"{name}.{key}": content for key, content in vars(value).items()}
+        elif not name.startswith("__"):
+            own[f"the module's {name}"] = value
+    return {name: _content(value, module.__name__, DEPTH) for name, value in own.items()}
+
+
+def changed_names(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Return the names whose content is new or has changed.
+
+    >>> changed_names({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4})
+    ['b', 'c']
+    """
+    absent = object()
+    return [name for name, content in after.items() if before.get(name, absent) != content]
+
+
+def _content(value: Any, home: str, depth: int) -> Any:
+    """Return plain data that is equal for equal content; other objects by their identity.
+
+    ``home`` is the name of the module whose instances are inspected.
+    """
+    if isinstance(value, Tensor):
+        return str(value.dtype), tuple(value.shape), repr(value.tolist())
+    if isinstance(value, np.ndarray):
+        return str(value.dtype), value.shape, repr(value.tolist())
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        return repr(value)
+    if isinstance(value, set | frozenset):
+        return sorted(repr(item) for item in value)
+    if isinstance(value, FunctionType):
+        value = [value.__defaults__, value.__kwdefaults__, vars(value)]
+    elif type(value).__module__ == home:
+        value = vars(value)
+    if depth > 0 and isinstance(value, Mapping):
+        return [(repr(key), _content(item, home, depth - 1)) for key, item in value.items()]
+    if depth > 0 and isinstance(value, list | tuple):
+        return [_content(item, home, depth - 1) for item in value]
+    return id(value)
 
 
 # Both modes: learners that are trained together must end where each ends alone.

@@ -4,11 +4,9 @@ import importlib.util
 import inspect
 import keyword
 from pathlib import Path
-from types import ModuleType
 
 from driftboard.strategies import template
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
-from driftboard.suite.checks import own_tests
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.records import NAME
 
@@ -33,8 +31,9 @@ def write_scaffold(name: str, folder: Path) -> tuple[Path, Path]:
     there = [path for path in (strategy, test) if path.exists()]
     if there:
         raise DriftboardError(f"{there[0]} is there already; choose another name or another --out")
-    _write(strategy, _filled_in(template, {"MyMethod": own_class, "my-method": name}))
-    _write(test, _filled_in(own_tests, {"my_method": stem, "my-method": name}))
+    text = inspect.getsource(template).replace("MyMethod", own_class)
+    _write(strategy, text.replace("my-method", name))
+    _write(test, OWN_TESTS.replace("my_method", stem).replace("my-method", name))
     return strategy, test
 
 
@@ -56,13 +55,6 @@ def _problem(name: str, stem: str, own_class: str) -> str | None:
     return None
 
 
-def _filled_in(source: ModuleType, names: dict[str, str]) -> str:
-    text = inspect.getsource(source)
-    for placeholder, name in names.items():
-        text = text.replace(placeholder, name)
-    return text
-
-
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,3 +64,42 @@ def _write(path: Path, text: str) -> None:
         raise DriftboardError(
             f"cannot write {path}: {error.strerror or error}; choose another --out"
         ) from error
+
+
+OWN_TESTS = '''\
+"""Tests of my-method: the checks of ``driftboard check``, and one hook by value.
+
+Run them with ``python -m pytest`` and the name of this file.
+"""
+
+from pathlib import Path
+
+import torch
+
+from driftboard.suite.checks import check_strategy, example_task
+from driftboard.suite.loading import load_strategy
+
+FILE = Path(__file__).with_name("my_method.py")
+
+
+def test_all_checks_pass() -> None:
+    """A failed check says in its message what to do."""
+    failed = [result for result in check_strategy(str(FILE)) if result.status == "FAILED"]
+    assert failed == []
+
+
+def test_the_gradient_is_pulled_towards_the_last_solution() -> None:
+    """The pull is the strength times the way back; change this test along with your idea."""
+    strategy = load_strategy(f"{FILE},strength=0.5").strategy
+    first, second = example_task(index=0), example_task(index=1)
+    parameters = {name: value + 0.1 for name, value in first.initial.items()}
+    gradient = second.gradient(parameters)
+
+    assert strategy.correct(first, gradient, parameters, {}) is gradient
+    _, memory = strategy.finish(first, first.initial, {})
+    corrected = strategy.correct(second, gradient, parameters, memory)
+
+    for name, value in corrected.items():
+        pull = 0.5 * (parameters[name] - first.initial[name])
+        torch.testing.assert_close(value, gradient[name] + pull)
+'''

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     ResultsFolder,
     SeedCount,
     SequenceFiles,
     Training,
     chosen_sequences,
+    exit_on_failure,
 )
 from driftboard.suite.errors import counted
 
@@ -50,7 +50,6 @@ def grade(
     from driftboard.suite.distance.measurement import Distances, grade_records
     from driftboard.suite.records import write_atomically
 
-    backend = training.backend()
     chosen = chosen_sequences(suite, sequence, sequence_file, seeds)
     request = training.request(
         out,
@@ -60,7 +59,7 @@ def grade(
         work=Distances(parts),
     )
     what = f"{counted(len(chosen), 'sequence')} to be graded"
-    failures = run_jobs(backend, request, what)
+    failures = training.run_jobs(request, what)
     records = grade_records(request)
     if records:
         Console().print(terminal_table(records))

@@ -37,7 +37,7 @@ def linear(
     from rich.console import Console
     from rich.table import Table
 
-    from driftboard.suite.linear.comparison import compare
+    from driftboard.suite.linear.cells import compare
     from driftboard.suite.linear.exact import best_fractions, crossover_distance
     from driftboard.suite.sequences.linear import LinearSetting
 

@@ -11,20 +11,18 @@ from typing import Annotated
 
 import typer
 
-from driftboard.suite.cli.claim import claim
 from driftboard.suite.cli.data import app as data
 from driftboard.suite.cli.develop import check, new
 from driftboard.suite.cli.grade import grade
-from driftboard.suite.cli.leaderboard import leaderboard
+from driftboard.suite.cli.leaderboard import claim, leaderboard
 from driftboard.suite.cli.linear import linear
 from driftboard.suite.cli.list import sequences, strategies
 from driftboard.suite.cli.options import expand_groups
 from driftboard.suite.cli.reproduce import reproduce
 from driftboard.suite.cli.run import run
-from driftboard.suite.cli.submit import submit
+from driftboard.suite.cli.submit import submit, verify
 from driftboard.suite.cli.sweep import sweep
 from driftboard.suite.cli.tune import tune
-from driftboard.suite.cli.verify import verify
 from driftboard.suite.errors import DriftboardError, one_line
 
 COMMANDS = (

@@ -1,4 +1,4 @@
-"""Options that several commands share, each declared once.
+"""What several commands share: options, each declared once, and how those that train run and end.
 
 To add an option to every command that trains, add a field to `Training`. To add one that some
 commands share, add an alias here and name it as a parameter of those commands.
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from driftboard.suite.runs.backend import Backend
+from driftboard.suite.errors import one_line
+from driftboard.suite.runs.backend import Backend, ProgressBar
 
 if TYPE_CHECKING:
     from driftboard.suite.loading import LoadedStrategy
@@ -95,13 +96,38 @@ class Training:
         ),
     ] = None
 
-    def backend(self) -> Backend:
-        """Return what starts the workers.
+    def __post_init__(self) -> None:
+        """Check the options, before a command begins.
 
         Raises:
             DriftboardError: there is an address and no cluster.
         """
+        self.backend()
+
+    def backend(self) -> Backend:
+        """Return what starts the workers."""
         return Backend(self.workers, self.cluster, self.ray_address)
+
+    def run_jobs(self, request: "Request", what: str) -> list[str]:
+        """Do what ``Backend.run_jobs`` does, with a progress bar on standard error.
+
+        Raises:
+            typer.Exit: stopped by Ctrl-C; a line has said how to go on.
+            DriftboardError: as ``Backend.run_jobs``.
+        """
+        try:
+            with ProgressBar() as bar:
+                return self.backend().run_jobs(request, what, bar)
+        except KeyboardInterrupt:
+            from rich.console import Console
+
+            Console(stderr=True).print(
+                f"stopped; what is done is kept in {request.results}: the same command goes on "
+                "from there",
+                highlight=False,
+                markup=False,
+            )
+            raise typer.Exit(130) from None
 
     def request(
         self,
@@ -234,3 +260,15 @@ def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
         )
         for field in fields(group)
     ]
+
+
+def exit_on_failure(lines: list[str]) -> None:
+    """Print the lines of jobs that failed, and leave with 1 if there are any.
+
+    Raises:
+        typer.Exit: there are.
+    """
+    for line in lines:
+        typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
+    if lines:
+        raise typer.Exit(1)

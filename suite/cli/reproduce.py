@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from driftboard.suite.cli.execution import exit_on_failure, run_jobs
-from driftboard.suite.cli.options import ResultsFolder, SeedCount, SequencePatterns, Training
+from driftboard.suite.cli.options import (
+    ResultsFolder,
+    SeedCount,
+    SequencePatterns,
+    Training,
+    exit_on_failure,
+)
 from driftboard.suite.errors import counted
 
 if TYPE_CHECKING:
@@ -48,14 +53,9 @@ def reproduce(
 
     from driftboard.baselines.published import choose_records
 
-    backend = training.backend()
     chosen = choose_records(published, sequence, strategy)
     request = _request(published, chosen, seeds, out, training)
-    what = (
-        f"{counted(len(request.sequences), 'sequence')} x "
-        f"{counted(len(request.strategies), 'strategy', 'strategies')}"
-    )
-    exit_on_failure(run_jobs(backend, request, what))
+    exit_on_failure(training.run_jobs(request, request.described()))
     _report(chosen, out)
 
 

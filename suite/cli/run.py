@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     ResultsFolder,
     SeedCount,
@@ -14,6 +13,7 @@ from driftboard.suite.cli.options import (
     SequencePatterns,
     Training,
     chosen_sequences,
+    exit_on_failure,
 )
 from driftboard.suite.errors import DriftboardError, counted
 
@@ -55,9 +55,8 @@ def run(
 
     Stopped at any moment, the same command goes on and ends with the same records.
     """
-    backend = training.backend()
-    backend.warm_up()
-    from driftboard.suite.runs.grid import claim_folder, is_complete
+    training.backend().warm_up()
+    from driftboard.suite.runs.request import claim_folder, missing_cells
 
     strategies = _chosen_strategies(strategy, reference)
     sequences = chosen_sequences(suite, sequence, sequence_file, seeds, tuning=tuning)
@@ -69,15 +68,11 @@ def run(
         seed_count=seeds,
         purpose="validation" if tuning else "test",
     )
-    what = (
-        f"{counted(len(sequences), 'sequence')} x "
-        f"{counted(len(strategies), 'strategy', 'strategies')}"
-    )
-    if all(is_complete(request, one) for one in sequences):
+    if not any(seeds for one in sequences for _, seeds in missing_cells(request, one)):
         claim_folder(out, request.purpose)
         cells = counted(request.cell_count(), "cell")
-        typer.echo(f"{what}, {cells}: all there already", err=True)
-    elif failures := run_jobs(backend, request, what):
+        typer.echo(f"{request.described()}, {cells}: all there already", err=True)
+    elif failures := training.run_jobs(request, request.described()):
         # Where a failed strategy leaves no record, there may be no board; the failure says why.
         with suppress(DriftboardError):
             _show_board(out, reference)

@@ -1,12 +1,18 @@
-"""``driftboard submit``: run what a submission lacks, put it together and check it."""
+"""``driftboard submit`` and ``driftboard verify``: put a submission together, and check one."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from driftboard.suite.cli.execution import exit_on_failure, run_jobs
-from driftboard.suite.cli.options import Training, chosen_sequences
+from driftboard.suite.cli.options import (
+    DataFolder,
+    PublishedSets,
+    Training,
+    chosen_sequences,
+    exit_on_failure,
+)
 from driftboard.suite.errors import DriftboardError, StrategyError, counted
 
 
@@ -52,7 +58,6 @@ def submit(
     from driftboard.suite.loading import load_strategy
     from driftboard.suite.submissions import assemble, make_credits, source_of
 
-    backend = training.backend()
     words = make_credits(title, author, link or (), licence, description, remark or ())
     source_of(strategy)
     loaded = load_strategy(strategy)
@@ -62,7 +67,7 @@ def submit(
     folder = out or Path("submissions") / loaded.stamp.name
     request = training.request(folder, chosen_sequences(suite, None), [loaded])
     what = f"{counted(len(request.sequences), 'sequence')} x {loaded.stamp.name}"
-    exit_on_failure(run_jobs(backend, request, what))
+    exit_on_failure(training.run_jobs(request, what))
     assemble(folder, loaded.stamp, loaded.specification, tuned, words, suite)
     _, findings = examine_folder(folder)
     for line in report_lines(findings):
@@ -89,3 +94,70 @@ def _tuning_of(folder: Path, specification: str) -> Path:
         )
     read_tuning(path)
     return path
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(help="The submission's folder.", show_default=False)],
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="A results folder of other strategies to compare with; may be repeated."),
+    ] = None,
+    published: PublishedSets = None,
+    rerun: Annotated[
+        int, typer.Option(min=0, help="Run so many cells again, drawn by chance; runs its code.")
+    ] = 0,
+    salt: Annotated[
+        str, typer.Option(help="What the draw starts from; keep it to yourself until then.")
+    ] = "",
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long the re-run may take.")] = 60.0,
+    memory: Annotated[float, typer.Option(min=0.5, help="Gigabytes the re-run may use.")] = 8.0,
+    data: DataFolder = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Also write the report as JSON to this file.")
+    ] = None,
+) -> None:
+    """Check a submission: a line for each check, and the badge if none failed.
+
+    Without --rerun nothing of the submission is run, and nothing outside of its folder is read.
+    With it, the strategy runs in a process with limits; CONTRIBUTING.md says what they guard.
+    """
+    from driftboard.baselines.published import published_records
+    from driftboard.leaderboard.verification.checks import examine_folder
+    from driftboard.leaderboard.verification.report import has_failed, report_json, report_lines
+    from driftboard.suite.records import write_atomically
+
+    others = [record for name in published or () for record in published_records(name)]
+    submitted, findings = examine_folder(folder, against or (), others)
+    badge = None
+    if rerun and submitted is not None and not has_failed(findings):
+        from driftboard.leaderboard.verification.rerun import run_again
+
+        convert_data(submitted.by_sequence, data)
+        again, badge = run_again(
+            folder, submitted, rerun, salt, 60 * minutes, round(memory * 1e9), data
+        )
+        findings += again
+    for line in report_lines(findings, badge):
+        typer.echo(line)
+    if json is not None:
+        digest = None if submitted is None else submitted.digest
+        write_atomically(json, report_json(findings, digest, badge))
+    if has_failed(findings):
+        raise typer.Exit(1)
+
+
+def convert_data(sequences: Iterable[str], data: Path | None) -> None:
+    """Convert the original files of what sequences are trained on, unless that is done.
+
+    The limited process cannot: it may not write where converted data are kept.
+
+    Raises:
+        DataError: a file is broken.
+    """
+    from driftboard.suite.data import SOURCES, convert_originals
+    from driftboard.suite.sequences.registry import registered
+
+    known = registered()
+    sources = {known[name].source for name in sequences if name in known}
+    for source in sorted(sources & SOURCES.keys()):  # linear sequences need no data set
+        convert_originals(source, data)

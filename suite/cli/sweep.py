@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     ResultsFolder,
     SeedCount,
     SequenceFiles,
     Training,
+    exit_on_failure,
     known_sequences,
 )
 from driftboard.suite.errors import DriftboardError
@@ -56,7 +56,6 @@ def sweep(
     from driftboard.suite.sequences.linear import LinearSetting
     from driftboard.suite.sweeps import Sweep, sweep_records
 
-    backend = training.backend()
     files = tuple(sequence_file or ())
     chosen = _one_sequence(sequence, known_sequences(files))
     grid = _parsed(magnitudes, by) if magnitudes else MAGNITUDES[by]
@@ -69,7 +68,7 @@ def sweep(
         out, [chosen], sequence_files=files, seed_count=seeds, work=Sweep(by, grid)
     )
     what = f"{chosen.name} at {len(grid)} magnitudes"
-    failures = run_jobs(backend, request, what)
+    failures = training.run_jobs(request, what)
     records = sweep_records(request, by)
     if len(records) == len(used):
         _write(sweep_of(records), out)
@@ -85,7 +84,7 @@ def _sweep_linear(
     out: Path,
 ) -> None:
     from driftboard.leaderboard.claim.magnitude import sweep_of_losses
-    from driftboard.suite.linear.comparison import exact_curves, exact_optima, measured_curves
+    from driftboard.suite.linear.cells import exact_curves, exact_optima, measured_curves
 
     if by != "fraction":
         raise DriftboardError(

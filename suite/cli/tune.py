@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from driftboard.suite.cli.execution import exit_on_failure, run_jobs
 from driftboard.suite.cli.options import (
     ResultsFolder,
     SequenceFiles,
     SequencePatterns,
     Training,
     chosen_sequences,
+    exit_on_failure,
 )
 from driftboard.suite.errors import counted
 
@@ -40,14 +40,13 @@ def tune(
     """
     from driftboard.suite.loading import load_strategy
     from driftboard.suite.protocol import TUNING
+    from driftboard.suite.records import write_json
     from driftboard.suite.tuning import (
         trial_specifications,
         tuning_path,
         tuning_record,
-        write_tuning,
     )
 
-    backend = training.backend()
     sequences = chosen_sequences(suite, sequence, sequence_file)
     tuned = [load_strategy(text) for text in strategy]
     trials = {loaded.stamp.name: trial_specifications(loaded) for loaded in tuned}
@@ -62,10 +61,10 @@ def tune(
         f"{counted(len(tuned), 'strategy', 'strategies')} x {TUNING.trials} trials x "
         f"{counted(len(sequences), 'sequence')}"
     )
-    exit_on_failure(run_jobs(backend, request, what))
+    exit_on_failure(training.run_jobs(request, what))
     for name, specifications in trials.items():
         record = tuning_record(specifications, sequences, out)
-        write_tuning(tuning_path(out, name), record)
+        write_json(tuning_path(out, name), record)
         _show(name, record)
     typer.echo(f"tuning records: {out / 'tuning'}")
 

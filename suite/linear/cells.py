@@ -1,19 +1,27 @@
-"""Cells of linear sequences: one strategy, all seeds, written as records of excess losses."""
+"""Cells of linear sequences: records of excess losses, and comparisons with the exact errors."""
 
 import functools
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from driftboard.suite.linear.draws import LinearData, draw
-from driftboard.suite.linear.learner import LinearOutcome, linear_network, run
+from driftboard.suite.linear.exact import (
+    STRATEGIES,
+    best_fractions,
+    expected_excess,
+    expected_excess_of_fraction,
+)
+from driftboard.suite.linear.learner import LinearData, LinearOutcome, draw, linear_network, run
 from driftboard.suite.loading import LoadedStrategy, load_strategy
+from driftboard.suite.metrics import loss_metrics
 from driftboard.suite.protocol import PROTOCOL, digest
-from driftboard.suite.records import LossRecord, write_missing
+from driftboard.suite.records import LossRecord
 from driftboard.suite.rng import stream
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.training.cohort import Setting
@@ -22,37 +30,28 @@ from driftboard.suite.training.record_builder import RecordBuilder, environment
 TITLE = "Linear regression"
 
 
-@dataclass(frozen=True)
-class LinearCells:
-    """The payload of a job on a linear sequence."""
-
-    def measure(
-        self, setting: Setting, strategy: str, at_once: int, on_step: Callable[[], None]
-    ) -> list[LossRecord]:
-        """Train all seeds together, on the CPU, and return the record of each."""
-        sequence, scenario = setting.sequence, setting.sequence.scenario
-        assert isinstance(scenario, LinearSetting)
-        setting = replace(setting, device="cpu")
-        loaded = load_strategy(strategy)
-        _data(sequence.name, scenario, setting.seeds)  # not a cost of the first strategy
-        began = time.perf_counter()
-        outcome = measure(sequence.name, scenario, loaded, setting.seeds, on_step)
-        seconds = time.perf_counter() - began
-        data_hash = digest([PROTOCOL.name, PROTOCOL.version, sequence.name])
-        builder = RecordBuilder(
-            setting,
-            loaded.stamp,
-            sequence.stamp(TITLE, data_hash, linear_network(scenario).blocks),
-            environment(torch.device("cpu"), "vmap", setting.seeds),
-        )
-        return [
-            _record(builder, scenario, outcome, position, seconds)
-            for position in range(len(setting.seeds))
-        ]
-
-    def keep(self, results: Path, records: list[LossRecord]) -> None:
-        """Write the records that are not there yet."""
-        write_missing(results, records)
+def linear_records(
+    setting: Setting, loaded: LoadedStrategy, on_step: Callable[[], None]
+) -> list[LossRecord]:
+    """Train all seeds of a linear sequence together, on the CPU, and return the record of each."""
+    sequence, scenario = setting.sequence, setting.sequence.scenario
+    assert isinstance(scenario, LinearSetting)
+    setting = replace(setting, device="cpu")
+    _data(sequence.name, scenario, setting.seeds)  # not a cost of the first strategy
+    began = time.perf_counter()
+    outcome = measure(sequence.name, scenario, loaded, setting.seeds, on_step)
+    seconds = time.perf_counter() - began
+    data_hash = digest([PROTOCOL.name, PROTOCOL.version, sequence.name])
+    builder = RecordBuilder(
+        setting,
+        loaded.stamp,
+        sequence.stamp(TITLE, data_hash, linear_network(scenario).blocks),
+        environment(torch.device("cpu"), "vmap", setting.seeds),
+    )
+    return [
+        _record(builder, scenario, outcome, position, seconds)
+        for position in range(len(setting.seeds))
+    ]
 
 
 def measure(
@@ -116,3 +115,76 @@ def _record(
         losses_untrained=tuple(untrained.tolist()),
         draws=setting.draws,
     )
+
+
+MEASURES = {"forgetting": "forgetting", "average error": "avg_loss", "task error": "task_loss"}
+"""Metric by what a table calls it."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One measure of one strategy; ``z`` is the difference in standard errors.
+
+    ``z`` is 0 where both agree and nothing varies, and infinite where they disagree then.
+    """
+
+    strategy: str
+    measure: str
+    exact: float
+    measured: float
+    error: float  # standard error of the measured mean over learners
+
+    @property
+    def z(self) -> float:
+        """The difference of measured and exact in standard errors."""
+        difference = self.measured - self.exact
+        if abs(difference) <= 1e-9 * max(1.0, abs(self.exact)):
+            return 0.0
+        return difference / self.error if self.error > 0 else math.copysign(math.inf, difference)
+
+
+def compare(setting: LinearSetting, seeds: tuple[int, ...]) -> Iterator[Comparison]:
+    """Train every strategy that has a closed form, and yield all measures beside the exact ones."""
+    for name in STRATEGIES:
+        exact = loss_metrics(np.asarray(expected_excess(setting, name)))
+        outcome = measure("linear", setting, load_strategy(name), seeds)
+        learners = [loss_metrics(matrix) for matrix in outcome.excess.numpy()]
+        for label, metric in MEASURES.items():
+            values = np.array([one[metric] for one in learners])
+            yield Comparison(name, label, exact[metric], float(values.mean()), _error(values))
+
+
+def _error(values: NDArray[np.float64]) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def measured_curves(
+    name: str, setting: LinearSetting, fractions: tuple[float, ...], seeds: tuple[int, ...]
+) -> dict[str, list[list[float]]]:
+    """Return per metric, fraction and seed the value that ``fraction`` reaches.
+
+    Every fraction meets the same data; a seed's value is that of the mean over its draws.
+    """
+    found = []
+    for fraction in fractions:
+        outcome = measure(name, setting, load_strategy(f"fraction,fraction={fraction}"), seeds)
+        matrices = outcome.excess.numpy().reshape(
+            len(seeds), setting.draws, setting.tasks, setting.tasks
+        )
+        found.append([loss_metrics(matrix) for matrix in matrices.mean(axis=1)])
+    return {metric: [[one[metric] for one in row] for row in found] for metric in found[0][0]}
+
+
+def exact_curves(setting: LinearSetting, fractions: tuple[float, ...]) -> dict[str, list[float]]:
+    """Return per metric and fraction the exact expectation."""
+    matrices = [np.asarray(expected_excess_of_fraction(setting, one)) for one in fractions]
+    found = [loss_metrics(matrix) for matrix in matrices]
+    return {metric: [one[metric] for one in found] for metric in found[0]}
+
+
+def exact_optima(setting: LinearSetting) -> dict[str, float]:
+    """Return the exact best fraction for two tasks, by metric; nothing for more tasks."""
+    if setting.tasks != 2:
+        return {}
+    forgetting, errors = best_fractions(setting)
+    return {"forgetting": forgetting, "avg_loss": errors}

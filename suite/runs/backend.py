@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from driftboard.suite.runs.request import Request
 
 
-def _ignore(event: Event) -> None:
-    """Show nothing."""
-
-
 @dataclass(frozen=True)
 class Backend:
     """Where to train.
@@ -56,7 +52,7 @@ class Backend:
             start_server()
 
     def run_jobs(
-        self, request: "Request", what: str, show: Callable[[Event], None] = _ignore
+        self, request: "Request", what: str, show: Callable[[Event], None] = lambda event: None
     ) -> list[str]:
         """Measure what the results folder of a request lacks.
 
@@ -79,7 +75,7 @@ class Backend:
         failures: dict[str, None] = {}
         with self._decided(request) as (decided, start):
             from driftboard.suite.runs.cells import plan
-            from driftboard.suite.runs.grid import claim_folder
+            from driftboard.suite.runs.request import claim_folder
 
             if request.work is None:
                 claim_folder(request.results, request.purpose)
@@ -147,7 +143,7 @@ def ray_workers(cluster: "Cluster", request: "Request", wanted: int | None) -> "
         DataError: a data set is missing or broken here.
     """
     from driftboard.suite.runs.ray_executor import RayExecutor
-    from driftboard.suite.runs.ray_worker import Conditions, fingerprints, versions
+    from driftboard.suite.runs.worker import Conditions, fingerprints, versions
     from driftboard.suite.sequences.linear import LinearSetting
 
     sources = {s.source for s in request.sequences if not isinstance(s.scenario, LinearSetting)}

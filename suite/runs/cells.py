@@ -6,12 +6,11 @@ from pathlib import Path
 
 import torch
 
-from driftboard.suite.linear.cells import LinearCells
+from driftboard.suite.linear.cells import linear_records
 from driftboard.suite.loading import load_strategy
-from driftboard.suite.records import Record, write_missing
-from driftboard.suite.runs.grid import missing_cells
+from driftboard.suite.records import AnyRecord, LossRecord, Record, write_missing
 from driftboard.suite.runs.job import Job
-from driftboard.suite.runs.request import Planner, Request, Row
+from driftboard.suite.runs.request import Planner, Request, Row, missing_cells
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.cohort import Cohort, Setting, prepare
@@ -59,7 +58,7 @@ class Cells:
                     sequence,
                     row,
                     seeds,
-                    LinearCells(),
+                    self,
                     learners=1,
                     at_once=len(seeds),
                     effort=LINEAR_EFFORT * len(seeds),
@@ -72,13 +71,15 @@ class Cells:
 
     def measure(
         self, setting: Setting, strategy: str, at_once: int, on_step: Callable[[], None]
-    ) -> list[Record]:
+    ) -> list[Record] | list[LossRecord]:
         """Train the cohort and return the record of every seed; see ``Payload``.
 
         A cohort is always trained whole, also where some of its records exist: how learners are
         stacked may change the last bits of a result, so a resumed run repeats the same stack.
         """
         loaded = load_strategy(strategy)
+        if isinstance(setting.sequence.scenario, LinearSetting):
+            return linear_records(setting, loaded, on_step)
         prepared = prepare(setting)
         cohort = prepared.for_strategy(setting, loaded.stamp.name)
         training = cohort.training
@@ -92,7 +93,7 @@ class Cells:
         builder = RecordBuilder(setting, loaded.stamp, prepared.stamp, ran)
         return [_record(builder, cohort, outcome, place) for place in range(len(setting.seeds))]
 
-    def keep(self, results: Path, records: list[Record]) -> None:
+    def keep(self, results: Path, records: list[AnyRecord]) -> None:
         """Write the records that are not there yet."""
         write_missing(results, records)
 

@@ -24,7 +24,7 @@ from driftboard.suite.runs.scheduler import TRIES, Log, Refusal, Result, Step
 
 if TYPE_CHECKING:
     from driftboard.suite.runs.job import Job
-    from driftboard.suite.runs.ray_worker import Conditions
+    from driftboard.suite.runs.worker import Conditions
 
 CONNECT_SECONDS = 10.0
 LOCAL = "local"
@@ -166,8 +166,8 @@ class ProgressActor:
 
 
 @dataclass(eq=False)
-class Seat:
-    """Room for one worker; who sits there may change."""
+class Slot:
+    """The place of one worker, whose actor is replaced when it is lost."""
 
     actor: Any
     failed_starts: int = 0
@@ -199,22 +199,22 @@ class RayExecutor:
         self._progress = self._ray.remote(num_cpus=0, max_restarts=-1)(ProgressActor).remote()
         self._reports: Any = None  # what the progress actor has been asked for
         self._files: dict[Path, bytes] = {}
-        self._idle: deque[Seat] = deque()
-        self._starting: dict[Any, Seat] = {}  # by what they have been asked
-        self._busy: dict[Any, tuple[Seat, int, str]] = {}  # by the same; number and label of jobs
+        self._idle: deque[Slot] = deque()
+        self._starting: dict[Any, Slot] = {}  # by what they have been asked
+        self._busy: dict[Any, tuple[Slot, int, str]] = {}  # by the same; number and label of jobs
         self._idle_since = time.monotonic()
         self._logged: set[str] = set()
-        self._seats = [Seat(self._new_worker()) for _ in range(count)]
-        for seat in self._seats:
-            self._ask(seat)
+        self._slots = [Slot(self._new_worker()) for _ in range(count)]
+        for slot in self._slots:
+            self._ask(slot)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         """End all workers, at work or not."""
-        for seat in self._seats:
-            self._ray.kill(seat.actor)
+        for slot in self._slots:
+            self._ray.kill(slot.actor)
         self._ray.kill(self._progress)
 
     @property
@@ -232,9 +232,9 @@ class RayExecutor:
             if path not in self._files:
                 self._files[path] = _content(path)
         files = {path: self._files[path] for path in job.files}
-        seat = self._idle.popleft()
-        reply = seat.actor.measure.remote(number, job, files)
-        self._busy[reply] = seat, number, job.label
+        slot = self._idle.popleft()
+        reply = slot.actor.measure.remote(number, job, files)
+        self._busy[reply] = slot, number, job.label
 
     def poll(self, seconds: float) -> Iterator[Log | Step | Result]:
         """Wait for replies of the workers.
@@ -257,35 +257,35 @@ class RayExecutor:
                 yield self._result(reply)
 
     def _result(self, reply: Any) -> Result:
-        seat, number, label = self._busy.pop(reply)
+        slot, number, label = self._busy.pop(reply)
         try:
             outcome: list[Any] | Refusal = self._ray.get(reply)
         except self._ray.exceptions.RayError as error:
             outcome = Refusal(f"{label}: its worker was lost: {cause_of(error)}", of_worker=True)
         if isinstance(outcome, Refusal) and outcome.of_worker:
-            self._replace(seat)
+            self._replace(slot)
         else:
-            self._idle.append(seat)
+            self._idle.append(slot)
         return Result(number, outcome)
 
     def _started(self, reply: Any) -> Iterator[Log]:
         """Count a worker among the idle, unless it did not start or its machine is of no use."""
-        seat = self._starting.pop(reply)
+        slot = self._starting.pop(reply)
         try:
             fault: str | None = self._ray.get(reply)
         except self._ray.exceptions.RayError as error:
-            seat.failed_starts += 1
-            if seat.failed_starts < TRIES:
-                self._replace(seat)
+            slot.failed_starts += 1
+            if slot.failed_starts < TRIES:
+                self._replace(slot)
             else:
                 yield from self._log_once(f"a worker could not be started: {cause_of(error)}")
             return
         if fault is not None:
-            self._ray.kill(seat.actor)
+            self._ray.kill(slot.actor)
             yield from self._log_once(fault)
             return
-        seat.failed_starts = 0
-        self._idle.append(seat)
+        slot.failed_starts = 0
+        self._idle.append(slot)
 
     def _steps(self) -> Iterable[Step]:
         """Return what the workers have reported to the progress actor."""
@@ -319,20 +319,20 @@ class RayExecutor:
             self._logged.add(line)
             yield Log(one_line(line))
 
-    def _replace(self, seat: Seat) -> None:
-        """End whoever sits there and start another."""
-        self._ray.kill(seat.actor)
-        seat.actor = self._new_worker()
-        self._ask(seat)
+    def _replace(self, slot: Slot) -> None:
+        """End the actor of a slot and start another."""
+        self._ray.kill(slot.actor)
+        slot.actor = self._new_worker()
+        self._ask(slot)
 
     def _new_worker(self) -> Any:
-        from driftboard.suite.runs.ray_worker import RayWorker
+        from driftboard.suite.runs.worker import RayWorker
 
         start = self._ray.remote(**NEEDS[self._device])(RayWorker).remote
         return start(self._device, self._progress)
 
-    def _ask(self, seat: Seat) -> None:
-        self._starting[seat.actor.fault.remote(self._conditions)] = seat
+    def _ask(self, slot: Slot) -> None:
+        self._starting[slot.actor.fault.remote(self._conditions)] = slot
 
 
 def cause_of(error: Exception) -> str:

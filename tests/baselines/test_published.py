@@ -20,7 +20,7 @@ from driftboard.baselines.published import (
     published_sets,
 )
 from driftboard.leaderboard.build import build_leaderboard
-from driftboard.suite.cli.claim import build_claim
+from driftboard.suite.cli.leaderboard import build_claim
 from driftboard.suite.cli.publish import publish
 from driftboard.suite.errors import DriftboardError, RecordError
 from driftboard.suite.protocol import PROTOCOL

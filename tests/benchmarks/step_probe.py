@@ -37,7 +37,7 @@ from driftboard.suite.training.cuda_graph import (
     StepFunction,
     graph_runner_on,
 )
-from driftboard.suite.training.device import resolve_device
+from driftboard.suite.training.memory_plan import resolve_device
 
 Answer = dict[str, Any]
 

@@ -345,8 +345,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(bench, reference, tmp_p
 
 @pytest.mark.parametrize("moment", ["the device is looked for", "the folder is claimed"])
 def test_ctrl_c_before_there_are_workers_says_how_to_go_on(moment, monkeypatch, tmp_path, capsys):
-    from driftboard.suite.cli.execution import run_jobs
-    from driftboard.suite.runs.backend import Backend
+    from driftboard.suite.cli.options import Training
     from driftboard.suite.runs.request import Request
 
     def stopped(*_):
@@ -355,11 +354,11 @@ def test_ctrl_c_before_there_are_workers_says_how_to_go_on(moment, monkeypatch, 
     request = Request(sequences=(), results=tmp_path, device="cpu")
     places = {
         "the device is looked for": "driftboard.suite.training.memory_plan.resolve_device",
-        "the folder is claimed": "driftboard.suite.runs.grid.claim_folder",
+        "the folder is claimed": "driftboard.suite.runs.request.claim_folder",
     }
     monkeypatch.setattr(places[moment], stopped)
     with pytest.raises(typer.Exit) as left:
-        run_jobs(Backend(), request, "nothing")
+        Training().run_jobs(request, "nothing")
     assert left.value.exit_code == 130
     told = " ".join(capsys.readouterr().err.split())
     assert told.startswith("stopped; what is done is kept in")

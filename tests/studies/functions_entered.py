@@ -3,11 +3,12 @@
     python tests/studies/functions_entered.py
 
 Runs ``driftboard run --sequence digits-split --strategy sgd --seeds 1 --workers 1`` with an empty
-results folder, an empty cache and a hook on every call, and prints how many functions (lambdas,
-comprehensions and module bodies left out), in how many files, the commanding process entered.
-Workers are not counted.
+results folder, an empty cache and a hook on every call, and prints how many functions, in how many
+files, the commanding process entered. Lambdas, comprehensions and the bodies of classes and modules
+are left out, and workers are not counted.
 """
 
+import inspect
 import os
 import sys
 import threading
@@ -31,7 +32,9 @@ def count(arguments: tuple[str, ...]) -> set[tuple[str, int, str]]:
 
     def hook(frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
-        if event == "call" and code.co_filename.startswith(folders):
+        # The bodies of classes and modules, which run once at import, have no fast local variables.
+        is_function = code.co_flags & inspect.CO_OPTIMIZED
+        if event == "call" and is_function and code.co_filename.startswith(folders):
             entered.add((code.co_filename, code.co_firstlineno, code.co_name))
 
     (program,) = (one for one in entry_points(group="console_scripts") if one.name == "driftboard")

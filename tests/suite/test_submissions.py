@@ -146,7 +146,7 @@ def no_training(monkeypatch):
     def refuse(*_):
         pytest.fail("training has begun")
 
-    monkeypatch.setattr("driftboard.suite.cli.submit.run_jobs", refuse)
+    monkeypatch.setattr("driftboard.suite.cli.options.Training.run_jobs", refuse)
 
 
 def complaint(call, *arguments):
@@ -271,7 +271,7 @@ def test_the_tuning_record_goes_with_the_submission(
         write_record(request.results, replace(record, strategy=loaded.stamp))
         return []
 
-    monkeypatch.setattr("driftboard.suite.cli.submit.run_jobs", pretend)
+    monkeypatch.setattr("driftboard.suite.cli.options.Training.run_jobs", pretend)
     folder = tmp_path / "sub"
     code, out, _ = call(
         *("submit", f"{my_method},rate=0.5", *WORDS, "--suite", "quick", "--out", folder),
@@ -293,7 +293,7 @@ def test_a_source_that_changes_while_it_runs_is_noticed(
         Path(my_method).write_text("# changed\n")
         return []
 
-    monkeypatch.setattr("driftboard.suite.cli.submit.run_jobs", pretend)
+    monkeypatch.setattr("driftboard.suite.cli.options.Training.run_jobs", pretend)
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert "changed while it ran" in line
     assert not (tmp_path / "sub" / SUBMISSION).exists()
@@ -301,7 +301,8 @@ def test_a_source_that_changes_while_it_runs_is_noticed(
 
 def test_failed_cells_leave_no_submission(call, monkeypatch, my_method, tmp_path):
     monkeypatch.setattr(
-        "driftboard.suite.cli.submit.run_jobs", lambda *_: ["digits-split / my-method: too bad"]
+        "driftboard.suite.cli.options.Training.run_jobs",
+        lambda *_: ["digits-split / my-method: too bad"],
     )
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert line == "failed: digits-split / my-method: too bad"

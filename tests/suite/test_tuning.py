@@ -11,14 +11,13 @@ from driftboard.suite.cli.main import main
 from driftboard.suite.errors import RecordError, StrategyError
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL, TUNING
-from driftboard.suite.records import cell_path, read_record, record_paths, write_record
+from driftboard.suite.records import cell_path, read_record, record_paths, write_json, write_record
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.tuning import (
     read_tuning,
     trial_specifications,
     tuning_path,
     tuning_record,
-    write_tuning,
 )
 
 OWN = """
@@ -162,7 +161,7 @@ def test_the_trial_with_the_best_mean_over_sequences_is_chosen(
     assert record.seeds == PROTOCOL.tuning_seeds
     assert record.sequences == {s.name: s.hash() for s in two_sequences}
     path = tuning_path(tmp_path, "sgd")
-    write_tuning(path, record)
+    write_json(path, record)
     assert read_tuning(path) == record
 
 

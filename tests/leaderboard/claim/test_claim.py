@@ -25,7 +25,7 @@ from driftboard.leaderboard.render.claim_page import (
 )
 from driftboard.leaderboard.render.figures.curves import claim_figure
 from driftboard.leaderboard.render.figures.drawing import images
-from driftboard.suite.cli.claim import build_claim, claim
+from driftboard.suite.cli.leaderboard import build_claim, claim
 from driftboard.suite.cli.main import main
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade, grade_path
@@ -530,7 +530,7 @@ def test_figure_has_a_panel_per_metric_and_a_row_for_the_hybrid(known, one, clai
 
 PROGRAM = (
     "import sys; from pathlib import Path; "
-    "from driftboard.suite.cli.claim import build_claim; "
+    "from driftboard.suite.cli.leaderboard import build_claim; "
     "early = {'pandas', 'scipy', 'numpy', 'torch', 'matplotlib'} & set(sys.modules); "
     "assert not early, early; "
     "build_claim([Path('results')], Path('there'), command='the same'); "

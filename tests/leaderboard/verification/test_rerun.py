@@ -306,7 +306,7 @@ def test_badges_follow_the_evidence():
 
 def test_data_are_converted_before_a_process_runs_that_cannot_write(monkeypatch, tmp_path):
     from driftboard.suite import data
-    from driftboard.suite.cli.verify import convert_data
+    from driftboard.suite.cli.submit import convert_data
 
     converted = []
     monkeypatch.setattr(data, "convert_originals", lambda *place: converted.append(place))

@@ -10,7 +10,7 @@ import torch
 from driftboard.strategies import Examples, UpdatePlan, template
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.checks import Result, check_strategy, example_task
-from driftboard.suite.checks.pytrees import copied, same, tensors
+from driftboard.suite.checks.target import copied, same, tensors
 from driftboard.suite.checks.tiny import NETWORKS, SHAPE, UNITS, tiny_cohort
 
 HEADER = """

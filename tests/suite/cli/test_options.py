@@ -144,7 +144,7 @@ def test_training_says_where_to_train():
     backend = Training(workers=3, cluster="ray", ray_address="here:1").backend()
     assert (backend.workers, backend.cluster, backend.ray_address) == (3, "ray", "here:1")
     with pytest.raises(DriftboardError, match="add --cluster ray to use it"):
-        Training(ray_address="here:1").backend()
+        Training(ray_address="here:1")
 
 
 def test_training_makes_a_request(tmp_path):

@@ -19,7 +19,6 @@ from driftboard.strategies.fisher import diagonal_fisher
 from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.strategies.template import MyMethod
 from driftboard.suite.errors import StrategyError
-from driftboard.suite.linear.draws import draw
 from driftboard.suite.linear.exact import (
     STRATEGIES,
     best_fractions,
@@ -27,7 +26,7 @@ from driftboard.suite.linear.exact import (
     expected_excess_of_fraction,
     expected_untrained,
 )
-from driftboard.suite.linear.learner import linear_network, run
+from driftboard.suite.linear.learner import draw, linear_network, run
 from driftboard.suite.linear.solutions import least_squares, stationary_point
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.training.hooks import CohortTask, Hooks

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftboard.suite.linear.cells import LinearCells
-from driftboard.suite.linear.comparison import (
+from driftboard.suite.linear.cells import (
     Comparison,
     compare,
     exact_curves,
@@ -18,6 +17,7 @@ from driftboard.suite.linear.comparison import (
 from driftboard.suite.linear.exact import best_fractions, expected_excess, expected_untrained
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.records import read_record, record_paths
+from driftboard.suite.runs.cells import Cells
 from driftboard.suite.sequences.linear import LinearSetting, linear_entries, linear_sequence
 from driftboard.suite.training.cohort import Setting
 
@@ -28,9 +28,9 @@ def records_of(tmp_path, strategy="sgd", setting=SMALL, seeds=tuple(range(10))):
     sequence = linear_sequence("linear-made-up", "Words.", setting)
     asked = Setting(sequence, seeds, "test", None, "cpu")
     steps = []
-    records = LinearCells().measure(asked, strategy, len(seeds), lambda: steps.append(1))
+    records = Cells().measure(asked, strategy, len(seeds), lambda: steps.append(1))
     assert len(steps) == setting.tasks
-    LinearCells().keep(tmp_path, records)
+    Cells().keep(tmp_path, records)
     return [read_record(path) for path in record_paths(tmp_path)]
 
 

@@ -101,7 +101,7 @@ def test_an_interrupt_passes_through(moment, ask, one_thread, monkeypatch):
 
     places = {
         "the device is looked for": "driftboard.suite.training.memory_plan.resolve_device",
-        "the folder is claimed": "driftboard.suite.runs.grid.claim_folder",
+        "the folder is claimed": "driftboard.suite.runs.request.claim_folder",
     }
     if moment in places:
         monkeypatch.setattr(places[moment], stopped)

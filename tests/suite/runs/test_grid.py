@@ -15,8 +15,7 @@ from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import cell_path, write_record
 from driftboard.suite.runs import request as request_module
 from driftboard.suite.runs.cells import plan
-from driftboard.suite.runs.grid import MARKER, claim_folder, is_complete, missing_cells
-from driftboard.suite.runs.request import Request
+from driftboard.suite.runs.request import MARKER, Request, claim_folder, missing_cells
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.scenarios import Recipe
 from driftboard.suite.training import memory_plan
@@ -38,6 +37,10 @@ BYTES_PER_SEED = demand_of(
     batch=TRAINING.batch_size,
     epochs=TRAINING.epochs,
 ).total
+
+
+def is_complete(request, sequence):
+    return not any(seeds for _, seeds in missing_cells(request, sequence))
 
 
 @pytest.fixture

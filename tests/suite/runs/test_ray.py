@@ -326,9 +326,9 @@ def test_machine_without_the_data_is_told_and_not_used(cluster, ask, write, tmp_
 
 
 def test_cluster_without_a_usable_machine_is_one_line(cluster, ask, monkeypatch):
-    from driftboard.suite.runs import ray_executor, ray_worker
+    from driftboard.suite.runs import ray_executor, worker
 
-    monkeypatch.setattr(ray_worker, "versions", lambda: {"driftboard": "9.9", "torch": "0"})
+    monkeypatch.setattr(worker, "versions", lambda: {"driftboard": "9.9", "torch": "0"})
     monkeypatch.setattr(ray_executor, "PATIENCE_SECONDS", -1.0)
     course = Course(cluster)
     with pytest.raises(DriftboardError, match="no worker of the Ray cluster is left; what is done"):
@@ -518,15 +518,15 @@ def test_without_ray_a_line_says_how_to_get_it(call, tmp_path, monkeypatch):
 
 @pytest.fixture
 def worker(monkeypatch):
-    from driftboard.suite.runs import ray_worker
+    from driftboard.suite.runs import worker
 
-    monkeypatch.setattr(ray_worker, "prepare_process", lambda device: None)
+    monkeypatch.setattr(worker, "prepare_process", lambda device: None)
     progress = SimpleNamespace(put=SimpleNamespace(remote=lambda report: None))
-    return ray_worker.RayWorker("cpu", progress)
+    return worker.RayWorker("cpu", progress)
 
 
 def test_worker_examines_its_machine(worker, environment, monkeypatch):
-    from driftboard.suite.runs.ray_worker import Conditions, fingerprints, versions
+    from driftboard.suite.runs.worker import Conditions, fingerprints, versions
 
     good = Conditions("cpu", versions(), None, fingerprints(None, ["digits", "folder:leaves"]))
     assert worker.fault(good) is None
@@ -539,10 +539,10 @@ def test_worker_examines_its_machine(worker, environment, monkeypatch):
 
 
 def test_versions_leave_out_the_build(monkeypatch):
-    from driftboard.suite.runs import ray_worker
+    from driftboard.suite.runs import worker
 
-    monkeypatch.setattr(ray_worker, "version", lambda name: "2.11.0+cu128")
-    assert ray_worker.versions() == {"driftboard": "2.11.0", "torch": "2.11.0"}
+    monkeypatch.setattr(worker, "version", lambda name: "2.11.0+cu128")
+    assert worker.versions() == {"driftboard": "2.11.0", "torch": "2.11.0"}
 
 
 def because(error, cause):
@@ -563,14 +563,14 @@ def because(error, cause):
     ],
 )
 def test_worker_says_whose_fault_it_was(worker, ask, monkeypatch, error, of_worker, words):
-    from driftboard.suite.runs import ray_worker
+    from driftboard.suite.runs import worker as worker_module
     from driftboard.suite.runs.cells import plan
     from driftboard.suite.runs.scheduler import Refusal
 
     def broken(job, files, folder):
         raise error
 
-    monkeypatch.setattr(ray_worker, "_unpacked", broken)
+    monkeypatch.setattr(worker_module, "_unpacked", broken)
     (job,) = plan(ask("sgd"))
     refusal = worker.measure(0, job, {})
     assert isinstance(refusal, Refusal)

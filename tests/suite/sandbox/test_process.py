@@ -10,8 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from driftboard.suite.sandbox.launch import landlock_version
-from driftboard.suite.sandbox.process import run_sandboxed
+from driftboard.suite.sandbox.process import landlock_version, run_sandboxed
 
 needs_landlock = pytest.mark.skipif(landlock_version() == 0, reason="the kernel has no Landlock")
 GIGABYTE = 10**9

@@ -1,13 +1,15 @@
 """The reference of the command line: complete, and plain Markdown."""
 
-import doctest
 import re
+import runpy
+from pathlib import Path
 
 import pytest
 
-from driftboard.suite.cli import reference
 from driftboard.suite.cli.main import COMMANDS
-from driftboard.suite.cli.reference import command_reference
+
+GENERATE = runpy.run_path(str(Path(__file__).resolve().parents[2] / "docs" / "generate.py"))
+command_line, item = GENERATE["command_line"], GENERATE["_item"]
 
 NEW = """\
 ## `driftboard new`
@@ -31,28 +33,28 @@ Options:
 
 
 def test_one_command_by_value():
-    page = command_reference()
+    page = command_line()
     begin = page.index("## `driftboard new`")
     assert page[begin : page.index("\n## ", begin)] == NEW
 
 
 def test_every_command_has_its_heading_in_the_order_of_the_help():
-    headings = re.findall(r"^## `(.+)`$", command_reference(), re.MULTILINE)
+    headings = re.findall(r"^## `(.+)`$", command_line(), re.MULTILINE)
     names = [f"driftboard {command.__name__}" for command in COMMANDS]
     data = [f"driftboard data{below}" for below in ("", " list", " fetch", " import")]
     assert headings == ["driftboard", *names, *data]
 
 
 def test_lines_are_short_and_nothing_is_left_of_the_terminal(monkeypatch):
-    page = command_reference()
+    page = command_line()
     assert max(map(len, page.splitlines())) <= 120
     assert "  [" not in page
     monkeypatch.setenv("COLUMNS", "40")
-    assert command_reference() == page
+    assert command_line() == page
 
 
 @pytest.mark.parametrize(
-    ("record", "item"),
+    ("record", "text"),
     [
         (("--x <int range>", "Much.  [default: 3; x>=1]"), "- `--x <int>`: Much. Default: `3`. "
          "At least 1."),
@@ -64,15 +66,11 @@ def test_lines_are_short_and_nothing_is_left_of_the_terminal(monkeypatch):
         (("--x", ""), "- `--x`: "),
     ],
 )  # fmt: skip
-def test_items(record, item):
-    assert reference._item(*record) == item.rstrip()
+def test_items(record, text):
+    assert item(*record) == text.rstrip()
 
 
 def test_long_items_are_indented():
-    lines = reference._item("--x", "word " * 60).splitlines()
+    lines = item("--x", "word " * 60).splitlines()
     assert len(lines) == 3
     assert [line[:2] for line in lines] == ["- ", "  ", "  "]
-
-
-def test_the_example_holds():
-    assert doctest.testmod(reference) == (0, 1)

@@ -9,6 +9,7 @@ with the highest mean Avg.Acc over sequences and seeds is chosen. Reading a reco
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -130,15 +131,11 @@ def _trial(
     return Trial(
         specification=specification,
         strategy=stamp,
-        avg_acc=_mean([metrics.average_accuracy(matrix) for matrix in matrices]),
-        task_acc=_mean([metrics.task_accuracy(matrix) for matrix in matrices]),
-        forgetting=_mean([metrics.forgetting(matrix) for matrix in matrices]),
+        avg_acc=fmean(map(metrics.average_accuracy, matrices)),
+        task_acc=fmean(map(metrics.task_accuracy, matrices)),
+        forgetting=fmean(map(metrics.forgetting, matrices)),
         diverged=sum(record.status == "diverged" for record in records),
     )
-
-
-def _mean(values: list[float]) -> float:
-    return math.fsum(values) / len(values)
 
 
 def tuning_path(results: Path, strategy: str) -> Path:

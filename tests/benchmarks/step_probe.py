@@ -29,7 +29,6 @@ from torch import Tensor
 from workloads import Case, Workload, cohort_of, trained
 
 from driftboard.strategies.catalogue import BUILTIN
-from driftboard.suite.runs.grid import resolve_device
 from driftboard.suite.runs.worker import prepare_process
 from driftboard.suite.training import engine
 from driftboard.suite.training.cuda_graph import (
@@ -38,6 +37,7 @@ from driftboard.suite.training.cuda_graph import (
     StepFunction,
     graph_runner_on,
 )
+from driftboard.suite.training.memory_plan import resolve_device
 
 Answer = dict[str, Any]
 

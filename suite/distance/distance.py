@@ -22,6 +22,7 @@ parts), with entry ``[k, a, l, b]`` for ``<t_k^a, t_l^b>``. NumPy only.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,9 +91,9 @@ def sequence_distance(products: Sequence[Products]) -> Estimate:
 def pair_measures(products: Sequence[Products], first: int, second: int) -> PairMeasures:
     """Return all measures of the distance of two tasks, pooled over seeds."""
     terms = [_terms(seed, first, second) for seed in products]
-    norm_square = _mean([term.norm_square for term in terms])
-    naive_square = _mean([term.naive_square for term in terms])
-    floor_square = _mean([term.floor_square for term in terms])
+    norm_square = fmean([term.norm_square for term in terms])
+    naive_square = fmean([term.naive_square for term in terms])
+    floor_square = fmean([term.floor_square for term in terms])
     return PairMeasures(
         first=first,
         second=second,
@@ -101,7 +102,7 @@ def pair_measures(products: Sequence[Products], first: int, second: int) -> Pair
         naive_norm=math.sqrt(max(naive_square, 0.0)),
         naive_relative=_root_ratio(naive_square, norm_square),
         noise_floor=_root_ratio(floor_square, norm_square),
-        reliability=_mean([term.scale for term in terms]) / norm_square if norm_square else 0.0,
+        reliability=fmean([term.scale for term in terms]) / norm_square if norm_square else 0.0,
     )
 
 
@@ -109,8 +110,8 @@ def sequence_reliability(products: Sequence[Products]) -> float:
     """Return the reliability of all solutions together: mean <t^a, t^b> over mean ||t||^2."""
     tasks = products[0].shape[0]
     terms = [_terms(seed, k, k) for seed in products for k in range(tasks)]
-    norm_square = _mean([term.norm_square for term in terms])
-    return _mean([term.scale for term in terms]) / norm_square if norm_square else 0.0
+    norm_square = fmean([term.norm_square for term in terms])
+    return fmean([term.scale for term in terms]) / norm_square if norm_square else 0.0
 
 
 def parts_error(products: Sequence[Products], pairs: Sequence[tuple[int, int]]) -> float:
@@ -135,7 +136,7 @@ def parts_error(products: Sequence[Products], pairs: Sequence[tuple[int, int]]) 
                 [*others[:place], _terms(fewer, *pair), *others[place + 1 :]]
                 for pair, others in zip(pairs, terms, strict=True)
             ]
-            without.append(_mean([_relative(pair, range(len(products))) for pair in changed]))
+            without.append(fmean([_relative(pair, range(len(products))) for pair in changed]))
         variance += _jackknife_variance(without)
     return math.sqrt(variance)
 
@@ -156,7 +157,7 @@ def jackknife(statistic: Callable[[Sequence[int]], float], count: int) -> Estima
 
 def _mean_distance(products: Sequence[Products], pairs: Sequence[tuple[int, int]]) -> Estimate:
     terms = [[_terms(seed, *pair) for seed in products] for pair in pairs]
-    found = jackknife(lambda kept: _mean([_relative(pair, kept) for pair in terms]), len(products))
+    found = jackknife(lambda kept: fmean([_relative(pair, kept) for pair in terms]), len(products))
     parts = products[0].shape[1]
     if found.n > 1 or parts < 3:
         return found
@@ -170,7 +171,7 @@ def _student(value: float, error: float, freedom: int, count: int) -> Estimate:
 
 def _jackknife_variance(without: Sequence[float]) -> float:
     """Return the variance of a statistic from its values without one unit each."""
-    centre, count = _mean(without), len(without)
+    centre, count = fmean(without), len(without)
     return (count - 1) / count * math.fsum((one - centre) ** 2 for one in without)
 
 
@@ -206,7 +207,3 @@ def _relative(terms: Sequence[_Terms], kept: Sequence[int]) -> float:
 
 def _root_ratio(square: float, unit: float) -> float:
     return math.sqrt(max(square, 0.0) / unit) if unit else math.nan
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)

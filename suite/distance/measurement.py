@@ -176,10 +176,8 @@ def measure(
             1 in the mode "loop".
         on_step: called whenever a cohort of learners has been trained on a task.
     """
-    sequence, setting = (
-        setting.sequence,
-        replace(setting, sequence=measured_sequence(setting.sequence)),
-    )
+    sequence = setting.sequence
+    setting = replace(setting, sequence=measured_sequence(sequence))
     pool = load_pool(sequence.source, setting.data)
     splits = cached_splits(setting.sequence, pool, PROTOCOL, setting.seeds, setting.purpose)
     recipes = dict(zip(setting.seeds, splits, strict=True))
@@ -346,7 +344,10 @@ def _parts_of_images(
     rank: Indices,
     parts: int,
 ) -> Indices:
-    """Deal out, class by class, each group of images that the same tasks show."""
+    """Return the part of every image, -1 if no task shows it.
+
+    Class by class, each group of images that the same tasks show is dealt out evenly.
+    """
     used = np.flatnonzero(owners.any(axis=0))
     _, groups = np.unique(np.vstack([labels[used], owners[:, used]]), axis=1, return_inverse=True)
     groups = groups.reshape(-1)

@@ -73,13 +73,14 @@ def _van_de_ven(source: str, network: str, batch_size: int) -> TaskSequence:
     )
 
 
-def _entries() -> list[TaskSequence]:
+def registered() -> dict[str, TaskSequence]:
+    """Return all sequences of the benchmark by name, in the order of the tiers."""
     split = "Disjoint classes in five tasks, in an order drawn per seed; task-incremental."
     permuted = "All classes; the pixels in a new order for every task but the first."
     rotated = "All classes; every task is turned by {} degrees more."
     halved = "Four classes a task, half of them shared with the task before."
     repeat = "The same task five times with fresh images: the distance is zero by construction."
-    return [
+    entries = [
         _digits("split", split, Split(5)),
         _digits("permuted", permuted, Permuted(5)),
         *(_digits(f"rotated-{step}", rotated.format(step), Rotated(5, step)) for step in (15, 45)),
@@ -176,8 +177,4 @@ def _entries() -> list[TaskSequence]:
         _van_de_ven("mnist", "mlp-400x2", 128),
         _van_de_ven("cifar10", "resnet18-w20", 256),
     ]
-
-
-def registered() -> dict[str, TaskSequence]:
-    """Return all sequences of the benchmark by name, in the order of the tiers."""
-    return {sequence.name: sequence for sequence in _entries()}
+    return {sequence.name: sequence for sequence in entries}

@@ -34,8 +34,7 @@ BYTES_PER_SEED = demand_of(
     (1, 4, 4),
     (100, 100),
     (50, 50),
-    batch=TRAINING.batch_size,
-    epochs=TRAINING.epochs,
+    TRAINING,
 ).total
 
 

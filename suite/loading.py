@@ -5,7 +5,6 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
-import pickle
 import re
 import sys
 from collections.abc import Mapping
@@ -19,17 +18,17 @@ import msgspec
 
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
-from driftboard.suite.errors import DriftboardError, StrategyError, one_line
+from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.records import NAME, StrategyStamp, write_atomically
+from driftboard.suite.records import NAME, StrategyStamp
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.session import SESSION_SUFFIX, read_session_object
 from driftboard.suite.training.networks import is_network_name
 
 RESERVED = "overall"
 RATE = "rate"
 HIGHEST_RATE = 100.0
-SESSION_SUFFIX = ".pkl"
 
 
 _IMPORTS: dict[type[DriftboardError], str] = {
@@ -50,7 +49,9 @@ class LoadedStrategy:
     rate: float = 1.0  # factor of the protocol's learning rate
 
 
-def load_strategy(specification: str) -> LoadedStrategy:
+def load_strategy(
+    specification: str, session: tuple[type[Strategy], str] | None = None
+) -> LoadedStrategy:
     """Return the strategy that a specification names.
 
     Args:
@@ -58,6 +59,8 @@ def load_strategy(specification: str) -> LoadedStrategy:
             ``FILE.py:CLASS``. Each may be followed by ``,parameter=value`` any number of times,
             which also becomes part of the name on the board. In addition to its own fields every
             strategy has the parameter ``rate``, a factor of the protocol's learning rate.
+        session: class and source of what was kept in ``FILE.pkl``, in the process that kept it:
+            reading it there would replace the methods of the user's own class.
 
     Raises:
         StrategyError: with one line that says what is wrong and what to do.
@@ -68,7 +71,7 @@ def load_strategy(specification: str) -> LoadedStrategy:
     """
     base, class_name, settings = split_specification(specification)
     if _names_file(base):
-        name, strategy, source = _from_file(base, class_name)
+        name, strategy, source = _from_file(base, class_name, session)
     else:
         name, strategy, source = _built_in(base)
     rate: float | None = None
@@ -151,9 +154,11 @@ def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, TaskSequence]:
     sequences = registered()
     for path in files:
         if path.suffix == SESSION_SUFFIX:
-            contents: list[Any] = [read_session_object(path)[0]]
+            content, source = read_session_object(path)
+            contents: list[Any] = [content]
         else:
             contents = list(vars(_import_file(path, DriftboardError)).values())
+            source = path.read_text("utf-8")
         values = {id(value): value for value in contents}  # each one once
         found = [value for value in values.values() if isinstance(value, TaskSequence)]
         if not found:
@@ -161,9 +166,25 @@ def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, TaskSequence]:
                 f"{path} defines no sequence; assign a driftboard.TaskSequence to a name in it"
             )
         for sequence in found:
-            _check_sequence(sequence, sequences, path)
-            sequences[sequence.name] = sequence
+            add_sequence(sequences, sequence, source, path)
     return sequences
+
+
+def add_sequence(
+    known: dict[str, TaskSequence], sequence: TaskSequence, source: str, path: Path
+) -> None:
+    """Add a user's sequence to those that are known.
+
+    Its hash covers the code of a scenario of the user's own: ``source`` and what it inherits.
+
+    Raises:
+        DriftboardError: it is not valid; ``path`` is named as its origin.
+    """
+    kind = type(sequence.scenario)
+    if dataclasses.is_dataclass(kind) and not kind.__module__.startswith("driftboard."):
+        kind.source_hash = hashlib.sha256(source.encode()).hexdigest()
+    _check_sequence(sequence, known, path)
+    known[sequence.name] = sequence
 
 
 def _check_sequence(sequence: TaskSequence, known: dict[str, TaskSequence], path: Path) -> None:
@@ -209,10 +230,12 @@ def _built_in(name: str) -> tuple[str, Strategy, bytes]:
     raise StrategyError(f"there is no strategy '{name}'; {hint}")
 
 
-def _from_file(file: str, class_name: str) -> tuple[str, Strategy, bytes]:
+def _from_file(
+    file: str, class_name: str, session: tuple[type[Strategy], str] | None
+) -> tuple[str, Strategy, bytes]:
     """Return name, strategy and source of what ``FILE.py[:CLASS]`` or ``FILE.pkl`` holds."""
     if file.endswith(SESSION_SUFFIX):
-        chosen, text = read_session_object(Path(file))
+        chosen, text = session or read_session_object(Path(file))
         source = text.encode()
     else:
         chosen = _class_in(file, class_name.removeprefix(":"))
@@ -346,55 +369,3 @@ def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
             cause += f"; write {_IMPORTS[kind]}"
         raise kind(f"{path} does not import: {type(error).__name__}: {cause}") from error
     return module
-
-
-def write_session_object(path: Path, content: Any, source: str) -> None:
-    """Write a class or a task sequence of a Python session so that worker processes find it.
-
-    It is written by value, for they may not be able to import its module. Only ``driftboard.run``
-    writes such a file, into its own results folder.
-
-    Args:
-        path: of the file.
-        content: the class or the task sequence.
-        source: the text whose digest records carry.
-
-    Raises:
-        DriftboardError: it refers to what cannot be copied, such as an open file.
-    """
-    import cloudpickle
-
-    home = content.__module__
-    module = sys.modules.get(home)
-    by_value = module is not None and home != "__main__" and home.split(".")[0] != "driftboard"
-    if by_value:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        pickled = cloudpickle.dumps((content, source))
-    except Exception as error:  # pickling runs code of whatever the object refers to
-        name = getattr(content, "__name__", home)
-        raise DriftboardError(
-            f"{name} cannot be sent to worker processes: {one_line(str(error))}; "
-            "create what cannot be copied within its methods"
-        ) from error
-    finally:
-        if by_value:
-            cloudpickle.unregister_pickle_by_value(module)
-    write_atomically(path, pickled)
-
-
-def read_session_object(path: Path) -> tuple[Any, str]:
-    """Return content and source that ``write_session_object`` wrote.
-
-    This runs code of whoever wrote the file, as importing a Python file does.
-
-    Raises:
-        DriftboardError: the file is missing or does not load.
-    """
-    try:
-        content, source = pickle.loads(path.read_bytes())
-    except Exception as error:  # anything may come out of somebody else's code
-        raise DriftboardError(
-            f"{path} does not load: {error}; pass the object to driftboard.run again"
-        ) from error
-    return content, source

@@ -115,7 +115,14 @@ def test_reading_finds_imports_of_every_form(monkeypatch, tmp_path):
 LAYERS = (
     "strategies",
     *("suite.errors", "suite.rng", "suite.metrics", "suite.records", "suite.protocol"),
-    *("suite.data", "suite.sequences", "suite.training", "suite.loading", "suite.linear"),
+    *(
+        "suite.data",
+        "suite.sequences",
+        "suite.training",
+        "suite.session",
+        "suite.loading",
+        "suite.linear",
+    ),
     *("suite.runs", "suite.distance", "suite.sweeps", "suite.tuning", "suite.submissions"),
     *("suite.checks", "suite.sandbox"),
     *("leaderboard.analysis", "leaderboard.formatting", "leaderboard.columns"),

@@ -99,7 +99,7 @@ class _Gathered:
             # Rare, so the other one is read again rather than held.
             other_path = self.kept[cell].path
             other = self.kept[cell].record or read_record(other_path)
-            if not _same_content(record, other):
+            if not same_content(record, other):
                 self._conflicts.append((path, other_path))
             # Any rule will do that does not depend on the order of the folders.
             if _cost_and_environment(other) <= _cost_and_environment(record):
@@ -273,7 +273,8 @@ def _mixture_message(subject: str, variants: Mapping[str, Path]) -> str:
     )
 
 
-def _same_content(a: AnyRecord, b: AnyRecord) -> bool:
+def same_content(a: AnyRecord, b: AnyRecord) -> bool:
+    """Tell whether two records are equal, cost and environment apart."""
     return all(
         getattr(a, name) == getattr(b, name)
         for name in a.__struct_fields__

@@ -16,6 +16,7 @@ neither torch nor pandas is loaded before something needs it.
 """
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from driftboard._board import Leaderboard, leaderboard
     from driftboard._results import Results, load, published
-    from driftboard._run import Grades, grade, run, sequences, strategies
+    from driftboard._run import Grades, check_strategy, grade, run, sequences, strategies
     from driftboard.strategies.base import Memory, Parameters, Range, Strategy, Task, UpdatePlan
-    from driftboard.suite.checks import check_strategy
     from driftboard.suite.errors import DataError, DriftboardError, RecordError, StrategyError
     from driftboard.suite.sequences.task_sequence import TaskSequence
 
@@ -60,11 +60,10 @@ __all__ = [
 _HOMES = {
     "driftboard._board": ("Leaderboard",),
     "driftboard._results": ("Results", "load", "published"),
-    "driftboard._run": ("Grades", "grade", "run", "sequences"),
+    "driftboard._run": ("Grades", "check_strategy", "grade", "run", "sequences"),
     "driftboard.strategies.base": (
         *("Memory", "Parameters", "Range", "Strategy", "Task", "UpdatePlan"),
     ),
-    "driftboard.suite.checks": ("check_strategy",),
     "driftboard.suite.errors": ("DataError", "DriftboardError", "RecordError", "StrategyError"),
     "driftboard.suite.sequences.task_sequence": ("TaskSequence",),
 }
@@ -82,24 +81,40 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Return the public names, also those that are not imported yet."""
-    return sorted({*globals(), *__all__})
+    return sorted({name for name in globals() if name.startswith("__")} | {*__all__})
 
 
-def _make_callable(package: str, home: str) -> None:
+def _leaderboard(results: Any, reference: str = "sgd") -> Any:
+    """Return the ``Leaderboard`` of results.
+
+    Args:
+        results: a ``Results`` or several, of runs, folders or published sets; what stands in
+            several with equal content counts once.
+        reference: the strategy that the others are compared with, on the same seeds.
+
+    Raises:
+        RecordError: the records cannot stand on one board, or the reference has none.
+    """
+    return import_module("driftboard._board").leaderboard(results, reference)
+
+
+def _strategies() -> Any:
+    """Return the strategies that come with the package as a data frame, indexed by name."""
+    return import_module("driftboard._run").strategies()
+
+
+def _make_callable(package: str, function: Callable[..., Any]) -> None:
     """Let a subpackage be called as the function of its name.
 
     ``driftboard.leaderboard`` and ``driftboard.strategies`` are packages that users import from,
     and importing one makes it the attribute of that name, whatever stood there. So the package
     answers for the function, too. Python provides for it: a module's class may be replaced.
     """
-
-    def call(_: ModuleType, *arguments: Any, **named: Any) -> Any:
-        return getattr(import_module(home), package)(*arguments, **named)
-
     module = import_module(f"driftboard.{package}")
-    module.__class__ = type("CallablePackage", (ModuleType,), {"__call__": call})
+    members = {"__call__": staticmethod(function), "__doc__": function.__doc__}
+    module.__class__ = type("CallablePackage", (ModuleType,), members)
     setattr(sys.modules[__name__], package, module)
 
 
-_make_callable("leaderboard", "driftboard._board")
-_make_callable("strategies", "driftboard._run")
+_make_callable("leaderboard", _leaderboard)
+_make_callable("strategies", _strategies)

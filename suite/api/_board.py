@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from driftboard.leaderboard.analysis.board import Board
     from driftboard.suite.distance.grades import Grade
+    from driftboard.suite.records import AnyRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class Leaderboard:
 
         return markdown(self.board, self.made_by)
 
-    def save(self, folder: str | Path, formats: Iterable[str] | None = None) -> list[Path]:
+    def save(self, folder: str | Path, formats: str | Iterable[str] | None = None) -> list[Path]:
         """Write the board below ``folder`` and return what was written.
 
         Args:
@@ -70,7 +71,7 @@ class Leaderboard:
         from driftboard.leaderboard.build import Format, write_board
 
         known = [form.value for form in Format]
-        chosen = known if formats is None else list(formats)
+        chosen = known if formats is None else [formats] if isinstance(formats, str) else [*formats]
         for name in chosen:
             if name not in known:
                 raise DriftboardError(f"there is no format '{name}'; choose of {', '.join(known)}")
@@ -83,10 +84,9 @@ class Leaderboard:
 
         from driftboard.leaderboard.render.terminal import terminal_table
 
-        console = Console(file=io.StringIO(), width=100)
-        with console.capture() as capture:
-            console.print(terminal_table(self.board))
-        return capture.get()
+        text = io.StringIO()
+        Console(file=text, width=100, force_jupyter=False).print(terminal_table(self.board))
+        return text.getvalue()
 
     def _repr_html_(self) -> str:
         """Return the overall table as HTML, for notebooks."""
@@ -125,10 +125,17 @@ def leaderboard(results: Results | Iterable[Results], reference: str = "sgd") ->
     from driftboard.leaderboard.analysis.collect import collect, evidence
     from driftboard.suite.distance.grades import known_grades
 
-    parts = (results,) if isinstance(results, Results) else tuple(results)
+    parts = tuple([results] if isinstance(results, Results | str) else results)
+    if strange := [part for part in parts if not isinstance(part, Results)]:  # a folder, say
+        raise DriftboardError(
+            f"{strange[0]!r} is no results; driftboard.load and driftboard.published give some"
+        )
     if not parts:
         raise DriftboardError("no results were given; a leaderboard needs some")
-    collection = collect((), records={part.made_by: part.records for part in parts})
+    origins: dict[str, list[AnyRecord]] = {}
+    for part in parts:  # two parts may come from the same folder
+        origins.setdefault(part.made_by, []).extend(part.records)
+    collection = collect((), records=origins)
     folders = tuple(folder for part in parts for folder in part.folders)
     hashes = {stamp.hash for stamp in collection.sequences.values()}
     published = {

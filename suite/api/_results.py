@@ -1,7 +1,7 @@
 """Results: the records of a run, of results folders or of what is published, as frames."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -86,8 +86,11 @@ class Results:
         self,
         sequences: str | Iterable[str] | None = None,
         strategies: str | Iterable[str] | None = None,
+        seeds: Iterable[int] | None = None,
     ) -> "Results":
-        """Return the results on some sequences, of some strategies; patterns such as ``fashion-*``.
+        """Return the results on some sequences, of some strategies, with some seeds.
+
+        Sequences and strategies may be patterns such as ``fashion-*``.
 
         Raises:
             DriftboardError: a pattern matches nothing.
@@ -96,22 +99,23 @@ class Results:
         >>> db.published("quick").select("digits-r*", ["sgd", "ewc"])
         <Results: 30 records, 3 sequences x 2 strategies x 5 seeds>
         """
-        if sequences is None and strategies is None:
+        if sequences is None and strategies is None and seeds is None:
             return self
-        on = _matching(sequences, self.sequences, "sequence")
-        of = _matching(strategies, self.strategies, "strategy")
+        on, of = _names(sequences), _names(strategies)
+        wanted = None if seeds is None else tuple(seeds)
+        found_on = _matching(on, self.sequences, "sequence")
+        found_of = _matching(of, self.strategies, "strategy")
         chosen = [
             record
             for record in self.records
-            if record.sequence.name in on and record.strategy.name in of
+            if record.sequence.name in found_on
+            and record.strategy.name in found_of
+            and (wanted is None or record.seed in wanted)
         ]
         if not chosen:
-            raise DriftboardError("no record is of these sequences and these strategies")
-        arguments = [
-            f"{name}={value if isinstance(value, str) else list(value)!r}"
-            for name, value in (("sequences", sequences), ("strategies", strategies))
-            if value is not None
-        ]
+            raise DriftboardError("no record is of these sequences, strategies and seeds")
+        given = {"sequences": on, "strategies": of, "seeds": wanted}
+        arguments = [f"{name}={[*some]!r}" for name, some in given.items() if some is not None]
         made_by = f"{self.made_by}.select({', '.join(arguments)})"
         return replace(self, records=tuple(chosen), made_by=made_by)
 
@@ -186,7 +190,8 @@ class Results:
         ):
             if name not in known:
                 return f"these results have no {what} '{name}'; {_nearest(name, known)}"
-        return f"these results have no record of {strategy} on {sequence} with seed {seed}"
+        which = "" if seed is None else f" with seed {seed}"
+        return f"these results have no record of {strategy} on {sequence}{which}"
 
 
 def load(
@@ -215,10 +220,31 @@ def load(
     if not folders:
         raise RecordError("no results folder was given; name at least one")
     paths = tuple(Path(folder) for folder in folders)
-    records = [record for path in paths for record in read_folder(path)]
+    records = _each_once({str(path): read_folder(path) for path in paths})
     made_by = f"driftboard.load({', '.join(repr(str(path)) for path in paths)})"
     found = Results(sorted_records(records), folders=paths, made_by=made_by)
     return found.select(sequences, strategies)
+
+
+def _each_once(folders: Mapping[str, Iterable[AnyRecord]]) -> list[AnyRecord]:
+    """Return the records of folders, of several with equal content only one.
+
+    Raises:
+        RecordError: one cell has two contents.
+    """
+    from driftboard.leaderboard.analysis.collect import same_content
+
+    found: dict[tuple[str, str, int], tuple[str, AnyRecord]] = {}
+    for folder, records in folders.items():
+        for record in records:
+            cell = (record.sequence.name, record.strategy.name, record.seed)
+            other, known = found.setdefault(cell, (folder, record))
+            if not same_content(known, record):
+                raise RecordError(
+                    f"{other} and {folder} hold different records of {cell[1]} on {cell[0]}, seed "
+                    f"{cell[2]}; find out which is right and leave the other out"
+                )
+    return [record for _, record in found.values()]
 
 
 def published(
@@ -256,13 +282,18 @@ def sorted_records(records: Iterable[AnyRecord]) -> tuple[AnyRecord, ...]:
     return tuple(sorted(records, key=lambda r: (r.sequence.name, r.strategy.name, r.seed)))
 
 
-def _matching(patterns: str | Iterable[str] | None, known: Sequence[str], what: str) -> set[str]:
+def _names(some: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return one or several names as a tuple, which can be gone through more than once."""
+    return some if some is None else (some,) if isinstance(some, str) else tuple(some)
+
+
+def _matching(patterns: tuple[str, ...] | None, known: Sequence[str], what: str) -> set[str]:
     import fnmatch
 
     if patterns is None:
         return set(known)
     found: set[str] = set()
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+    for pattern in patterns:
         matches = fnmatch.filter(known, pattern)
         if not matches:
             raise DriftboardError(

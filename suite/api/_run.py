@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from driftboard.strategies.base import Strategy
+    from driftboard.suite.checks import Result
     from driftboard.suite.distance.grades import GradeRecord
     from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import TaskSequence
@@ -150,21 +151,19 @@ def run(
         results = db.run("quick", strategies=["sgd", "ewc"], seeds=2, out="results")
         results.accuracy("digits-split", "ewc", seed=0)
     """
-    from driftboard._session import load_strategies, sequence_files
+    from driftboard._session import load_all_sequences, load_strategies
     from driftboard.strategies.catalogue import BUILTIN
-    from driftboard.suite.loading import load_sequences
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.records import cell_path, read_record
+    from driftboard.suite.records import cell_path, read_record, record_paths
     from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import choose_sequences
 
-    _check_choices(seeds, device)
+    _check_choices(seeds, device, workers)
     folder = Path(out)
     given = BUILTIN if strategies is None else strategies
     loaded = load_strategies(given, folder / SESSION_FOLDER)
     _check_names([one.stamp.name for one in loaded])
-    names, files = sequence_files(_listed(sequences), folder / SESSION_FOLDER)
-    known = load_sequences(files)
+    names, files, known = load_all_sequences(_listed(sequences), folder / SESSION_FOLDER)
     if suite is not None and suite not in {one.tier for one in known.values()}:
         raise DriftboardError(f"there is no suite '{suite}'; see driftboard.sequences()")
     chosen = choose_sequences(known, suite, names or None, bool(files))
@@ -187,7 +186,16 @@ def run(
         for seed in request.seeds(sequence)
     ]
     made_by = f"driftboard.load({str(folder)!r})"
-    return Results(sorted_records(records), folders=(folder,), made_by=made_by)
+    results = Results(sorted_records(records), folders=(folder,), made_by=made_by)
+    if len(results) == sum(1 for _ in record_paths(folder)):
+        return results
+    return replace(results, made_by=f"{made_by}{_selection(results)}")
+
+
+def _selection(results: Results) -> str:
+    """Return the call that chooses these results among all of their folder."""
+    sequences, strategies, seeds = results.sequences, results.strategies, results.seeds
+    return f".select(sequences={[*sequences]!r}, strategies={[*strategies]!r}, seeds={[*seeds]!r})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,19 +276,18 @@ def grade(
 
         db.grade("digits-*", seeds=2, out="results").frame()
     """
-    from driftboard._session import sequence_files
+    from driftboard._session import load_all_sequences
     from driftboard.suite.distance.measurement import Distances, grade_records
-    from driftboard.suite.loading import load_sequences
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.runs.request import Request
     from driftboard.suite.sequences.task_sequence import choose_sequences
 
-    _check_choices(seeds, device)
+    _check_choices(seeds, device, workers)
     folder = Path(out)
     if parts < 2:
         raise DriftboardError(f"parts is {parts}, but takes at least 2 to tell noise")
-    names, files = sequence_files(_listed(sequences), folder / SESSION_FOLDER)
-    chosen = choose_sequences(load_sequences(files), None, names, bool(files))
+    names, files, known = load_all_sequences(_listed(sequences), folder / SESSION_FOLDER)
+    chosen = choose_sequences(known, None, names, bool(files))
     PROTOCOL.check_seed_count(seeds, (one.tier for one in chosen))
     request = Request(
         sequences=chosen,
@@ -302,13 +309,17 @@ def _listed(
 
     if sequences is None:
         return []
-    return [sequences] if isinstance(sequences, str | TaskSequence) else list(sequences)
+    listed = [sequences] if isinstance(sequences, str | TaskSequence) else list(sequences)
+    if not listed:
+        raise DriftboardError("no sequence was given; leave sequences out to take a whole suite")
+    return listed
 
 
-def _check_choices(seeds: int | None, device: str) -> None:
+def _check_choices(seeds: int | None, device: str, workers: int | None) -> None:
     """Check what the command line checks by itself."""
-    if seeds is not None and seeds < 1:
-        raise DriftboardError(f"seeds is {seeds}; take at least 1, or None for all")
+    for name, value in (("seeds", seeds), ("workers", workers)):
+        if value is not None and not (type(value) is int and value >= 1):
+            raise DriftboardError(f"{name} is {value!r}; take a whole number from 1, or None")
     if device not in get_args(Device):
         raise DriftboardError(
             f"there is no device '{device}'; choose of {', '.join(get_args(Device))}"
@@ -337,3 +348,29 @@ def _measure(request: "Request", workers: int | None, what: str) -> None:
         raise DriftboardError(
             f"training failed: {listed}; what is done is kept in {request.results}"
         )
+
+
+def check_strategy(strategy: "AnyStrategy") -> "list[Result]":
+    """Find common mistakes in a strategy, in seconds, on two tiny networks.
+
+    Args:
+        strategy: a name or file as on the command line, an object or a class.
+
+    Returns:
+        One result per check, in order: ``status`` (``ok``, ``warning``, ``FAILED``), ``name`` and
+        ``message``. When a stage fails, later ones are left out.
+
+    >>> import driftboard as db
+    >>> db.check_strategy("ewk")[0].message
+    "there is no strategy 'ewk'; did you mean ewc?"
+    """
+    from tempfile import TemporaryDirectory
+
+    from driftboard._session import load_strategies
+    from driftboard.suite.checks import check_strategy as check
+
+    if isinstance(strategy, str):
+        return check(strategy)
+    with TemporaryDirectory() as folder:
+        (loaded,) = load_strategies(strategy, Path(folder))
+        return check(loaded.specification)

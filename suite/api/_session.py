@@ -41,7 +41,7 @@ def load_strategies(
             loaded.append(load_strategy(one))
             continue
         strategy = _instance(one)
-        loaded.append(load_strategy(_specification(strategy, folder)))
+        loaded.append(load_strategy(*_specification(strategy, folder)))
         _check_same(strategy, loaded[-1].strategy)
     return loaded
 
@@ -64,25 +64,29 @@ def _instance(one: object) -> "Strategy":
         ) from error
 
 
-def _specification(strategy: "Strategy", folder: Path) -> str:
+def _specification(
+    strategy: "Strategy", folder: Path
+) -> "tuple[str, tuple[type[Strategy], str] | None]":
+    """Return what ``load_strategy`` takes."""
     from driftboard.strategies.catalogue import BUILTIN, FURTHER
-    from driftboard.suite.loading import SESSION_SUFFIX, write_session_object
+    from driftboard.suite.session import SESSION_SUFFIX, write_session_object
 
     builtin = BUILTIN | FURTHER
     for name, known in builtin.items():
         if strategy == known:
-            return name
+            return name, None
     kind = type(strategy)
-    text, base = kind.name, builtin.get(kind.name)
+    text, base, session = kind.name, builtin.get(kind.name), None
     if base is None or type(base) is not kind:
         source, base = source_of(kind), _instance(kind)
+        session = (kind, source)
         digest = hashlib.sha256(source.encode()).hexdigest()[:12]
         path = folder / f"{kind.__name__}-{digest}{SESSION_SUFFIX}"
         write_session_object(path, kind, source)
         text = str(path)
     values = [(f.name, getattr(strategy, f.name)) for f in dataclasses.fields(strategy)]
     changed = [f"{name}={value}" for name, value in values if value != getattr(base, name)]
-    return ",".join([text, *changed])
+    return ",".join([text, *changed]), session
 
 
 def _check_same(given: "Strategy", loaded: "Strategy") -> None:
@@ -230,18 +234,19 @@ def _surroundings(function: FunctionType) -> dict[str, Any]:
     return {"code": function.__code__, "defaults": defaults, "closure": closure, "uses": used}
 
 
-def sequence_files(
+def load_all_sequences(
     sequences: "Iterable[str | TaskSequence]", folder: Path
-) -> tuple[list[str], tuple[Path, ...]]:
-    """Return names of, or patterns for, sequences, and files that hold those of the session.
+) -> "tuple[list[str], tuple[Path, ...], dict[str, TaskSequence]]":
+    """Return names of, or patterns for, sequences, files that hold those of the session, and all.
 
     Raises:
         DriftboardError: something is neither a name nor a ``TaskSequence``, or two different
             sequences have one name.
     """
-    from driftboard.suite.loading import SESSION_SUFFIX, write_session_object
+    from driftboard.suite.loading import add_sequence
     from driftboard.suite.sequences.registry import registered
     from driftboard.suite.sequences.task_sequence import TaskSequence
+    from driftboard.suite.session import SESSION_SUFFIX, write_session_object
 
     builtin, names = registered(), []
     own: dict[str, TaskSequence] = {}
@@ -255,8 +260,10 @@ def sequence_files(
             raise DriftboardError(
                 f"there is another sequence '{one.name}'; give yours a name of its own"
             )
-    files = []
+    files, known = [], builtin
     for sequence in own.values():
-        files.append(folder / f"sequence-{sequence.hash()[:12]}{SESSION_SUFFIX}")
-        write_session_object(files[-1], sequence, repr(sequence))
-    return names, tuple(files)
+        source = source_of(type(sequence.scenario))
+        files.append(folder / f"sequence-{sequence.name}-{sequence.hash()[:12]}{SESSION_SUFFIX}")
+        add_sequence(known, sequence, source, files[-1])
+        write_session_object(files[-1], sequence, source)
+    return names, tuple(files), known

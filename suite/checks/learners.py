@@ -148,7 +148,11 @@ def hidden_state(strategy: Strategy, module: ModuleType) -> dict[str, Any]:
     own = {f"self.{name}": value for name, value in vars(strategy).items()}
     for name, value in vars(module).items():
         if isinstance(value, type) and value.__module__ == module.__name__:
-            own |= {f"{name}.{key}": content for key, content in vars(value).items()}
+            own |= {
+                f"{name}.{key}": content
+                for key, content in vars(value).items()
+                if not key.startswith("__dataclass")  # made anew where a class is read anew
+            }
         elif not name.startswith("__"):
             own[f"the module's {name}"] = value
     return {name: _content(value, module.__name__, DEPTH) for name, value in own.items()}

@@ -4,9 +4,11 @@ Nothing here imports torch before something is trained, or knows of the command 
 uses it as the commands do.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from driftboard.suite.runs.local import LocalExecutor
     from driftboard.suite.runs.ray_executor import Cluster, RayExecutor
     from driftboard.suite.runs.request import Request
+
+
+SECONDS_BETWEEN_LINES = 5.0
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,9 @@ class ProgressBar:
             redirect_stdout=False,
         )
         self._line: Any = None  # of the bar, once there is any progress
+        # A bar that moves needs ipywidgets in a notebook; without them, lines tell how far it is.
+        self._lines_only = self._console.is_jupyter and find_spec("ipywidgets") is None
+        self._told = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -198,6 +206,8 @@ class ProgressBar:
         """Show an event; failures are left to whoever gets them at the end."""
         if isinstance(event, Log):
             self._console.print(event.line, highlight=False, markup=False)
+        elif isinstance(event, Progress) and self._lines_only:
+            self._tell(event)
         elif isinstance(event, Progress):
             if self._line is None:
                 self._line = self._bar.add_task(event.label, total=None)
@@ -205,3 +215,11 @@ class ProgressBar:
             self._bar.update(
                 self._line, completed=event.done, total=event.total, description=event.label
             )
+
+    def _tell(self, event: Progress) -> None:
+        """Print a line on progress, not more often than every few seconds."""
+        ended = event.total is not None and event.done >= event.total
+        if event.total and (ended or time.monotonic() - self._told >= SECONDS_BETWEEN_LINES):
+            self._told = time.monotonic()
+            share = f"{100 * event.done / event.total:.0f}%"
+            self._console.print(f"{share} {event.label}", highlight=False, markup=False)

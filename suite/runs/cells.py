@@ -7,12 +7,13 @@ from pathlib import Path
 import torch
 
 from driftboard.suite.linear.cells import linear_records
-from driftboard.suite.loading import load_strategy
+from driftboard.suite.loading import LoadedStrategy, load_strategy
 from driftboard.suite.records import AnyRecord, LossRecord, Record, write_missing
 from driftboard.suite.runs.job import Job
 from driftboard.suite.runs.request import Planner, Request, Row, missing_cells
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.session import SESSION_SUFFIX
 from driftboard.suite.training.cohort import Cohort, Setting, prepare
 from driftboard.suite.training.engine import Outcome, run
 from driftboard.suite.training.networks import choose_mode
@@ -45,7 +46,7 @@ class Cells:
     def jobs(self, planner: Planner, sequence: TaskSequence) -> list[Job]:
         """Return the jobs that make the missing cells of a sequence; see ``Work``."""
         rows = [
-            Row(f"{sequence.name} / {loaded.specification}", seeds, loaded.specification)
+            Row(f"{sequence.name} / {_label(loaded)}", seeds, loaded.specification)
             for loaded, seeds in missing_cells(planner.request, sequence)
             if seeds
         ]
@@ -96,6 +97,12 @@ class Cells:
     def keep(self, results: Path, records: list[AnyRecord]) -> None:
         """Write the records that are not there yet."""
         write_missing(results, records)
+
+
+def _label(loaded: LoadedStrategy) -> str:
+    """Return a strategy as the user wrote it, its name where that was an object in Python."""
+    kept = SESSION_SUFFIX in loaded.specification
+    return loaded.stamp.name if kept else loaded.specification
 
 
 def _record(builder: RecordBuilder, cohort: Cohort, outcome: Outcome, position: int) -> Record:

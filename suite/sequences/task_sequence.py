@@ -71,8 +71,12 @@ def _plain(value: Any) -> Any:
     """Turn nested dataclasses into dicts that also carry the name of their class."""
     if not dataclasses.is_dataclass(value):
         return value
+    kind = type(value)
     fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    return {"class": HASHED_AS.get(type(value).__name__, type(value).__name__), **fields}
+    # A user's own scenario is told apart by its code, too; see ``loading.load_sequences``.
+    own = getattr(kind, "source_hash", None)
+    source = {} if own is None else {"source": own}
+    return {"class": HASHED_AS.get(kind.__name__, kind.__name__), **source, **fields}
 
 
 def describe(sequence: TaskSequence, protocol: Protocol = PROTOCOL) -> dict[str, Any]:

@@ -103,3 +103,23 @@ def test_contradicting_records_have_no_board(folder, tmp_path, make_record):
     write_record(tmp_path / "other", make_record("alpha", "sgd", 0, ((1, 1), (1, 1))))
     with pytest.raises(db.RecordError, match="different content"):
         db.leaderboard([db.load(folder), db.load(tmp_path / "other")])
+
+
+def test_results_of_one_folder_do_not_hide_each_other(folder):
+    both = [db.load(folder).select(strategies=[name]) for name in ("sgd", "ewc")]
+    for part in both:
+        object.__setattr__(part, "made_by", "the same")
+    frame = db.leaderboard(both).frame()
+    assert {"sgd", "ewc"} <= set(frame["strategy"])
+
+
+def test_text_has_no_codes_for_a_terminal(folder):
+    assert "\x1b" not in repr(db.leaderboard(db.load(folder)))
+
+
+def test_what_is_no_results_is_named(folder):
+    with pytest.raises(db.DriftboardError, match=r"'folder' is no results; driftboard\.load"):
+        db.leaderboard("folder")
+    assert [p.name for p in db.leaderboard(db.load(folder)).save(folder, "md")] == [
+        "leaderboard.md"
+    ]

@@ -77,7 +77,7 @@ def test_results_are_selected_by_names_and_patterns(folder):
     assert one.records == db.load(folder, sequences="alpha", strategies="ewc").records
     assert (
         one.made_by
-        == f"driftboard.load({str(folder)!r}).select(sequences='al*', strategies=['ewc'])"
+        == f"driftboard.load({str(folder)!r}).select(sequences=['al*'], strategies=['ewc'])"
     )
     with pytest.raises(db.DriftboardError, match="no strategy 'x\\*'"):
         results.select(strategies="x*")
@@ -109,3 +109,20 @@ def test_published_sets_are_named():
         db.published("nope")
     with pytest.raises(db.DriftboardError, match=r"there are .*quick"):
         db.published()
+
+
+def test_one_cell_in_two_folders_counts_once_or_is_refused(folder, tmp_path, make_record):
+    other = tmp_path / "other"
+    write_record(other, make_record("alpha", "sgd", 0, ((90, 10), (60, 80))))
+    assert db.load(folder, other).records == db.load(folder).records
+    write_record(other, make_record("alpha", "sgd", 0, ((90, 10), (61, 80))))
+    with pytest.raises(db.RecordError, match=r"different records of sgd on alpha, seed 0"):
+        db.load(folder, other)
+
+
+def test_results_are_selected_by_seeds(folder):
+    assert db.load(folder).select(seeds=[1]).seeds == (1,)
+    with pytest.raises(db.DriftboardError, match="no record is of these"):
+        db.load(folder).select(seeds=[7])
+    one_by_one = db.load(folder).select(strategies=(name for name in ["sgd"]))
+    assert one_by_one.made_by.endswith(".select(strategies=['sgd'])")

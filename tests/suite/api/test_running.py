@@ -121,6 +121,9 @@ def test_a_failed_strategy_raises_and_keeps_the_others(one_thread, tmp_path):
         ({"suite": "quik"}, "no suite 'quik'"),
         ({"seeds": 99}, "seeds"),
         ({"seeds": 0}, "seeds"),
+        ({"seeds": "3"}, "seeds is '3'"),
+        ({"workers": 0}, "workers is 0"),
+        ({"sequences": []}, "no sequence was given"),
         ({"device": "gpu"}, "device"),
     ],
 )
@@ -168,3 +171,92 @@ print(results.strategies)
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["running", "('mine', 'sgd')"]
+
+
+FACTOR = 1.0
+
+
+@dataclass(frozen=True)
+class Scaled(db.Strategy):
+    """Scales every gradient by a value of this module."""
+
+    name: ClassVar[str] = "scaled"
+
+    def correct(self, task, gradient, parameters, memory):
+        return {name: FACTOR * value for name, value in gradient.items()}
+
+
+def test_a_run_leaves_the_class_as_it_was(one_thread, tmp_path, monkeypatch):
+    """So what it uses can be changed, and the next run trains with the change."""
+    from driftboard._session import load_strategies
+
+    before = Scaled.correct
+    load_strategies(Scaled, tmp_path)
+    assert Scaled.correct is before
+    assert Scaled.correct.__globals__ is globals()
+
+
+SCENARIO = """
+from dataclasses import dataclass
+import driftboard as db
+from driftboard.suite.protocol import Training
+from driftboard.suite.sequences import Rotated
+
+@dataclass(frozen=True)
+class Turned:
+    tasks: int = 2
+    fresh_sets: int = 1
+
+    def recipes(self, view):
+        return Rotated(tasks=2, step=DEGREES).recipes(view)
+
+turned = db.TaskSequence("turned", "Turned.", "digits", Turned(), "mlp-8x1", train_per_class=5,
+    test_per_class=5, training=Training(1, 10, 0.05, minimum_steps=3))
+"""
+
+
+def test_code_of_an_own_scenario_is_part_of_the_version_of_its_sequences(
+    one_thread, tmp_path, call
+):
+    def run(degrees, out):
+        file = tmp_path / "mine.py"
+        file.write_text(SCENARIO.replace("DEGREES", str(degrees)))
+        arguments = ("run", "--sequence-file", file, "--strategy", "sgd", "--seeds", 1)
+        code, _, errors = call(*arguments, "--out", tmp_path / out)
+        return code, errors
+
+    assert run(20, "first")[0] == 0
+    assert run(180, "second")[0] == 0
+    (first,), (second,) = (db.load(tmp_path / name).records for name in ("first", "second"))
+    assert first.sequence.hash != second.sequence.hash
+    assert first.correct != second.correct
+    code, errors = run(180, "first")
+    assert code == 1
+    assert "belongs to another version of the sequence" in errors
+    assert run(20, "first")[0] == 0  # the same code again is the same sequence
+
+
+def test_a_scenario_of_the_session_is_told_apart_by_its_code(one_thread, tmp_path):
+    def hash_of(degrees, out):
+        session = {"__name__": "__main__"}  # as in a script or a notebook
+        exec(SCENARIO.replace("DEGREES", str(degrees)), session)
+        results = db.run(strategies=["sgd"], sequences=session["turned"], seeds=1, out=out)
+        return results.records[0].sequence.hash
+
+    assert hash_of(20, tmp_path / "a") == hash_of(20, tmp_path / "b")
+    assert hash_of(20, tmp_path / "c") != hash_of(180, tmp_path / "d")
+
+
+def test_what_was_asked_for_can_be_loaded_again_as_it_says(one_thread, tmp_path):
+    db.run(strategies=["sgd", "noop"], sequences=TINY, seeds=2, out=tmp_path)
+    some = db.run(strategies=["noop"], sequences=TINY, seeds=1, out=tmp_path)
+    again = eval(some.made_by, {"driftboard": db})
+    assert again.records == some.records
+    every = db.run(strategies=["sgd", "noop"], sequences=TINY, seeds=2, out=tmp_path)
+    assert every.made_by == f"driftboard.load({str(tmp_path)!r})"
+
+
+def test_a_class_is_checked_without_a_file():
+    results = db.check_strategy(Slow(share=0.25))
+    assert {result.status for result in results} <= {"ok", "warning"}
+    assert len(results) > 10

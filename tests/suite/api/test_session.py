@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 import driftboard as db
-from driftboard._session import load_strategies, sequence_files, source_of
+from driftboard._session import load_all_sequences, load_strategies, source_of
 from driftboard.strategies.algorithm_1 import AlgorithmOne
 from driftboard.strategies.constrained import Constrained
 from driftboard.strategies.template import MyMethod
@@ -294,7 +294,7 @@ def test_the_files_of_bases_count(module):
 def test_sequences_of_the_session(tmp_path):
     split = registered()["digits-split"]
     own = dataclasses.replace(split, name="mine", tier="own")
-    names, files = sequence_files([own, own, split, "digits-r*"], tmp_path)
+    names, files, _ = load_all_sequences([own, own, split, "digits-r*"], tmp_path)
     assert names == ["mine", "mine", "digits-split", "digits-r*"]
     assert len(files) == 1
 
@@ -307,4 +307,4 @@ def test_another_sequence_of_the_same_name_is_refused(tmp_path):
         [own, dataclasses.replace(own, train_per_class=5)],
     ):
         with pytest.raises(db.DriftboardError, match="give yours a name of its own"):
-            sequence_files(given, tmp_path)
+            load_all_sequences(given, tmp_path)

@@ -27,12 +27,12 @@ _DIFFERENCES = (
     "to us; ours are the protocol's, with 1,000 images and four epochs a task in core.",
     "The paper reports three runs with standard deviations; ours are means over new seeds with "
     "95 % intervals.",
-    "What the paper calls frozen keeps part of the shared parameters; see strategies/README.md "
-    "for our reading.",
+    "What the paper calls frozen keeps part of the shared parameters; see "
+    "docs/concepts/strategies.md for our reading.",
     "A stand-in is a sequence of the same kind on other data: its level says nothing of the "
     "paper's, only the order of the strategies can be held against it.",
     "The paper's rows do not satisfy Avg.Acc = Task.Acc - (M - 1)/M forgetting; see "
-    "baselines/README.md.",
+    "docs/results/literature.md.",
 )
 _METRICS = {metric.name: metric for metric in METRICS["accuracy"]}
 

@@ -138,6 +138,9 @@ def leaderboard_columns() -> dict[str, str]:
 
     The names come from the package's registry of columns, and so do the meanings of those that
     are not described here: the registry explains what tables show, not every raw number.
+
+    Raises:
+        ValueError: neither has a meaning, or the registry's depends on the board.
     """
     from driftboard.leaderboard.columns import COLUMNS
 
@@ -145,10 +148,16 @@ def leaderboard_columns() -> dict[str, str]:
     return {
         name: _LEADERBOARD_MEANINGS.get(name)
         or bounds.get(name.rpartition("_")[2])
-        or str(column.explanation)
+        or _explained(name, column.explanation)
         for column in COLUMNS
         for name in column.keys
     }
+
+
+def _explained(name: str, explanation: object) -> str:
+    if isinstance(explanation, str) and explanation:
+        return explanation
+    raise ValueError(f"describe the column {name} in _LEADERBOARD_MEANINGS of docs/generate.py")
 
 
 def claim_columns() -> dict[str, str]:

@@ -1,5 +1,7 @@
 """The registry of the board's columns: a new column is one entry at the end of ``COLUMNS``.
 
+CONTRIBUTING.md lists what else changes: tests that count columns, and the published tables.
+
 An entry says all there is to know of a column: its names and raw numbers in the CSV file, its
 heading, text and place in the tables for people, and what the legend says of it. The order of the
 entries is that of the CSV file. Its columns are a promise, so new ones come at the end.
@@ -32,7 +34,7 @@ Value = str | int | float | None
 Layout = Literal["full", "brief", "print", "narrow", "sequences"]
 """The tables: all columns; few of them, for a README; on paper; in a terminal; over sequences."""
 Kind = Literal["name", "words", "count", "number"]
-"""Names and words stand to the left; counts, such as 1-3, are no numbers to calculate with."""
+"""Names and words are aligned left; counts, such as 1-3, are not numbers to calculate with."""
 
 
 class Line(NamedTuple):
@@ -58,8 +60,8 @@ class Column:
     ``others`` does so for the metrics after the first one, ``places`` then for the first.
 
     ``explanation`` stands in the legend after ``term``, by default the title, at the place
-    ``legend``, or nowhere if that is 0; where it is empty for a board, it is left out. One that
-    is ``joined`` follows the point before it after these characters.
+    ``legend``, or nowhere if that is 0; where it is empty for a board, it is left out. If
+    ``joined`` is set, these characters append it to the previous item of the legend.
     """
 
     keys: tuple[str, ...] = ()

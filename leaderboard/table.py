@@ -60,7 +60,7 @@ class Heading:
 
     @property
     def is_text(self) -> bool:
-        """Whether the column holds words, which stand to the left, and not numbers."""
+        """Whether the column holds words, which are aligned left, and not numbers."""
         return self.kind in ("name", "words")
 
 
@@ -72,8 +72,8 @@ Entries = Mapping[str, Cell]
 class Table:
     """A table of groups of rows by title; ``sequences`` are those that its numbers are of.
 
-    A ``name`` of our own holds a colon, so that no sequence has the same. ``about`` stands above
-    the table and ``notes`` below it.
+    A ``name`` that is not a sequence's contains a colon, so no sequence can have the same.
+    ``about`` stands above the table and ``notes`` below it.
     """
 
     name: str

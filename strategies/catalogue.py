@@ -1,4 +1,4 @@
-"""The strategies that the project brings along."""
+"""The strategies that come with the package."""
 
 from driftboard.strategies.algorithm_1 import AlgorithmOne
 from driftboard.strategies.base import Strategy

@@ -113,7 +113,7 @@ class Grading(_Versioned):
 
     It has a version of its own, because records of runs do not depend on it. The images of a task
     are divided into ``parts``; the network trains on each part alone, for as many steps as the
-    protocol takes on the whole task. The README of this folder gives reasons for the cut-offs.
+    protocol takes on the whole task. docs/results/distances.md gives reasons for the cut-offs.
     """
 
     name: str = "driftboard-grading"

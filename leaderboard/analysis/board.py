@@ -1,6 +1,6 @@
 """The board as data: what every table, page and figure of a leaderboard is written from.
 
-The rules behind the numbers stand in this room's README.
+The rules behind the numbers are in docs/concepts/statistics.md.
 """
 
 import math

@@ -1,6 +1,6 @@
 """One table of the board as data: every strategy on one sequence, or on several on average.
 
-The rules behind the numbers stand in this room's README.
+The rules behind the numbers are in docs/concepts/statistics.md.
 """
 
 import math

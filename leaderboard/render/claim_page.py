@@ -1,6 +1,6 @@
 """The answer to the paper's claim: a page of Markdown, and its numbers as CSV.
 
-The columns of the CSV file are an interface that the README promises.
+The columns of the CSV file are an interface that docs/reference/columns.md promises.
 """
 
 from collections.abc import Callable, Iterator, Sequence

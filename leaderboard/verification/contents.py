@@ -203,7 +203,7 @@ def check_variance(data: SubmissionData) -> Finding:
     trainings, adds only ``p_i (1 - p_i)``, and the sum over images is below v by n times the
     variance of the p_i: easy images are right and hard ones wrong whatever the seed. No bound above
     zero holds without knowing the p_i, so the smallest honest variance is taken to be ``LEAST``
-    times v, a measured bound: see ``tests/benchmarks/README.md`` for the least that real
+    times v, a measured bound: see docs/studies/verification.md for the least that real
     strategies show.
 
     The statistic is the variance over S seeds summed over tasks, relative to LEAST times the sum

@@ -65,8 +65,8 @@ class Results:
     def accuracy(self, sequence: str, strategy: str, seed: int | None = None) -> "pd.DataFrame":
         """Return the accuracy matrix, shape (tasks, tasks), entries in [0, 1].
 
-        Row t holds the test accuracies on every task after training task t, both from 1. Without
-        ``seed`` the mean over seeds.
+        Row t holds the test accuracies on every task after training task t; tasks are counted
+        from 1. Without ``seed``, entries are means over seeds.
 
         Raises:
             DriftboardError: there is no such cell, or its records hold losses.

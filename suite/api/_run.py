@@ -70,7 +70,7 @@ def sequences(suite: str | None = None) -> "pd.DataFrame":
 
 
 def strategies() -> "pd.DataFrame":
-    """Return the strategies that the package brings along, a row each, indexed by name.
+    """Return the strategies that come with the package, a row each, indexed by name.
 
     Returns:
         A frame with the columns ``role`` (``ranked`` or ``bound``), ``default`` (whether a run
@@ -129,7 +129,7 @@ def run(
             are built in. Of a class of your script or notebook, records tell versions apart by
             its code and that of the functions and values around it that it uses.
         sequences: names, patterns such as ``digits-*``, and ``TaskSequence`` objects.
-        seeds: only the first so many of the protocol's seeds.
+        seeds: how many of the protocol's seeds, from the first on; None takes all.
         out: the results folder.
         data: the data folder; without it ``DRIFTBOARD_DATA``, else your own data folder.
         device: where to train.
@@ -259,7 +259,7 @@ def grade(
 
     Args:
         sequences: names, patterns such as ``digits-*``, and ``TaskSequence`` objects.
-        seeds: only the first so many of the protocol's seeds.
+        seeds: how many of the protocol's seeds, from the first on; None takes all.
         parts: separate parts of each task that are trained on, at least 2.
         out: the results folder; boards made of it use these grades.
         data: the data folder; without it ``DRIFTBOARD_DATA``, else your own data folder.

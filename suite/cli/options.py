@@ -1,7 +1,8 @@
 """What several commands share: options, each declared once, and how those that train run and end.
 
-To add an option to every command that trains, add a field to `Training`. To add one that some
-commands share, add an alias here and name it as a parameter of those commands.
+To add an option to every command that trains with worker processes, add a field to `Training` and
+use it in `Training.backend` or `Training.request`. To add one that some commands share, add an
+alias here and name it as a parameter of those commands.
 """
 
 import functools
@@ -147,7 +148,7 @@ class Training:
             sequences: what is trained on.
             strategies: what is trained.
             sequence_files: the user's files that some of the sequences come from.
-            seed_count: the first so many seeds of the protocol, all if None.
+            seed_count: how many of the protocol's seeds, from the first on; None takes all.
             purpose: ``validation`` takes the tuning seeds and a part of the training data.
             work: what is measured; None trains every strategy.
         """

@@ -119,7 +119,8 @@ def verify(
     """Check a submission: a line for each check, and the badge if none failed.
 
     Without --rerun nothing of the submission is run, and nothing outside of its folder is read.
-    With it, the strategy runs in a process with limits; CONTRIBUTING.md says what they guard.
+    With it, the strategy runs in a process with limits; docs/concepts/verification.md says
+    what they guard.
     """
     from driftboard.baselines.published import published_records
     from driftboard.leaderboard.verification.checks import examine_folder

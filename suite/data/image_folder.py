@@ -1,6 +1,6 @@
 """Images in train/<class>/<image> and test/<class>/<image>: a folder or an archive made a pool.
 
-Archives are read as streams: no member of theirs is ever unpacked to disk.
+Archives are read member by member, in memory: nothing is ever unpacked to disk.
 """
 
 import io

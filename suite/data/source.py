@@ -47,9 +47,9 @@ CUB_SIDE = 64
 class Source:
     """One data set, as an entry of the catalogue.
 
-    Its store lies in the data folder. Without one, what its authors distribute may lie in
-    ``subfolder`` of the data folder: the files named in ``files`` or, where there are none, an
-    image folder. ``read`` makes a pool of that, to be kept as a store.
+    Its store lies in the data folder. Where there is no store, the originals may lie in
+    ``subfolder`` of the data folder: the files named in ``files`` or, if it names none, an image
+    folder. ``read`` makes a pool of them, which is kept as a store.
 
     Args:
         name: what commands call it; ``folder:NAME`` for a user's own images.

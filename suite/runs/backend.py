@@ -1,7 +1,7 @@
 """The backend of a run: processes of this machine or a Ray cluster, and a progress bar.
 
-Nothing here imports torch before something is trained, or knows of the command line: a program
-uses it as the commands do.
+Nothing here knows of the command line: a program uses it as the commands do. Importing this module
+does not import torch; ``Backend.run_jobs`` does, to plan what fits into memory.
 """
 
 import time

@@ -1,6 +1,6 @@
 """A job: a measurement for some seeds of one sequence, small enough to be sent anywhere.
 
-It names everything and carries nothing, so any process that has the users' files can run it.
+It holds names and settings but no data, so any process that has the users' files can run it.
 """
 
 from collections.abc import Callable, Mapping

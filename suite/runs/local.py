@@ -5,7 +5,7 @@ itself still does; a worker is a copy of the server, so it is there at once and 
 server does nothing else, so there is no thread (OpenBLAS ends its own before a fork) and no
 half-changed state that a copy could inherit. Where there can be no server, and elsewhere than on
 Linux, where libraries do not all survive being copied, every worker is an interpreter of its own.
-Nothing that runs in the commanding process imports torch.
+Nothing in this module imports torch in the commanding process.
 """
 
 import itertools
@@ -39,9 +39,7 @@ STARTS = 5
 PAUSE = 0.2
 """Seconds between two such tries."""
 
-LOST = (
-    "its worker process died, by a crash or for want of memory, of which fewer --workers need less"
-)
+LOST = "its worker process died: it crashed or ran out of memory (fewer --workers need less)"
 
 
 @dataclass(eq=False)
@@ -106,7 +104,7 @@ class LocalExecutor:
             yield from self._received(worker)
 
     def _received(self, worker: Worker) -> Iterator[Step | Result]:
-        """Yield what a worker has sent until now; replace it if it is lost or of no use."""
+        """Yield what a worker has sent until now; replace it if it is lost or cannot go on."""
         number = worker.number
         assert number is not None
         while message := _message(worker):

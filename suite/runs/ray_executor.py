@@ -62,7 +62,7 @@ def import_ray() -> ModuleType:
 
 @contextmanager
 def connected(address: str | None, cores: int) -> Iterator["Cluster"]:
-    """Connect to the cluster at ``address``, or start one on this machine for the time being.
+    """Connect to the cluster at ``address``, or start one here that lasts as long as the block.
 
     Args:
         address: ``HOST:PORT``, ``auto`` or ``local``; None means that of the
@@ -83,7 +83,7 @@ def connected(address: str | None, cores: int) -> Iterator["Cluster"]:
         }
     elif where != "auto":
         check_reachable(where)
-    # Ray prints pages on a lost worker to standard output; we say it in a line of our own.
+    # When a worker is lost, Ray prints pages to standard output; we print one line instead.
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         try:
             ray.init(where, log_to_driver=False, logging_level="ERROR", **options)
@@ -99,10 +99,10 @@ def connected(address: str | None, cores: int) -> Iterator["Cluster"]:
 
 
 def check_reachable(address: str) -> None:
-    """Check that somebody listens at ``HOST:PORT``: Ray itself waits long and tells much.
+    """Check that something listens at ``HOST:PORT``: Ray would wait long and print a lot.
 
     Raises:
-        DriftboardError: nobody does.
+        DriftboardError: nothing does.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
@@ -114,7 +114,7 @@ def check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise DriftboardError(
-            f"no Ray cluster at '{address}': {error}; start one with `ray start --head`, or mend "
+            f"no Ray cluster at '{address}': {error}; start one with `ray start --head`, or fix "
             "--ray-address"
         ) from error
 
@@ -219,7 +219,7 @@ class RayExecutor:
 
     @property
     def free(self) -> int:
-        """How many workers have started, are of use and have nothing to do."""
+        """How many workers have started, are usable and have nothing to do."""
         return len(self._idle)
 
     def submit(self, number: int, job: "Job") -> None:
@@ -269,7 +269,7 @@ class RayExecutor:
         return Result(number, outcome)
 
     def _started(self, reply: Any) -> Iterator[Log]:
-        """Count a worker among the idle, unless it did not start or its machine is of no use."""
+        """Count a worker among the idle, unless it did not start or its machine is not usable."""
         slot = self._starting.pop(reply)
         try:
             fault: str | None = self._ray.get(reply)

@@ -50,7 +50,7 @@ class Request:
         sequences: what is trained on.
         sequence_files: the users' files that define some of them.
         strategies: what is trained; a measurement that brings its own strategy needs none.
-        seed_count: only the first so many of each tier's seeds; None takes all.
+        seed_count: how many of each tier's seeds, from the first on; None takes all.
         purpose: ``test``, or ``validation`` for the tuning seeds and a part of the training images.
         results: the folder for what is measured.
         data: the data folder, if it is not Driftboard's own.

@@ -128,7 +128,7 @@ class Attempt:
     steps: int = 0  # of the try that has come furthest
 
     def advance(self, steps: int) -> float:
-        """Return the new effort once ``steps`` are done; a second try starts over, progress not."""
+        """Return the effort that is new; a second try counts only what the first did not reach."""
         new = max(0, steps - self.steps)
         self.steps += new
         return self.share * self.job.effort * new / self.job.steps
@@ -144,7 +144,7 @@ class Scheduler:
         self._running: dict[int, Attempt] = {}
 
     def run(self, jobs: Sequence["Job"]) -> Iterator[Event]:
-        """Run all jobs, about in their order, and yield what happens until all are through.
+        """Run all jobs, roughly in order, and yield what happens until all of them have ended.
 
         A job whose worker is lost is given to another, ``TRIES`` times in all.
 

@@ -37,7 +37,8 @@ def prepare_process(device: str) -> None:
     else:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-        # Else a kernel more fills every new tensor; no value is read before it is written.
+        # Otherwise an extra kernel fills every new tensor, though none is read before it is
+        # written.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
@@ -152,7 +153,7 @@ class RayWorker:
 
 def _fault(wanted: Conditions) -> str | None:
     if wanted.device == "cuda" and not torch.cuda.is_available():
-        return "torch finds no CUDA GPU there; mend the driver, or install torch with CUDA"
+        return "torch finds no CUDA GPU there; fix the driver, or install torch with CUDA"
     for name, there in versions().items():
         if there != wanted.versions[name]:
             return f"it has {name} {there} and not {wanted.versions[name]}; install the same"

@@ -5,7 +5,7 @@ stopped together with everything that it started. Its output is drained, and onl
 If the kernel has Landlock, the program can write below one folder only, cannot open TCP
 connections, and cannot signal processes outside. What they do not do: the program can read every
 file that the user can read, and nothing protects against a bug in the kernel. For code that you do
-not trust at all, use a container without network (see CONTRIBUTING.md).
+not trust at all, use a container without network (see docs/concepts/verification.md).
 
 ``run_sandboxed`` starts this module as a program, which limits its own process and then becomes
 the other program: ``python -m driftboard.suite.sandbox.process FOLDER BYTES SECONDS PROGRAM...``.

@@ -283,7 +283,7 @@ def keep_freed_memory() -> None:
 
     glibc returns large blocks to the operating system, which zeroes their pages before it hands
     them out again. A training step allocates and frees megabytes, and spends up to a quarter of
-    its time on that (see SPEED.md). The peak memory of the process stays the same.
+    its time on that. The peak memory of the process stays the same.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -4,6 +4,7 @@ import doctest
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -78,6 +79,29 @@ def test_lines_outside_of_tables_and_code_are_short(page):
 )
 def test_readmes_of_rooms_are_short(page):
     assert len(text_of(page).splitlines()) <= 60
+
+
+CONFLICT = re.compile(rb"(?m)^(<{7,}|>{7,}|={7,}|\|{7,})( |\r?$)")
+
+
+def test_no_tracked_file_holds_conflict_markers():
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("this is not a git repository")
+    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    assert ROOT / "docs/index.md" in paths
+    contents = {path: path.read_bytes() for path in paths if path.is_file()}
+    texts = {path: content for path, content in contents.items() if b"\0" not in content}
+    assert [str(path) for path, content in texts.items() if CONFLICT.search(content)] == []
+
+
+@pytest.mark.parametrize("sign", "<>=|")
+def test_conflict_markers_are_found(sign):
+    assert CONFLICT.search(f"a\n{7 * sign} ours\nb\n".encode())
+    assert CONFLICT.search(f"a\n{8 * sign}\nb\n".encode())
+    assert not CONFLICT.search(f"a\n{6 * sign} ours\n b {7 * sign}\n".encode())
 
 
 def test_every_page_is_in_the_navigation_once():
@@ -172,6 +196,19 @@ def test_the_reference_has_every_column_in_order(name):
     table = GENERATE["columns_table"](GENERATE[f"{name}_columns"]())
     header = text_of(f"baselines/core-fashion/{name}.csv").partition("\n")[0]
     assert re.findall(r"(?m)^\| `(\w+)` \| \S", table) == header.split(",")
+
+
+@pytest.mark.parametrize("explanation", ["", lambda board: "by the board"])
+def test_a_column_without_words_for_the_reference_is_an_error(explanation, monkeypatch):
+    from driftboard.leaderboard import columns
+
+    new = columns.Column(keys=("cells",), explanation="how many cells")
+    monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, new))
+    assert GENERATE["leaderboard_columns"]()["cells"] == "how many cells"
+    new = columns.Column(keys=("cells",), explanation=explanation)
+    monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, new))
+    with pytest.raises(ValueError, match="describe the column cells in"):
+        GENERATE["leaderboard_columns"]()
 
 
 def test_the_reference_has_every_field_of_a_record():

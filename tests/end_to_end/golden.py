@@ -1,6 +1,6 @@
 """Write what must not change while the code is moved and renamed: hashes of all that is seeded.
 
-    python tests/golden.py > tests/golden.json
+    python tests/end_to_end/golden.py > tests/end_to_end/golden.json
 
 Records carry these hashes, so a change of one makes published records strangers. Run it only
 together with a new version of the protocol, or to add a sequence or a strategy.

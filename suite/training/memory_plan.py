@@ -282,8 +282,8 @@ def keep_freed_memory() -> None:
     """Make malloc keep freed memory in this process; without glibc, do nothing.
 
     glibc returns large blocks to the operating system, which zeroes their pages before it hands
-    them out again. A training step allocates and frees megabytes, and spends up to a quarter of
-    its time on that. The peak memory of the process stays the same.
+    them out again. A training step allocates and frees megabytes, and that takes time.
+    The peak memory of the process stays the same.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -15,7 +15,7 @@ from driftboard.suite.cli.options import (
     chosen_sequences,
     exit_on_failure,
 )
-from driftboard.suite.errors import DriftboardError, counted
+from driftboard.suite.errors import DriftboardError
 
 if TYPE_CHECKING:
     from driftboard.suite.loading import LoadedStrategy
@@ -56,8 +56,6 @@ def run(
     Stopped at any moment, the same command goes on and ends with the same records.
     """
     training.backend().warm_up()
-    from driftboard.suite.runs.request import claim_folder, missing_cells
-
     strategies = _chosen_strategies(strategy, reference)
     sequences = chosen_sequences(suite, sequence, sequence_file, seeds, tuning=tuning)
     request = training.request(
@@ -68,11 +66,7 @@ def run(
         seed_count=seeds,
         purpose="validation" if tuning else "test",
     )
-    if not any(seeds for one in sequences for _, seeds in missing_cells(request, one)):
-        claim_folder(out, request.purpose)
-        cells = counted(request.cell_count(), "cell")
-        typer.echo(f"{request.described()}, {cells}: all there already", err=True)
-    elif failures := training.run_jobs(request, request.described()):
+    if failures := training.run_jobs(request, request.described()):
         # Where a failed strategy leaves no record, there may be no board; the failure says why.
         with suppress(DriftboardError):
             _show_board(out, reference)

@@ -76,6 +76,10 @@ class Backend:
             DriftboardError: there is no such device, cluster or data set, the results folder
                 does not fit, or there is nobody left to go on.
         """
+        cells = request.cell_count()
+        if request.work is None and self._is_complete(request):
+            show(Log(f"{what}, {counted(cells, 'cell')}: all there already"))
+            return []
         self.warm_up()
         failures: dict[str, None] = {}
         with self._decided(request) as (decided, start):
@@ -84,7 +88,6 @@ class Backend:
 
             if request.work is None:
                 claim_folder(request.results, request.purpose)
-            cells = request.cell_count()
             with start() as executor:
                 show(
                     Log(
@@ -109,6 +112,15 @@ class Backend:
                     raise
                 show(Progress("done", 1.0, 1.0))
         return list(failures)
+
+    def _is_complete(self, request: "Request") -> bool:
+        """Claim the folder of a request that lacks no record; tell whether it is such a one."""
+        from driftboard.suite.runs.request import claim_folder, missing_cells
+
+        if any(seeds for one in request.sequences for _, seeds in missing_cells(request, one)):
+            return False
+        claim_folder(request.results, request.purpose)
+        return True
 
     @contextmanager
     def _decided(

@@ -260,3 +260,14 @@ def test_a_class_is_checked_without_a_file():
     results = db.check_strategy(Slow(share=0.25))
     assert {result.status for result in results} <= {"ok", "warning"}
     assert len(results) > 10
+
+
+def test_no_worker_starts_where_nothing_is_missing(one_thread, tmp_path, monkeypatch, capfd):
+    db.run(strategies=["sgd"], sequences=TINY, seeds=1, out=tmp_path)
+
+    def start(*_):
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr("driftboard.suite.runs.local.local_executor", start)
+    assert len(db.run(strategies=["sgd"], sequences=TINY, seeds=1, out=tmp_path)) == 1
+    assert "1 sequence x 1 strategy, 1 cell: all there already" in capfd.readouterr().err

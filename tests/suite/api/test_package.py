@@ -1,7 +1,5 @@
 """What ``import driftboard`` gives."""
 
-import doctest
-import importlib
 import subprocess
 import sys
 from importlib.metadata import version
@@ -9,8 +7,6 @@ from importlib.metadata import version
 import pytest
 
 import driftboard as db
-
-MODULES = ["driftboard", *(f"driftboard._{n}" for n in ("board", "results", "run"))]
 
 
 def python(code):
@@ -59,14 +55,6 @@ def test_what_authors_import_is_the_interface_itself():
     from driftboard.strategies.base import Strategy as Same
 
     assert db.Strategy is Strategy is Same
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings_print_what_they_say(name):
-    module = importlib.import_module(name)
-    found = doctest.testmod(module)
-    assert found.failed == 0
-    assert found.attempted
 
 
 def test_the_module_is_the_command_line():

@@ -346,12 +346,20 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(bench, reference, tmp_p
 @pytest.mark.parametrize("moment", ["the device is looked for", "the folder is claimed"])
 def test_ctrl_c_before_there_are_workers_says_how_to_go_on(moment, monkeypatch, tmp_path, capsys):
     from driftboard.suite.cli.options import Training
+    from driftboard.suite.loading import load_strategy
     from driftboard.suite.runs.request import Request
+    from driftboard.suite.sequences.registry import registered
 
     def stopped(*_):
         raise KeyboardInterrupt
 
-    request = Request(sequences=(), results=tmp_path, device="cpu")
+    request = Request(
+        sequences=(registered()["digits-repeat"],),
+        strategies=(load_strategy("sgd"),),
+        seed_count=1,
+        results=tmp_path,
+        device="cpu",
+    )
     places = {
         "the device is looked for": "driftboard.suite.training.memory_plan.resolve_device",
         "the folder is claimed": "driftboard.suite.runs.request.claim_folder",

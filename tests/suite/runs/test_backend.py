@@ -108,7 +108,10 @@ def test_an_interrupt_passes_through(moment, ask, one_thread, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         Backend().run_jobs(ask(), "stopped", show)
     done = {path.parent.name for path in record_paths(ask().results)}
-    assert done == ({"sgd"} if moment == "a step" else set())
+    if moment == "a step":
+        assert done - {"noop"} == {"sgd"}  # noop may have been finished by then; then it is kept
+    else:
+        assert done == set()
 
 
 def test_an_address_needs_a_cluster():

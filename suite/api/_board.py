@@ -138,12 +138,10 @@ def leaderboard(results: Results | Iterable[Results], reference: str = "sgd") ->
     collection = collect((), records=origins)
     folders = tuple(folder for part in parts for folder in part.folders)
     hashes = {stamp.hash for stamp in collection.sequences.values()}
-    published = {
-        name: part.records
-        for part in parts
-        for name in part.published
-        if not part.folders  # of mixed results nobody can tell which records are published
-    }
+    published: dict[str, list[AnyRecord]] = {}
+    for part in parts:
+        for name in part.published:
+            published.setdefault(name, []).extend(part.records)
     grades = known_grades(folders, among=hashes)
     board = build_board(collection, reference, grades, evidence(folders, (), published))
     named = ", ".join(part.made_by for part in parts)

@@ -74,6 +74,15 @@ def test_published_strategies_are_marked_so():
     assert set(frame["evidence"].dropna()) == {"published"}
 
 
+def test_parts_of_a_published_set_are_all_marked_so():
+    parts = [db.published("quick", strategies=[name]) for name in ("sgd", "ewc")]
+    frame = db.leaderboard(parts).frame().query("sequence == 'overall'")
+    assert dict(zip(frame["strategy"], frame["evidence"], strict=True)) == {
+        "sgd": "published",
+        "ewc": "published",
+    }
+
+
 def test_a_notebook_and_a_terminal_show_the_overall_table(folder):
     board = db.leaderboard(db.load(folder))
     assert "ewc" in repr(board)

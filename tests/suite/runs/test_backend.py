@@ -228,3 +228,20 @@ def test_folder_of_too_long_a_name_for_a_socket_means_workers_without_a_server(t
             text=True,
         )
         assert (done.stdout, done.stderr) == (f"{server}\nready\n", "")
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0.0, ["10%", "60%", "100%"]), (1e9, ["100%"])])
+def test_without_widgets_a_notebook_gets_a_line_now_and_then(seconds, shown, monkeypatch):
+    import io
+
+    from rich.console import Console
+
+    from driftboard.suite.runs import backend
+
+    monkeypatch.setattr(backend, "SECONDS_BETWEEN_LINES", seconds)
+    text = io.StringIO()
+    bar = backend.ProgressBar(Console(file=text, force_jupyter=False, force_terminal=False))
+    bar._lines_only = True
+    for done in (0.1, 0.6, 1.0):
+        bar(Progress("alpha / sgd", done, 1.0))
+    assert text.getvalue().splitlines() == [f"{share} alpha / sgd" for share in shown]

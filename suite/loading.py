@@ -175,7 +175,8 @@ def add_sequence(
 ) -> None:
     """Add a user's sequence to those that are known.
 
-    Its hash covers the code of a scenario of the user's own: ``source`` and what it inherits.
+    Where the scenario is a class of the user's own, the sequence's hash covers ``source``, the text
+    of its file or session, but not what that imports.
 
     Raises:
         DriftboardError: it is not valid; ``path`` is named as its origin.

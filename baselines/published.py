@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from driftboard.leaderboard.analysis.collect import collect
+from driftboard.suite.archive import read_archive, write_archive
 from driftboard.suite.errors import DriftboardError, RecordError
 from driftboard.suite.records import (
     AnyRecord,
@@ -20,10 +21,8 @@ from driftboard.suite.records import (
     Positive,
     StrategyStamp,
     Text,
-    read_archive,
     read_record,
     record_paths,
-    write_archive,
     write_atomically,
 )
 

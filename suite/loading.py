@@ -84,7 +84,9 @@ def load_strategy(
             "dots, hyphens and underscores"
         )
     parameters = dataclasses.asdict(strategy) | ({} if rate is None else {RATE: rate})
-    stamp = StrategyStamp(name, strategy.role, parameters, hashlib.sha256(source).hexdigest())
+    digest = hashlib.sha256(source).hexdigest()
+    file = base if _names_file(base) else _file_of(type(strategy))
+    stamp = StrategyStamp(name, strategy.role, parameters, digest, files=(Path(file).name,))
     if not _fits_a_record(stamp):
         raise StrategyError(
             f"{name}: no record can hold role '{stamp.role}' with parameters {stamp.parameters}; "

@@ -1,11 +1,11 @@
 """Records: one JSON file per (sequence, strategy, seed), from which a leaderboard is computed.
 
 Everything on a board is recomputed from the integer counts of correct answers in the records, or,
-for the linear sequences, from excess losses. An archive holds many records in one compact file: a
-line of JSON each, sorted by cell, compressed by xz. Reading records imports no torch.
+for the linear sequences, from excess losses. A record carries a digest of its content, so that one
+flipped bit does not make another valid record. Reading records imports no torch.
 """
 
-import lzma
+import hashlib
 import os
 import re
 import secrets
@@ -18,10 +18,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
 from driftboard.suite.errors import RecordError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 MARKER = "driftboard.json"
 """The file at the top of a results folder that says which protocol it belongs to."""
@@ -71,6 +72,7 @@ class StrategyStamp(_Strict, frozen=True):
     role: Literal["ranked", "bound"]
     parameters: dict[Text, bool | int | float | Text]
     source_hash: Digest
+    files: tuple[Text, ...]  # whose code source_hash covers, relative to the strategy's folder
 
 
 class PlanStamp(_Strict, frozen=True):
@@ -92,6 +94,7 @@ class Environment(_Strict, frozen=True):
     """Versions and device."""
 
     driftboard: Text
+    package: Digest | None  # of driftboard's code as it was installed; None if not recorded
     python: Text
     torch: Text
     device: Text
@@ -105,10 +108,13 @@ class _Run(_Strict, frozen=True, tag_field="measure"):
     ``update_norms[t][b]`` is the Euclidean norm of block b's change over task t,
     ``solution_norms[t][b]`` the norm of block b after it, and ``drift_norms[t][b]`` its distance
     from where it stood after the first task. ``diverged_at`` is the first task after which
-    something was not finite.
+    something was not finite, or a block before the head had moved away from its initialisation by
+    more than 1,000 times its norm (a blow-up); ``diverged_by`` tells which. ``operations[t]`` is
+    the number of floating-point operations of one learner's training on task t, in matrix products
+    and convolutions; None if they were not counted.
     """
 
-    schema: Literal[2]
+    schema: Literal[3]
     protocol: ProtocolStamp
     sequence: SequenceStamp
     strategy: StrategyStamp
@@ -121,6 +127,8 @@ class _Run(_Strict, frozen=True, tag_field="measure"):
     memory_bytes: tuple[Count, ...]  # what the strategy carries over after each task
     status: Literal["finished", "diverged"]
     diverged_at: Count | None
+    diverged_by: Literal["not finite", "blow-up"] | None
+    operations: tuple[Count, ...] | None
     cost: Cost
     environment: Environment
 
@@ -139,14 +147,20 @@ class _Run(_Strict, frozen=True, tag_field="measure"):
             raise ValueError("a record needs at least two tasks")
         norms = (self.update_norms, self.solution_norms, self.drift_norms)
         self.check_lengths(*norms, self.memory_bytes, self.cost.seconds)
+        self.check_lengths(*([] if self.operations is None else [self.operations]))
         blocks = len(self.sequence.blocks)
         if set(map(len, chain(*norms))) != {blocks}:
             raise ValueError(f"a row of norms does not have {blocks} blocks")
         for plan in self.plans:
             if len(plan.share) != blocks or len(plan.restart) != blocks:
                 raise ValueError(f"a plan does not have {blocks} blocks")
-        if (self.status == "diverged") != (self.diverged_at is not None):
-            raise ValueError("status and diverged_at contradict each other")
+        said = (
+            self.status == "diverged",
+            self.diverged_at is not None,
+            self.diverged_by is not None,
+        )
+        if len(set(said)) > 1:
+            raise ValueError("status, diverged_at and diverged_by contradict each other")
         if self.diverged_at is not None and self.diverged_at >= self.tasks:
             raise ValueError(f"diverged_at is not one of the {self.tasks} tasks")
 
@@ -169,6 +183,7 @@ class Record(_Run, frozen=True, tag="accuracy"):
     correct_untrained: tuple[Count, ...]
     test_sizes: tuple[Positive, ...]
     classes: tuple[Positive, ...]  # number of classes a task's answer is chosen from
+    digest: Digest | None = None  # of all the rest; set in files only
 
     def __post_init__(self) -> None:
         """Check what the field types cannot, else raise ValueError."""
@@ -192,6 +207,7 @@ class LossRecord(_Run, frozen=True, tag="excess-loss"):
     losses: tuple[tuple[NonNegative, ...], ...]
     losses_untrained: tuple[NonNegative, ...]
     draws: Positive
+    digest: Digest | None = None  # of all the rest; set in files only
 
     def __post_init__(self) -> None:
         """Check what the field types cannot, else raise ValueError."""
@@ -276,10 +292,55 @@ def write_json(path: Path, content: Struct) -> None:
     write_atomically(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
 
 
+def encode_record(record: AnyRecord) -> bytes:
+    """Return a record as one line of JSON that ends with the digest of its content.
+
+    That is the SHA-256 of the same line with ``null`` in the digest's place.
+    """
+    content = msgspec.json.encode(record)
+    return content[: -len(b"null}")] + f'"{hashlib.sha256(content).hexdigest()}"}}'.encode()
+
+
+def decode_record(content: bytes, place: str) -> AnyRecord:
+    """Return the record that JSON holds, of any layout, and check it against its digest.
+
+    Args:
+        content: the JSON.
+        place: where it stands; for the message of the error.
+
+    Raises:
+        RecordError: it is truncated, of another schema, inconsistent or damaged.
+    """
+    try:
+        record = _DECODER.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RecordError(
+            f"{place} is not a driftboard record of schema {SCHEMA_VERSION}: "
+            f"{_other_schema(content) or error}"
+        ) from error
+    try:
+        return unsealed(record)
+    except RecordError as error:
+        raise RecordError(f"{place} is damaged: {error}") from error
+
+
+def unsealed(record: AnyRecord) -> AnyRecord:
+    """Return a record that has just been decoded without its digest, once it has proved right.
+
+    Raises:
+        RecordError: the digest is that of something else.
+    """
+    said = record.digest
+    force_setattr(record, "digest", None)  # nobody else has the record yet
+    if said != hashlib.sha256(msgspec.json.encode(record)).hexdigest():
+        raise RecordError("its content does not fit its digest")
+    return record
+
+
 def write_record(results: Path, record: AnyRecord) -> Path:
     """Write one record to its place below ``results`` and return its path."""
     path = cell_path(results, record.sequence.name, record.strategy.name, record.seed)
-    write_json(path, record)
+    write_atomically(path, msgspec.json.format(encode_record(record), indent=1) + b"\n")
     return path
 
 
@@ -312,19 +373,16 @@ def read_record(path: Path) -> AnyRecord:
     """Read and check one record.
 
     Raises:
-        RecordError: the file is unreadable, truncated, of another schema or inconsistent.
+        RecordError: the file is unreadable, truncated, of another schema, inconsistent or damaged.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
     try:
-        return _DECODER.decode(content)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordError(
-            f"{path} is not a driftboard record of schema {SCHEMA_VERSION}: "
-            f"{_other_schema(content) or error}; delete the file and run again to make it anew"
-        ) from error
+        return decode_record(content, str(path))
+    except RecordError as error:
+        raise RecordError(f"{error}; delete the file and run again to make it anew") from error
 
 
 class _Version(Struct):
@@ -348,38 +406,3 @@ def record_paths(results: Path) -> Iterator[Path]:
     for sequence in sorted((results / "records").glob("*/")):
         for strategy in sorted(sequence.glob("*/")):
             yield from sorted(strategy.glob("seed-*.json"))
-
-
-def write_archive(path: Path, records: Iterable[AnyRecord]) -> None:
-    """Write records to one file; the same records in any order give the same bytes.
-
-    Raises:
-        RecordError: the file cannot be written.
-    """
-    ordered = sorted(records, key=lambda r: (r.sequence.name, r.strategy.name, r.seed))
-    lines = b"".join(msgspec.json.encode(record) + b"\n" for record in ordered)
-    write_atomically(path, lzma.compress(lines, preset=6))
-
-
-def read_archive(path: Path) -> Iterator[AnyRecord]:
-    """Yield the records of an archive in its order.
-
-    Raises:
-        RecordError: the file is unreadable, truncated, or holds something else.
-    """
-    try:
-        with lzma.open(path) as file:
-            for number, line in enumerate(file, start=1):
-                yield _archived_record(line, f"line {number} of {path}")
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        raise RecordError(f"cannot read {path}: {error}") from error
-
-
-def _archived_record(line: bytes, place: str) -> AnyRecord:
-    try:
-        record: AnyRecord = msgspec.json.decode(line, type=AnyRecord)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordError(
-            f"{place} is not a driftboard record of schema {SCHEMA_VERSION}: {error}"
-        ) from error
-    return record

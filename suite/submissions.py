@@ -114,7 +114,7 @@ class Submission(Credits, frozen=True, forbid_unknown_fields=True, kw_only=True)
     folder but ``submission.json`` itself, by its path with ``/``.
     """
 
-    schema: Literal[1]
+    schema: Literal[2]
     tier: Tier
     strategy: StrategyStamp
     source: SourceName
@@ -250,7 +250,7 @@ def assemble(
     made = read_record(next(record_paths(folder))).environment
     submission = Submission(
         **msgspec.structs.asdict(words),
-        schema=1,
+        schema=2,
         tier=tier,
         strategy=strategy,
         source=source.name,

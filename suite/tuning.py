@@ -50,7 +50,7 @@ class Trial(Struct, frozen=True, forbid_unknown_fields=True):
 class TuningRecord(Struct, frozen=True, forbid_unknown_fields=True):
     """All trials of one strategy; ``chosen`` is the place of the best in ``trials``."""
 
-    schema: Literal[1]
+    schema: Literal[2]
     protocol: ProtocolStamp
     tuning: ProtocolStamp
     sequences: dict[Name, Digest]
@@ -98,7 +98,7 @@ def tuning_record(
     trials = [_trial(text, sequences, seeds, results) for text in specifications]
     best = max(range(len(trials)), key=lambda place: trials[place].avg_acc)
     return TuningRecord(
-        schema=1,
+        schema=2,
         protocol=PROTOCOL.stamp(),
         tuning=TUNING.stamp(),
         sequences={sequence.name: sequence.hash() for sequence in sequences},
@@ -147,4 +147,4 @@ def read_tuning(path: Path) -> TuningRecord:
     Raises:
         RecordError: the file is unreadable, truncated or of another schema.
     """
-    return read_json(path, TuningRecord, "a tuning record of schema 1", "delete it and tune again")
+    return read_json(path, TuningRecord, "a tuning record of schema 2", "delete it and tune again")

@@ -200,7 +200,7 @@ def make_record():
         tasks = len(correct)
         plan = records.PlanStamp(share=(1.0, 1.0, 1.0), restart=(False, False, False))
         record = records.Record(
-            schema=2,
+            schema=3,
             protocol=records.ProtocolStamp(name="made-up", version=1, hash="a" * 64),
             sequence=records.SequenceStamp(
                 name=sequence,
@@ -211,7 +211,11 @@ def make_record():
                 blocks=("first", "second", "head"),
             ),
             strategy=records.StrategyStamp(
-                name=strategy, role="ranked", parameters={}, source_hash="d" * 64
+                name=strategy,
+                role="ranked",
+                parameters={},
+                source_hash="d" * 64,
+                files=("made_up.py",),
             ),
             seed=seed,
             split="test",
@@ -226,11 +230,14 @@ def make_record():
             memory_bytes=(0,) * tasks,
             status="finished",
             diverged_at=None,
+            diverged_by=None,
+            operations=(1000,) * tasks,
             cost=records.Cost(
                 seconds=(1.0,) * tasks, evaluation_seconds=0.5, peak_memory_bytes=1000
             ),
             environment=records.Environment(
                 driftboard="0.1.0",
+                package="e" * 64,
                 python="3.12.0",
                 torch="2.11.0",
                 device="cpu",

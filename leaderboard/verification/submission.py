@@ -29,6 +29,7 @@ from driftboard.suite.records import (
     ProtocolStamp,
     Record,
     cell_path,
+    unsealed,
 )
 from driftboard.suite.submissions import (
     FOLDERS,
@@ -134,7 +135,7 @@ class _Parts:
             if kind == "submission":
                 self.submission = decode(content, Submission)
             elif kind == "record":
-                record = decode(content, AnyRecord)
+                record = unsealed(decode(content, AnyRecord))
                 own = cell_path(Path(), record.sequence.name, record.strategy.name, record.seed)
                 if own.as_posix() != place:
                     raise RecordError(f"it holds the record of {own.as_posix()}")
@@ -193,7 +194,7 @@ def _folder_finding(parts: _Parts, problems: Sequence[str]) -> Finding:
 
 def _submission_finding(parts: _Parts) -> Finding:
     if parts.submission is not None:
-        return Finding("ok", SUBMISSION, f"of the suite {parts.submission.tier}, schema 1")
+        return Finding("ok", SUBMISSION, f"of the suite {parts.submission.tier}, schema 2")
     reason = shorten(parts.unreadable.get("submission", ["there is none"]))
     return Finding("FAILED", SUBMISSION, reason, "write it with `driftboard submit`")
 

@@ -67,7 +67,7 @@ class RecordBuilder:
 
         learners = len(self.setting.seeds)
         return {
-            "schema": 2,
+            "schema": 3,
             "protocol": PROTOCOL.stamp(),
             "sequence": self.sequence,
             "strategy": self.strategy,
@@ -83,6 +83,8 @@ class RecordBuilder:
             "memory_bytes": tuple(memory_bytes),
             "status": "finished" if finite[-1] else "diverged",
             "diverged_at": None if finite[-1] else finite.index(False),
+            "diverged_by": None if finite[-1] else "not finite",
+            "operations": None,
             "cost": Cost(
                 seconds=tuple(round(value / learners, 6) for value in seconds),
                 evaluation_seconds=round(evaluation_seconds / learners, 6),
@@ -96,6 +98,7 @@ def environment(device: torch.device, mode: Mode, seeds: tuple[int, ...]) -> Env
     """Return versions and device of this process, for a cohort of some seeds."""
     return Environment(
         driftboard=version("driftboard"),
+        package=None,
         python=platform.python_version(),
         torch=str(torch.__version__),
         device=device_name(device),

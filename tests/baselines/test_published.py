@@ -20,11 +20,12 @@ from driftboard.baselines.published import (
     published_sets,
 )
 from driftboard.leaderboard.build import build_leaderboard
+from driftboard.suite.archive import read_archive
 from driftboard.suite.cli.leaderboard import build_claim
 from driftboard.suite.cli.publish import publish
 from driftboard.suite.errors import DriftboardError, RecordError
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.records import read_archive, write_record
+from driftboard.suite.records import write_record
 from driftboard.suite.sequences.registry import registered
 
 BASELINES = Path(__file__).resolve().parents[2] / "baselines"

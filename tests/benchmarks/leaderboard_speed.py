@@ -26,7 +26,7 @@ TASKS = 10
 IMAGES = 1000
 BLOCKS = ("first", "second", "head")
 ENVIRONMENT = records.Environment(
-    "0.1.0", "3.12.0", "2.11.0", "cpu", "stacked", cohort=tuple(range(SEEDS))
+    "0.1.0", "e" * 64, "3.12.0", "2.11.0", "cpu", "stacked", cohort=tuple(range(SEEDS))
 )
 FORMATS = {"Markdown and CSV": ("md", "csv"), "everything": ("md", "csv", "tex", "html", "figures")}
 
@@ -46,7 +46,7 @@ def write_records(folder: Path, count: int) -> None:
                 )
                 path.parent.mkdir(parents=True, exist_ok=True)
                 # without fsync, which is not what is timed here
-                path.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1))
+                path.write_bytes(msgspec.json.format(records.encode_record(record), indent=1))
                 written += 1
 
 
@@ -72,6 +72,7 @@ def made_up_record(sequence: int, strategy: int, seed: int) -> records.Record:
             role="ranked",
             parameters={"rate": 1.0},
             source_hash="d" * 64,
+            files=("made_up.py",),
         ),
         seed=seed,
         split="test",
@@ -86,6 +87,8 @@ def made_up_record(sequence: int, strategy: int, seed: int) -> records.Record:
         memory_bytes=(0,) * TASKS,
         status="finished",
         diverged_at=None,
+        diverged_by=None,
+        operations=(1000,) * TASKS,
         cost=records.Cost(seconds=(1.0,) * TASKS, evaluation_seconds=0.5, peak_memory_bytes=1000),
         environment=ENVIRONMENT,
     )

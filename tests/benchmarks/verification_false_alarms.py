@@ -60,7 +60,7 @@ def honest_record(
     update, solution, drift = _path(own, tasks)
     plan = records.PlanStamp((1.0,) * len(BLOCKS), (False,) * len(BLOCKS))
     return records.Record(
-        schema=2,
+        schema=3,
         protocol=PROTOCOL.stamp(),
         sequence=records.SequenceStamp(
             name, sequence.hash(), sequence.tier, "made up", "c" * 64, BLOCKS
@@ -79,9 +79,12 @@ def honest_record(
         memory_bytes=(0,) * tasks,
         status="finished",
         diverged_at=None,
+        diverged_by=None,
+        operations=(1000,) * tasks,
         cost=records.Cost((1.0,) * tasks, 0.5, 1000),
         environment=records.Environment(
             VERSIONS.driftboard,
+            None,
             VERSIONS.python,
             VERSIONS.torch,
             VERSIONS.device,
@@ -118,7 +121,7 @@ def _rows(values: NDArray[np.generic]) -> tuple[tuple[float, ...], ...]:
 
 def made_up_stamp(number: int) -> records.StrategyStamp:
     """Return the stamp of the made-up strategy of a number."""
-    return records.StrategyStamp(f"made-up-{number}", "ranked", {}, "d" * 64)
+    return records.StrategyStamp(f"made-up-{number}", "ranked", {}, "d" * 64, ("made_up.py",))
 
 
 def honest_records(stamp: records.StrategyStamp) -> list[records.Record]:
@@ -138,7 +141,7 @@ def as_submission(
     ordered = sorted(own, key=lambda record: (record.sequence.name, record.seed))
     first = ordered[0]
     submission = Submission(
-        schema=1,
+        schema=2,
         title="Made up",
         authors=("Nobody",),
         licence="Apache-2.0",

@@ -39,7 +39,9 @@ def board(make_record, tmp_path_factory):
                 role = "bound" if strategy == "noop" else "ranked"
                 record = replace(record, strategy=replace(record.strategy, role=role))
                 if (name, strategy, seed) == ("alpha", "sgd", 1):
-                    record = replace(record, status="diverged", diverged_at=1)
+                    record = replace(
+                        record, status="diverged", diverged_at=1, diverged_by="not finite"
+                    )
                 write_record(folder, record)
     return build_board(collect([folder]))
 

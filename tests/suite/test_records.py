@@ -1,13 +1,13 @@
 """Records: what goes in comes out, nothing unsound is read, and no half file is ever seen."""
 
 import errno
+import hashlib
 import json
-import lzma
 import os
-import random
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from functools import reduce
 from pathlib import Path
 
@@ -23,15 +23,16 @@ from driftboard.suite.errors import RecordError
 from driftboard.suite.records import (
     Record,
     cell_path,
-    read_archive,
+    decode_record,
+    encode_record,
     read_json,
     read_record,
     record_paths,
-    write_archive,
     write_atomically,
     write_record,
 )
 
+CAUSES = ("not finite", "blow-up")
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True)
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 TEXTS = st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), max_size=200)
@@ -56,7 +57,7 @@ def sound_records(draw):
     values = st.booleans() | st.integers(-(2**63), 2**63) | TEXTS
     values |= st.floats(allow_nan=False, allow_infinity=False)
     return Record(
-        schema=2,
+        schema=3,
         protocol=records.ProtocolStamp(draw(NAMES), draw(st.integers(1, 9)), draw(DIGESTS)),
         sequence=records.SequenceStamp(
             name=draw(NAMES),
@@ -71,6 +72,7 @@ def sound_records(draw):
             role=draw(st.sampled_from(["ranked", "bound"])),
             parameters=draw(st.dictionaries(TEXTS, values, max_size=3)),
             source_hash=draw(DIGESTS),
+            files=draw(st.lists(TEXTS, max_size=2).map(tuple)),
         ),
         seed=draw(COUNTS),
         split=draw(st.sampled_from(["test", "validation"])),
@@ -85,9 +87,12 @@ def sound_records(draw):
         memory_bytes=draw(tuples(COUNTS, tasks)),
         status="finished" if diverged_at is None else "diverged",
         diverged_at=diverged_at,
+        diverged_by=None if diverged_at is None else draw(st.sampled_from(CAUSES)),
+        operations=draw(st.none() | tuples(COUNTS, tasks)),
         cost=records.Cost(draw(tuples(NORMS, tasks)), draw(NORMS), draw(COUNTS)),
         environment=records.Environment(
             driftboard=draw(TEXTS),
+            package=draw(st.none() | DIGESTS),
             python=draw(TEXTS),
             torch=draw(TEXTS),
             device=draw(TEXTS),
@@ -113,7 +118,39 @@ def files_below(folder):
 
 @given(sound_records())
 def test_what_is_written_is_what_is_read(record):
-    assert msgspec.json.decode(msgspec.json.encode(record), type=records.AnyRecord) == record
+    assert decode_record(encode_record(record), "here") == record
+
+
+@given(sound_records(), st.data())
+def test_no_flipped_bit_gives_another_record(record, data):
+    content = bytearray(msgspec.json.format(encode_record(record), indent=1))
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= 1 << data.draw(st.integers(0, 7))
+    with suppress(RecordError):
+        assert decode_record(bytes(content), "here") == record  # such as 1E3 for 1e3
+
+
+def test_the_digest_is_that_of_the_line_with_null_in_its_place(make_record):
+    line = encode_record(make_record())
+    content = json.loads(line)
+    digest = content.pop("digest")
+    plain = line.replace(f'"{digest}"'.encode(), b"null")
+    assert digest == hashlib.sha256(plain).hexdigest()
+    assert list(json.loads(plain))[-1] == "digest"
+    with pytest.raises(
+        RecordError, match=r"^here is damaged: its content does not fit its digest$"
+    ):
+        decode_record(plain, "here")
+
+
+@pytest.mark.parametrize(("old", "new"), [("[90,10]", "[91,10]"), ('"seed":0', '"seed":1')])
+def test_a_changed_count_is_refused_with_what_to_do(make_record, tmp_path, old, new):
+    path = write_record(tmp_path, make_record())
+    changed = encode_record(make_record()).decode().replace(old, new)
+    path.write_text(changed)
+    assert refusal(path).endswith(
+        "does not fit its digest; delete the file and run again to make it anew"
+    )
 
 
 def test_record_lies_in_its_place_as_readable_json(make_record, tmp_path):
@@ -208,6 +245,13 @@ UNSOUND = {
 }
 
 
+def seal(path):
+    """Give a record that was changed the digest of its new content, if it is a sound one."""
+    with suppress(msgspec.MsgspecError):
+        record = msgspec.json.decode(path.read_bytes(), type=records.AnyRecord)
+        path.write_bytes(encode_record(replace(record, digest=None)))
+
+
 @pytest.fixture
 def change_file(make_record, tmp_path):
     """Return a function that writes a record with one value changed and returns its path."""
@@ -218,6 +262,7 @@ def change_file(make_record, tmp_path):
         *parents, last = place.split(".")
         reduce(lambda part, name: part[name], parents, content)[last] = value
         path.write_text(json.dumps(content))
+        seal(path)
         return path
 
     return change
@@ -275,7 +320,7 @@ def test_unsound_losses_are_refused(change_file, loss_record, place, value, word
 
 
 def test_divergence_names_a_task(make_record, change_file):
-    diverged = make_record(status="diverged", diverged_at=1)
+    diverged = make_record(status="diverged", diverged_at=1, diverged_by="not finite")
     assert read_record(change_file("diverged_at", 0, diverged)).diverged_at == 0
     assert "not one of the 2 tasks" in refusal(change_file("diverged_at", 2, diverged))
     assert "contradict" in refusal(change_file("diverged_at", None, diverged))
@@ -462,53 +507,3 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         read_pair(tmp_path / "pair.json")
     with pytest.raises(RecordError, match="Is a directory"):
         read_pair(tmp_path)
-
-
-# Archives: what goes in comes out, and a damaged file is one line.
-
-
-@pytest.fixture
-def several_records(make_record, make_loss_record):
-    found = [make_record("beta", name, seed) for name in ("sgd", "ewc") for seed in (2, 0, 11)]
-    return [*found, make_loss_record("alpha")]
-
-
-def test_what_goes_in_comes_out_sorted_by_cell(several_records, tmp_path):
-    write_archive(tmp_path / "a.jsonl.xz", several_records)
-    found = list(read_archive(tmp_path / "a.jsonl.xz"))
-    assert found == sorted(
-        several_records, key=lambda r: (r.sequence.name, r.strategy.name, r.seed)
-    )
-
-
-def test_any_order_gives_the_same_bytes(several_records, tmp_path):
-    write_archive(tmp_path / "a.jsonl.xz", several_records)
-    random.Random(0).shuffle(several_records)
-    write_archive(tmp_path / "b.jsonl.xz", several_records)
-    assert (tmp_path / "a.jsonl.xz").read_bytes() == (tmp_path / "b.jsonl.xz").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"not compressed", "cannot read"),
-        (lzma.compress(b"{}\n"), "line 1 of .* is not a driftboard record of schema 2"),
-        (lzma.compress(b"\xff\n"), "line 1 of"),
-        (None, "cannot read"),
-    ],
-)
-def test_a_damaged_archive_is_one_line(content, message, tmp_path):
-    path = tmp_path / "a.jsonl.xz"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(RecordError, match=message) as caught:
-        list(read_archive(path))
-    assert "\n" not in str(caught.value)
-
-
-def test_a_truncated_archive_is_one_line(several_records, tmp_path):
-    path = tmp_path / "a.jsonl.xz"
-    write_archive(path, several_records)
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(RecordError, match="cannot read"):
-        list(read_archive(path))

@@ -253,7 +253,7 @@ def test_the_tuning_record_goes_with_the_submission(
 ):
     """Settings may be given, so the record bears the strategy's name without them."""
     tuned = TuningRecord(
-        schema=1,
+        schema=2,
         protocol=PROTOCOL.stamp(),
         tuning=TUNING.stamp(),
         sequences={},

@@ -95,7 +95,7 @@ def same_strategy(board, name):
 
 
 def diverged(record):
-    return replace(record, status="diverged", diverged_at=1)
+    return replace(record, status="diverged", diverged_at=1, diverged_by="not finite")
 
 
 def as_bound(record):

@@ -19,11 +19,12 @@ def submitted(make_record, tmp_path):
         write_record(tmp_path / "mine", make_record(strategy="mine", seed=seed))
         write_record(tmp_path / "other", make_record(seed=seed))
     stamp = {"name": "mine", "role": "ranked", "parameters": {}, "source_hash": "d" * 64}
+    stamp["files"] = ["mine.py"]
     content = {
         "title": "Mine",
         "authors": ["A"],
         "licence": "MIT",
-        "schema": 1,
+        "schema": 2,
         "tier": "quick",
         "strategy": stamp,
         "source": "mine.py",

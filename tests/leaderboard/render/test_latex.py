@@ -33,7 +33,7 @@ def board(make_record, tmp_path):
             if name == "noop":
                 record = replace(record, strategy=replace(record.strategy, role="bound"))
             if (name, seed) == ("sgd", 1):
-                record = replace(record, status="diverged", diverged_at=1)
+                record = replace(record, status="diverged", diverged_at=1, diverged_by="not finite")
             write_record(tmp_path / "results", record)
     return build_board(collect([tmp_path / "results"]))
 

@@ -3,10 +3,9 @@
 import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from driftboard.suite.records import cell_path
+from driftboard.suite.records import cell_path, encode_record
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -32,7 +31,7 @@ def against(others, tmp_path_factory):
     for record in others:
         path = cell_path(folder, record.sequence.name, record.strategy.name, record.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.encode(record))
+        path.write_bytes(encode_record(record))
     return folder
 
 

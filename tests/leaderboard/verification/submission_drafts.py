@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from driftboard.leaderboard.verification.checks import examine_folder, halton_rates
 from driftboard.suite.protocol import PROTOCOL, TUNING
-from driftboard.suite.records import AnyRecord, cell_path
+from driftboard.suite.records import AnyRecord, cell_path, encode_record
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.tuning import Trial, TuningRecord
 
@@ -41,7 +41,7 @@ def honest_tuning():
         stamp = replace(STAMP, name=f"trial-{place}", parameters=parameters)
         trials.append(Trial(f"trial {place}", stamp, 0.9 - 0.01 * place, 0.9, 0.1, 0))
     return TuningRecord(
-        schema=1,
+        schema=2,
         protocol=PROTOCOL.stamp(),
         tuning=TUNING.stamp(),
         sequences={"digits-split": registered()["digits-split"].hash()},
@@ -82,14 +82,14 @@ class Draft:
         for record in self.records:
             name, strategy, seed = record.sequence.name, record.strategy.name, record.seed
             place = cell_path(Path(), name, strategy, seed).as_posix()
-            found[place] = msgspec.json.encode(record)
+            found[place] = encode_record(record)
         return found
 
     def submission(self, found):
         return {
             **self.words,
             "licence": "Apache-2.0",
-            "schema": 1,
+            "schema": 2,
             "tier": self.tier,
             "strategy": msgspec.to_builtins(self.stamp),
             "source": "made_up.py",

@@ -38,7 +38,7 @@ BROKEN = {
     "unknown field": spoil_record(lambda data: b'{"bonus":1,' + data[1:]),
     "field twice": spoil_record(lambda data: b'{"seed":1,' + data[1:]),
     "negative": spoil_record(lambda data: data.replace(b'"seed":0', b'"seed":-1')),
-    "schema 1": spoil_record(lambda data: data.replace(b'"schema":2', b'"schema":1')),
+    "schema 1": spoil_record(lambda data: data.replace(b'"schema":3', b'"schema":1')),
     "counts above the test images": spoil_record(
         lambda data: data.replace(b'"test_sizes":[100', b'"test_sizes":[1')
     ),
@@ -133,6 +133,7 @@ def hidden_divergence(draft):
     draft.change(
         status="diverged",
         diverged_at=3,
+        diverged_by="not finite",
         **dict(zip(("update_norms", "solution_norms", "drift_norms"), still, strict=True)),
     )
 

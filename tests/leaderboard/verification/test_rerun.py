@@ -41,7 +41,7 @@ def submission(stamp, specification="still.py"):
         title="Still",
         authors=("A",),
         licence="MIT",
-        schema=1,
+        schema=2,
         tier="quick",
         strategy=stamp,
         source="still.py",
@@ -61,7 +61,7 @@ def folder(tmp_path):
 @pytest.fixture
 def submitted(make_record):
     """A submission of two sequences with three seeds each."""
-    stamp = StrategyStamp("still", "ranked", {"strength": 1.0}, "d" * 64)
+    stamp = StrategyStamp("still", "ranked", {"strength": 1.0}, "d" * 64, ("still.py",))
     records = tuple(
         replace(make_record(name, "still", seed, ((90, 10), (60 + seed, 80))), strategy=stamp)
         for name in ("alpha", "beta")

@@ -57,6 +57,7 @@ class TuningRecord(Struct, frozen=True, forbid_unknown_fields=True):
     seeds: tuple[Count, ...]
     trials: tuple[Trial, ...]
     chosen: Count
+    digest: Digest | None = None  # of all the rest; set in files only
 
 
 def trial_specifications(loaded: "LoadedStrategy") -> list[str]:

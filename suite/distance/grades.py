@@ -16,7 +16,6 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -33,6 +32,7 @@ from driftboard.suite.errors import RecordError
 from driftboard.suite.protocol import GRADING, Grading
 from driftboard.suite.records import (
     Count,
+    Digest,
     Positive,
     ProtocolStamp,
     SequenceStamp,
@@ -40,6 +40,7 @@ from driftboard.suite.records import (
     read_json,
     write_atomically,
 )
+from driftboard.suite.sealing import sealed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -88,7 +89,7 @@ class SeedProducts(Struct, frozen=True, forbid_unknown_fields=True):
 class GradeRecord(Struct, frozen=True, forbid_unknown_fields=True):
     """What was measured of one sequence; ``refusal`` says why where nothing could be."""
 
-    schema: Literal[1]
+    schema: Literal[2]
     grading: ProtocolStamp
     protocol: ProtocolStamp
     sequence: SequenceStamp
@@ -100,6 +101,7 @@ class GradeRecord(Struct, frozen=True, forbid_unknown_fields=True):
     python: Text
     torch: Text
     device: Text
+    digest: Digest | None = None  # of all the rest; set in files only
 
     def __post_init__(self) -> None:
         """Check what the field types cannot: that all matrices have the same size.
@@ -232,7 +234,7 @@ def merged(records: Sequence[GradeRecord]) -> GradeRecord:
 
 def write_record(path: Path, record: GradeRecord) -> None:
     """Write a grade record whole or not at all."""
-    write_atomically(path, msgspec.json.encode(record) + b"\n")
+    write_atomically(path, sealed(record) + b"\n")
 
 
 def read_grade(path: Path | Traversable) -> GradeRecord:
@@ -241,7 +243,7 @@ def read_grade(path: Path | Traversable) -> GradeRecord:
     Raises:
         RecordError: the file is unreadable, truncated, of another schema or inconsistent.
     """
-    return read_json(path, GradeRecord, "a grade record of schema 1", "delete it and grade again")
+    return read_json(path, GradeRecord, "a grade record of schema 2", "delete it and grade again")
 
 
 def shipped_records() -> Iterator[GradeRecord]:

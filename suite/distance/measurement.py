@@ -186,7 +186,7 @@ def measure(
 
     def record(images: int, seeds: tuple[SeedProducts, ...], refusal: str | None) -> GradeRecord:
         return GradeRecord(
-            schema=1,
+            schema=2,
             grading=grading_in(parts).stamp(),
             protocol=PROTOCOL.stamp(),
             sequence=sequence.stamp(pool.title, pool.fingerprint, network.blocks),

@@ -206,7 +206,7 @@ def make_sweep(correct, seed=0):
     """Return a record of two tasks with 100 test images each; ``correct[m]`` is a matrix."""
     magnitudes = tuple(place / 10 for place in range(len(correct)))
     return SweepRecord(
-        schema=1,
+        schema=2,
         protocol=PROTOCOL.stamp(),
         sequence=SequenceStamp("made-up", "a" * 64, "own", "Data", "b" * 64, ("body", "head")),
         kind="fraction",
@@ -265,7 +265,7 @@ def test_figures_are_the_same_bytes_every_time():
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"schema": 2}, "schema"),
+        ({"schema": 1}, "schema"),
         ({"extra": 1}, "extra"),
         ({"magnitudes": []}, "magnitudes"),
         ({"magnitudes": [0.0]}, "1 magnitudes"),

@@ -49,7 +49,7 @@ def make_grade(*seeds, refusal=None, name="made-up"):
     """
     head = [[[1.0, 0.0]] * 2, [[0.0, 1.0]] * 2]
     return GradeRecord(
-        schema=1,
+        schema=2,
         grading=GRADING.stamp(),
         protocol=PROTOCOL.stamp(),
         sequence=SequenceStamp(name, "a" * 64, "own", "Data", "b" * 64, ("body", "head")),
@@ -146,7 +146,7 @@ def test_records_of_another_number_of_parts_are_known_and_those_of_another_gradi
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"schema": 2}, "schema"),
+        ({"schema": 1}, "schema"),
         ({"extra": 1}, "extra"),
         ({"seeds": []}, "measurements or a refusal"),
         ({"refusal": "no"}, "measurements or a refusal"),

@@ -5,6 +5,7 @@ Nothing appears in the folder before it is complete and checked.
 
 import hashlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -83,6 +84,8 @@ def convert_originals(name: str, data_folder: Path | None) -> None:
     if not store.is_file():
         print(f"{name}: converting {holder} once, into {store}", file=sys.stderr)
         pool = _read_originals(source, holder)
+        for note in pool.notes:
+            print(f"{name}: {note}", file=sys.stderr)
         try:
             write_store(store, pool)
         except DataError as error:
@@ -241,14 +244,19 @@ def fetch(name: str, folder: Path) -> SourceStatus:
 
 
 def import_images(
-    name: str, source_path: Path, folder: Path, progress: Progress | None = None
+    name: str,
+    source_path: Path,
+    folder: Path,
+    progress: Progress | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> SourceStatus:
     """Bring a data set from ``source_path`` into the data folder and tell what is there now.
 
     A known data set comes from a folder with its original files. ``cifar10`` and any new name
     come from a folder or an archive (.tar, .tar.gz, .tgz, .zip) with images in train/<class>/
     and test/<class>/, perhaps inside one more folder; a new name is then loaded as
-    ``folder:<name>``. All are kept in one store, <folder>/<name>.npz.
+    ``folder:<name>``. All are kept in one store, <folder>/<name>.npz. ``tell`` is given lines on
+    what the images are, on what was passed over, and on what is not as it should be.
 
     Raises:
         DataError: the name is not importable, ``source_path`` is missing, damaged or laid out
@@ -276,4 +284,6 @@ def import_images(
             f"{source.subfolder}/{', '.join(source.files)}"
         )
     write_store(folder / source.store, pool)
+    for note in pool.notes:
+        tell(note)
     return _status(source, folder)

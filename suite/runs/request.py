@@ -107,8 +107,8 @@ class Planner:
             DataError: it is missing or broken.
         """
         if source not in self._pools:
-            convert_originals(source, self.request.data)
-            self._pools = {source: load_pool(source, self.request.data)}
+            data = self.request.data
+            self._pools = {source: convert_originals(source, data) or load_pool(source, data)}
         return self._pools[source]
 
     def recipes(self, sequence: TaskSequence) -> list[Recipe]:

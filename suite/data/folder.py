@@ -107,13 +107,15 @@ def convert_originals(name: str, data_folder: Path | None) -> Pool | None:
 
 def _cached_store(source: Source, holder: Path) -> Path:
     """Return where the store of the original files in ``holder`` is kept, made or not."""
-    key = hashlib.sha256(f"{source.name}\x1f{holder.resolve()}".encode())
+    # Names of files are any bytes, which Python shows as surrogates where they are no text.
+    key = hashlib.sha256(f"{source.name}\x1f{holder.resolve()}".encode(errors="surrogateescape"))
     for path in source.original_paths(holder):
         status = path.stat()
         name = path.relative_to(holder)
         # Anybody can set the time of modification, and archives do; nobody that of the change.
         times = f"{status.st_mtime_ns}\x1f{status.st_ctime_ns}"
-        key.update(f"\x1f{name}\x1f{status.st_size}\x1f{times}".encode())
+        entry = f"\x1f{name}\x1f{status.st_size}\x1f{times}"
+        key.update(entry.encode(errors="surrogateescape"))
     file = f"{Path(source.store).stem}-{key.hexdigest()[:32]}.npz"
     return user_cache_path("driftboard") / "data" / file
 

@@ -68,7 +68,8 @@ def read_image_folder(
     )
     notes = [
         _size_note(pool),
-        *layout.notes(),
+        *layout.passed_over(),
+        *layout.without_images(),
         *_picture_notes(pictures),
         *_twin_notes(ordered, pool),
     ]
@@ -119,30 +120,30 @@ class _Layout:
     outside: list[str]  # images that are not below train or test
     others: list[str]  # files that are no images by their names
 
-    @property
-    def passed_over(self) -> str:
-        """How many files are no images, by suffix; empty if there are none."""
-        suffixes = Counter(PurePosixPath(name).suffix.lower() for name in self.others)
-        listed = [f"{count} {suffix}" for suffix, count in sorted(suffixes.items()) if suffix]
-        bare = [f"{suffixes['']} without a suffix"] if suffixes[""] else []
-        return f"passed over: {one_line(', '.join(listed + bare))}" if self.others else ""
+    def passed_over(self) -> list[str]:
+        """Return lines on how many files are not read: by suffix, and by place."""
+        lines = []
+        if self.others:
+            suffixes = Counter(PurePosixPath(name).suffix.lower() for name in self.others)
+            bare = suffixes.pop("", 0)
+            listed = [f"{count} {one_line(suffix)}" for suffix, count in sorted(suffixes.items())]
+            listed += [f"{bare} without a suffix"] if bare else []
+            lines.append(f"passed over: {', '.join(listed)}")
+        if self.outside:
+            images = counted(len(self.outside), "image")
+            first = min(self.outside)
+            lines.append(f"passed over: {images} outside of train and test, such as {first!r}")
+        return lines
 
-    def notes(self) -> list[str]:
-        """Return lines on what is not read."""
+    def without_images(self) -> list[str]:
+        """Return a line on folders of classes in which no file is an image, if there are any."""
         read = {(place.split, place.class_name) for place in self.images}
         empty = set()
         for name in self.others:
             depth, parts = _depth(name), PurePosixPath(name).parts
             if depth is not None and len(parts) == depth + 3 and parts[depth:-1] not in read:
                 empty.add("/".join(parts[depth:-1]))
-        notes = [self.passed_over] if self.others else []
-        if self.outside:
-            images = counted(len(self.outside), "image")
-            first = min(self.outside)
-            notes.append(f"passed over: {images} outside of train and test, such as {first!r}")
-        if empty:
-            notes.append(f"no image was found in {', '.join(map(repr, sorted(empty)))}")
-        return notes
+        return [f"no image was found in {', '.join(map(repr, sorted(empty)))}"] if empty else []
 
 
 def _layout(members: Iterable[Member], origin: Path) -> _Layout:
@@ -223,7 +224,7 @@ def _classes(layout: _Layout, origin: Path, class_names: tuple[str, ...]) -> lis
     classes: dict[str, set[str]] = {split: set() for split in SPLITS}
     for place in layout.images:
         classes[place.split].add(place.class_name)
-    passed_over = f"; {layout.passed_over}" if layout.others else ""
+    passed_over = "".join(f"; {line}" for line in layout.passed_over())
     for split, names in classes.items():
         if not names:
             parts = {part for name in layout.outside for part in PurePosixPath(name).parts[:2]}

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,26 +58,22 @@ def open_image(content: bytes, where: str) -> "Image.Image":
     from PIL import Image
 
     try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-        if image.width * image.height <= MAX_PIXELS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        too_large = image.width * image.height > MAX_PIXELS
+        if not too_large:
             image.load()
-            return image
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        too_large = True
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         # Pillow names the in-memory file in its own message; of no use to the reader.
         raise DataError(
             f"{where} cannot be decoded as an image; replace it with a complete copy"
         ) from error
-    raise DataError(
-        f"{where} has {image.width}x{image.height} pixels, more than {MAX_PIXELS:,} in all; "
-        "scale it down"
-    )
+    if too_large:
+        raise DataError(f"{where} has more than {MAX_PIXELS:,} pixels; scale it down")
+    return image
 
 
 def _turned(image: "Image.Image") -> "Image.Image":

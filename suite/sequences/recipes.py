@@ -55,8 +55,9 @@ def _fault(recipe: Recipe, view: View) -> str | None:
     order = recipe.pixel_order
     if order is not None and not (_are_places(order, view.pixels) and len(order) == view.pixels):
         return f"has a 'pixel_order' that is no order of {view.pixels} pixels"
-    if not math.isfinite(recipe.degrees) or not 0 <= recipe.noise < math.inf:
-        return "has degrees or noise that are no numbers from which an image can be made"
+    for name, value, least in (("degrees", recipe.degrees, -math.inf), ("noise", recipe.noise, 0)):
+        if not isinstance(value, int | float) or not math.isfinite(value) or value < least:
+            return f"has {value!r} for {name}, from which no image can be made"
     return None
 
 

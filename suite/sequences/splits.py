@@ -176,7 +176,7 @@ def _recipes(sequence: TaskSequence, view: View) -> list[Recipe]:
     """
     scenario = sequence.scenario
     try:
-        recipes = scenario.recipes(view)
+        recipes = [*scenario.recipes(view)]
     except DataError as error:
         raise DataError(f"{sequence.name}: {error}") from error
     except Exception as error:  # a user's scenario may raise anything

@@ -1,11 +1,13 @@
 """Single images: read as they are seen, and never larger than they may be."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from made_up_data import assert_one_line, tree, write_zip
-from PIL import Image
+from PIL import Image, ImageFile
 
 from driftboard.suite.data import load_pool
 from driftboard.suite.data.folder import import_images
@@ -106,12 +108,17 @@ def test_transparent_and_animated_images_are_counted_in_a_line(folder, tmp_path)
     assert load_pool("folder:own", folder).train_images[2].tolist() == [[[255, 177, 100]]] * 3
 
 
-def test_an_image_of_many_pixels_is_refused_before_it_is_decoded(monkeypatch):
-    content = saved(Image.new("1", (5000, 5000)))
-    monkeypatch.setattr(Image.Image, "load", None)
+@pytest.mark.parametrize("side", [5_000, 10_000, 30_000])
+def test_an_image_of_many_pixels_is_refused_before_it_is_decoded(side, monkeypatch):
+    content = bytearray(saved(Image.new("1", (4, 4))))
+    place = content.index(b"IHDR")
+    content[place + 4 : place + 12] = struct.pack(">2I", side, side)
+    checksum = zlib.crc32(content[place : place + 17])
+    content[place + 17 : place + 21] = struct.pack(">I", checksum)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", None)
     with pytest.raises(DataError) as error:
-        read_picture(content, "it")
-    assert_one_line(error, "it has 5000x5000 pixels", "scale it down")
+        read_picture(bytes(content), "it")
+    assert_one_line(error, "it has more than 16,777,216 pixels; scale it down")
 
 
 def test_a_file_that_only_another_program_could_decode_is_refused():

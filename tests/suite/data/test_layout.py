@@ -106,6 +106,22 @@ def test_nothing_but_unknown_suffixes_is_refused_with_their_counts(folder, pack)
     assert "passed over: 2 .jfif" in message
 
 
+def test_images_that_lie_too_deep_are_named(folder, pack):
+    message = refused(pack({f"x/y/{name}": content for name, content in tree().items()}), folder)
+    assert "has no images in train/<class>/" in message
+    assert "6 images outside of train and test, such as 'x/y/test/a/0.png'" in message
+
+
+def test_names_that_are_no_text_are_names_like_others(folder, tmp_path):
+    files = tree((os.fsdecode(b"caf\xe9"), "tea"))
+    write_folder(folder / "own", files)
+    write_folder(folder / "own", {os.fsdecode(b"train/tea/\xff.png"): png(99)})
+    pool = convert_originals("folder:own", folder)
+    assert pool.train_labels.tolist() == [0, 0, 1, 1, 1]
+    assert load_pool("folder:own", folder).fingerprint == pool.fingerprint
+    assert load_pool("folder:own", folder).class_name(0) == os.fsdecode(b"caf\xe9")
+
+
 def test_train_in_capitals_is_named(folder, pack):
     files = {name.replace("train", "Train"): content for name, content in tree().items()}
     assert "has 'Train' where 'train' is expected" in refused(pack(files), folder)

@@ -408,6 +408,7 @@ WRONG = {
     "pixels of another size": with_first(lambda r: {"pixel_order": np.arange(16)}),
     "noise that is no number": with_first(lambda r: {"noise": float("nan")}),
     "negative noise": with_first(lambda r: {"noise": -0.5}),
+    "noise in words": with_first(lambda r: {"noise": "much"}),
     "endless turning": with_first(lambda r: {"degrees": float("inf")}),
     "a task fewer": lambda recipes: recipes[:-1],
     "a task more": lambda recipes: [*recipes, recipes[0]],
@@ -466,6 +467,20 @@ def test_recipes_of_a_users_scenario_that_cannot_be_are_a_data_error(pool, chang
     with pytest.raises(DataError, match=r"^made-up: ") as caught:
         make_splits(make_sequence(Own(change=change)), pool, PROTOCOL, 0, "test")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("made", [None, 5, [None, None], iter(())], ids=repr)
+def test_recipes_of_another_type_are_a_data_error(pool, made, monkeypatch):
+    monkeypatch.setattr(Own, "recipes", lambda _, __: made)
+    with pytest.raises(DataError, match="made-up: "):
+        make_splits(make_sequence(Own()), pool, PROTOCOL, 0, "test")
+
+
+def test_recipes_may_come_one_by_one(pool, monkeypatch):
+    expected = make_splits(make_sequence(Own()), pool, PROTOCOL, 0, "test")
+    recipes = Own.recipes
+    monkeypatch.setattr(Own, "recipes", lambda own, view: iter(recipes(own, view)))
+    assert_equal([make_splits(make_sequence(Own()), pool, PROTOCOL, 0, "test")], [expected])
 
 
 def test_a_users_scenario_that_raises_is_a_data_error(pool):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from driftboard.suite.cli.options import AsJson, known_sequences
+from driftboard.suite.errors import one_line
 
 
 def sequences(
@@ -37,8 +38,10 @@ def sequences(
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.sequences.task_sequence import describe
 
-    known = known_sequences(sequence_file).values()
-    chosen = [value for value in known if suite in (None, value.tier)]
+    known = known_sequences(sequence_file)
+    for line in known.unsound.values():
+        typer.echo(f"driftboard: left out: {one_line(line)}", err=True)
+    chosen = [value for value in known.values() if suite in (None, value.tier)]
     grades = known_grades(tuple(results or ()))
     if as_json:
         content = []

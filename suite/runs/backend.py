@@ -74,10 +74,16 @@ class Backend:
 
         Raises:
             DriftboardError: there is no such device, cluster or data set, the results folder
-                does not fit, or there is nobody left to go on.
+                does not fit or is of other images, or there is nobody left to go on.
         """
+        from driftboard.suite.runs.request import check_data
+
         cells = request.cell_count()
-        if request.work is None and self._is_complete(request):
+        complete = request.work is None and self._is_complete(request)
+        unread = check_data(request)
+        if complete:
+            for line in unread:
+                show(Log(line))
             show(Log(f"{what}, {counted(cells, 'cell')}: all there already"))
             return []
         self.warm_up()
@@ -217,7 +223,7 @@ class ProgressBar:
     def __call__(self, event: Event) -> None:
         """Show an event; failures are left to whoever gets them at the end."""
         if isinstance(event, Log):
-            self._console.print(event.line, highlight=False, markup=False)
+            self._console.print(event.line, highlight=False, markup=False, soft_wrap=True)
         elif isinstance(event, Progress) and self._lines_only:
             self._tell(event)
         elif isinstance(event, Progress):

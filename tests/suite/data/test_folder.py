@@ -250,6 +250,13 @@ def test_an_own_store_with_fewer_labels_than_images_is_refused(folder):
         load_pool("folder:own", folder)
 
 
+def test_an_own_store_with_names_of_more_classes_is_refused(folder):
+    pool = replace(make_pool([0, 1], [0, 1]), class_names=("a", "b", "c"))
+    write_store(folder / "own.npz", pool)
+    with pytest.raises(DataError, match="names of 3 classes instead of 2"):
+        load_pool("folder:own", folder)
+
+
 def test_an_empty_own_store_is_refused(folder):
     write_store(folder / "own.npz", make_pool([], []))
     with pytest.raises(DataError, match="do not belong together"):

@@ -200,12 +200,13 @@ def _place(name: str, origin: Path) -> _Place | None:
             f"{origin} has the path {name!r}, which leads out of it; do not trust this file"
         )
     parts, depth = PurePosixPath(name).parts, _depth(name)
+    misplaced = depth is None or len(parts) != depth + 3
+    if misplaced and "\\" in name and _depth(name.replace("\\", "/")) is not None:
+        raise DataError(
+            f"{origin} has the path {name!r}, with backslashes where '/' is expected; pack it "
+            "again with another program"
+        )
     if depth is None:
-        if _depth(name.replace("\\", "/")) is not None:
-            raise DataError(
-                f"{origin} has the path {name!r}, with backslashes where '/' is expected; pack it "
-                "again with another program"
-            )
         return None
     if len(parts) != depth + 3:
         raise DataError(

@@ -113,6 +113,16 @@ def other_labels(pool):
     return replace(pool, train_labels=pool.train_labels * 0)
 
 
+def exchanged(pool):
+    changed = {"train_labels": pool.train_labels[::-1].copy()} if pool.class_names else {}
+    return replace(pool, title="another", **changed)
+
+
+def renamed(pool):
+    names = tuple(reversed(pool.class_names))
+    return replace(pool, class_names=names) if names else replace(pool, title="another")
+
+
 def fewer_images(pool):
     return replace(pool, test_images=pool.test_images[1:], test_labels=pool.test_labels[1:])
 
@@ -127,6 +137,8 @@ BAD = {
     "no store": lambda store, pool: store.write_bytes(b"words"),
     "a flipped bit": lambda store, pool: flip(store),
     "labels of one class": lambda store, pool: write_store(store, other_labels(pool)),
+    "labels of others": lambda store, pool: write_store(store, exchanged(pool)),
+    "names of others": lambda store, pool: write_store(store, renamed(pool)),
     "an image fewer": lambda store, pool: write_store(store, fewer_images(pool)),
     "half of the images": lambda store, pool: write_store(store, half_as_many(pool)),
     "other shapes": lambda store, pool: write_store(store, other_shapes(pool)),

@@ -188,13 +188,22 @@ def test_classes_whose_names_look_alike_are_refused(other, folder, pack):
     assert "give them one name" in message
 
 
-def test_a_zip_with_backslashes_is_refused(folder, tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda name: name.replace("/", "\\"),
+        lambda name: f"flowers\\{name}".replace("/", "\\"),
+        lambda name: "\\".join(name.rsplit("/", 1)),
+    ],
+    ids=["all", "a folder above", "the last"],
+)
+def test_a_zip_with_backslashes_is_refused(change, folder, tmp_path):
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in tree().items():
-            archive.writestr(f"flowers\\{name}".replace("/", "\\"), content)
+            archive.writestr(change(name), content)
     message = refused(path, folder)
-    assert "flowers\\\\train\\\\a\\\\0.png" in message
+    assert repr(change("train/a/0.png")) in message
     assert "backslashes" in message
 
 

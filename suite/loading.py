@@ -201,7 +201,7 @@ def _problem(sequence: TaskSequence, known: dict[str, TaskSequence]) -> str | No
     if problem := problem_of(sequence):
         return problem
     if not NAME.fullmatch(sequence.name):
-        return "its name may hold lower-case letters, digits, dots, hyphens and underscores"
+        return "its name may hold up to 64 lower-case letters, digits, dots, hyphens, underscores"
     if sequence.name in known:
         return "a sequence of that name exists already"
     if sequence.name == RESERVED:

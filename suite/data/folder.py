@@ -5,11 +5,13 @@ Nothing appears in the folder before it is complete and checked.
 
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from platformdirs import user_cache_path
 
 from driftboard.suite.data.catalogue import (
@@ -18,7 +20,7 @@ from driftboard.suite.data.catalogue import (
     find_source,
     own_images,
 )
-from driftboard.suite.data.image_folder import Progress, read_image_folder
+from driftboard.suite.data.image_folder import Progress, folder_image_paths, read_image_folder
 from driftboard.suite.data.source import FOLDER_PREFIX, NAME_THE_FOLDER, Source, download
 from driftboard.suite.data.store import (
     Pool,
@@ -127,9 +129,20 @@ def _cached_pool(source: Source, holder: Path, store: Path) -> Pool | None:
         source.check(pool, store)
     except DataError:
         return None
-    count = len(pool.train_images) + len(pool.test_images)
-    whole = bool(source.files) or count == len(source.original_paths(holder))
+    whole = bool(source.files) or _is_of_folder(pool, holder)
     return pool if whole and pool.title.startswith(source.title) else None
+
+
+def _is_of_folder(pool: Pool, holder: Path) -> bool:
+    """Tell whether a pool has the classes of an image folder and as many images of each."""
+    places = Counter(path.parts[-3:-1] for path in map(Path, folder_image_paths(holder)))
+    classes = sorted({name for _, name in places})
+    return pool.class_names == tuple(classes) and all(
+        np.array_equal(
+            labels, np.repeat(np.arange(len(classes)), [places[split, c] for c in classes])
+        )
+        for split, labels in (("train", pool.train_labels), ("test", pool.test_labels))
+    )
 
 
 def _read_originals(source: Source, holder: Path) -> Pool:

@@ -21,6 +21,7 @@ from driftboard.suite.errors import DataError, counted, one_line
 Progress = Callable[[int, int], None]  # called with how many of how many files are read
 
 SPLITS = ("train", "test")
+LISTED = 10  # names of classes in a line
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
@@ -199,12 +200,13 @@ def _place(name: str, origin: Path) -> _Place | None:
             f"{origin} has the path {name!r}, which leads out of it; do not trust this file"
         )
     parts, depth = PurePosixPath(name).parts, _depth(name)
+    misplaced = depth is None or len(parts) != depth + 3
+    if misplaced and "\\" in name and _depth(name.replace("\\", "/")) is not None:
+        raise DataError(
+            f"{origin} has the path {name!r}, with backslashes where '/' is expected; pack it "
+            "again with another program"
+        )
     if depth is None:
-        if _depth(name.replace("\\", "/")) is not None:
-            raise DataError(
-                f"{origin} has the path {name!r}, with backslashes where '/' is expected; pack it "
-                "again with another program"
-            )
         return None
     if len(parts) != depth + 3:
         raise DataError(
@@ -320,7 +322,7 @@ def _stack_pixels(images: list[Images]) -> Images:
 
 
 def _size_note(pool: Pool) -> str:
-    """Return how many classes there are, and the least and most images that one has."""
+    """Return which classes there are, and the fewest and the most images that one has."""
     sizes = []
     for part, _, labels in pool.parts:
         counts = np.bincount(labels)
@@ -332,7 +334,9 @@ def _size_note(pool: Pool) -> str:
             sizes.append(
                 f"{counts[least]} ({names[0]}) to {counts[most]} ({names[1]}) {part} images"
             )
-    return f"{pool.classes} classes, of {' and '.join(sizes)} each"
+    listed = [one_line(name) for name in pool.class_names[:LISTED]]
+    more = ["..."] if pool.classes > LISTED else []
+    return f"{pool.classes} classes ({', '.join(listed + more)}) of {' and '.join(sizes)} each"
 
 
 def _picture_notes(pictures: dict[_Place, Picture]) -> list[str]:

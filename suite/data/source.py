@@ -136,6 +136,9 @@ class Source:
                 fault = f"has {part} images and labels that do not belong together"
             if fault is not None:
                 raise self.broken(origin, fault)
+        if pool.class_names and len(pool.class_names) != pool.classes:
+            names = f"has names of {len(pool.class_names)} classes instead of {pool.classes}"
+            raise self.broken(origin, names)
 
     def _fault(self, part: str, images: Images, labels: Labels, count: int) -> str | None:
         if len(images) != count:

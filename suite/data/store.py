@@ -108,7 +108,8 @@ def read_store(path: Path, remedy: str) -> Pool:
     title, *arrays, class_names = _arrays(path, names, remedy)
     train_images, train_labels, test_images, test_labels = arrays
     for images in arrays[::2]:
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        pixels = images.dtype == np.uint8 and images.ndim == 4 and 0 not in images.shape[2:]
+        if not pixels or images.shape[1] not in (1, 3):
             raise DataError(f"{path} does not hold uint8 images (N, C, H, W); {remedy}")
     for labels in arrays[1::2]:
         if labels.dtype != np.int64 or labels.ndim != 1:

@@ -223,7 +223,7 @@ class ProgressBar:
     def __call__(self, event: Event) -> None:
         """Show an event; failures are left to whoever gets them at the end."""
         if isinstance(event, Log):
-            self._console.print(event.line, highlight=False, markup=False, soft_wrap=True)
+            self._console.print(event.line, highlight=False, markup=False)
         elif isinstance(event, Progress) and self._lines_only:
             self._tell(event)
         elif isinstance(event, Progress):

@@ -269,42 +269,37 @@ class _Measured(msgspec.Struct):
     sequence: SequenceStamp
 
 
-MEASURED = (
-    "records/{}/*/seed-*.json",
-    "sweeps/{}-by-*/seed-*.json",
-    "grades/{}.json",
-    "grades/{}/seed-*.json",
-)
-"""Where a results folder keeps what was measured of a sequence."""
+MEASURED = ("records/*/*/seed-*.json", "sweeps/*/seed-*.json", "grades/*.json", "grades/*/*.json")
+"""Where a results folder keeps what was measured."""
 
 
 def check_data(request: Request) -> list[str]:
-    """Check that all that the results folder has of a request's sequences is of the data there are.
+    """Check that what the results folder has is of the images that a request's sequences have now.
+
+    That holds for results of the same sequences, and of others on data of the same title.
 
     Returns:
-        A line for every data set of which there are results but no images to compare.
+        A line for every data set of which there are no images to compare.
 
     Raises:
         DataError: images have changed since something was measured on them.
     """
-    stamps: dict[str, list[tuple[Path, SequenceStamp]]] = {}
+    paths = (path for pattern in MEASURED for path in sorted(request.results.glob(pattern)))
+    stamps = [(path, stamp) for path in paths if (stamp := _stamp_of(path)) is not None]
+    names: dict[str, set[str]] = {}
     for sequence in request.sequences:
-        if isinstance(sequence.scenario, LinearSetting):
-            continue
-        for pattern in MEASURED:
-            for path in sorted(request.results.glob(pattern.format(sequence.name))):
-                stamp = _stamp_of(path)
-                if stamp is not None and stamp.name == sequence.name:
-                    stamps.setdefault(sequence.source, []).append((path, stamp))
+        if stamps and not isinstance(sequence.scenario, LinearSetting):
+            names.setdefault(sequence.source, set()).add(sequence.name)
     unread = []
-    for source, found in stamps.items():
+    for source, own in names.items():
         try:
             pool = convert_originals(source, request.data) or load_pool(source, request.data)
         except DataError as error:
             unread.append(f"results on {source} are not compared with its images: {error}")
             continue
-        for path, stamp in found:
-            if stamp.data_hash != pool.fingerprint:
+        for path, stamp in stamps:
+            of_these = stamp.name in own or stamp.data == pool.title
+            if of_these and stamp.data_hash != pool.fingerprint:
                 raise DataError(
                     f"{path} was measured on other images than {source} has now: "
                     f"{stamp.data} ({stamp.data_hash[:12]}), and now {pool.title} "

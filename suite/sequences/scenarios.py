@@ -344,9 +344,12 @@ class Corrupted(_Altered):
 
     def recipes(self, view: View) -> list[Recipe]:
         levels = np.linspace(0.0, NOISE_AT_SEVERITY[self.severity], self.tasks)
+        recipes = self.base.recipes(view)
+        if any(recipe.noise for recipe in recipes):
+            raise DataError("the tasks of Corrupted have noise already; corrupt them once")
         return [
             replace(recipe, noise=float(level))
-            for recipe, level in zip(self.base.recipes(view), levels, strict=True)
+            for recipe, level in zip(recipes, levels, strict=True)
         ]
 
 

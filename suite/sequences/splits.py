@@ -182,7 +182,7 @@ def _recipes(sequence: TaskSequence, view: View) -> list[Recipe]:
     except Exception as error:  # a user's scenario may raise anything
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise DataError(
-            f"{sequence.name}: recipes of {type(scenario).__name__} fails: "
+            f"{sequence.name}: its scenario makes no recipes, "
             f"{type(error).__name__}: {one_line(str(error))} "
             f"({Path(place.filename).name}, line {place.lineno})"
         ) from error

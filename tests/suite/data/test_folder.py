@@ -113,6 +113,16 @@ def other_labels(pool):
     return replace(pool, train_labels=pool.train_labels * 0)
 
 
+def exchanged(pool):
+    changed = {"train_labels": pool.train_labels[::-1].copy()} if pool.class_names else {}
+    return replace(pool, title="another", **changed)
+
+
+def renamed(pool):
+    names = tuple(reversed(pool.class_names))
+    return replace(pool, class_names=names) if names else replace(pool, title="another")
+
+
 def fewer_images(pool):
     return replace(pool, test_images=pool.test_images[1:], test_labels=pool.test_labels[1:])
 
@@ -127,6 +137,8 @@ BAD = {
     "no store": lambda store, pool: store.write_bytes(b"words"),
     "a flipped bit": lambda store, pool: flip(store),
     "labels of one class": lambda store, pool: write_store(store, other_labels(pool)),
+    "labels of others": lambda store, pool: write_store(store, exchanged(pool)),
+    "names of others": lambda store, pool: write_store(store, renamed(pool)),
     "an image fewer": lambda store, pool: write_store(store, fewer_images(pool)),
     "half of the images": lambda store, pool: write_store(store, half_as_many(pool)),
     "other shapes": lambda store, pool: write_store(store, other_shapes(pool)),
@@ -247,6 +259,13 @@ def test_an_own_store_with_fewer_labels_than_images_is_refused(folder):
     pool = make_pool([0, 1, 2, 2], [0, 1, 2, 2])
     write_store(folder / "own.npz", replace(pool, train_labels=np.array([0, 1, 2])))
     with pytest.raises(DataError, match="do not belong together"):
+        load_pool("folder:own", folder)
+
+
+def test_an_own_store_with_names_of_more_classes_is_refused(folder):
+    pool = replace(make_pool([0, 1], [0, 1]), class_names=("a", "b", "c"))
+    write_store(folder / "own.npz", pool)
+    with pytest.raises(DataError, match="names of 3 classes instead of 2"):
         load_pool("folder:own", folder)
 
 

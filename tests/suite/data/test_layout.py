@@ -142,10 +142,16 @@ def uneven():
 def test_classes_and_their_sizes_are_said(folder, pack, tmp_path):
     _, lines = read(pack(uneven()), folder)
     assert lines[0] == (
-        "3 classes, of 2 (c) to 5 (a) training images and 1 (b) to 4 (c) test images each"
+        "3 classes (a, b, c) of 2 (c) to 5 (a) training images and 1 (b) to 4 (c) test images each"
     )
     _, lines = read(write_folder(tmp_path / "in/even", tree()), folder)
-    assert lines == ["2 classes, of 2 training images and 1 test image each"]
+    assert lines == ["2 classes (a, b) of 2 training images and 1 test image each"]
+
+
+def test_of_many_classes_some_are_named(folder, tmp_path):
+    files = tree([f"c{number:02}" for number in range(12)])
+    _, lines = read(write_folder(tmp_path / "in/own", files), folder)
+    assert lines[0].startswith("12 classes (c00, c01, c02, c03, c04, c05, c06, c07, c08, c09, ...)")
 
 
 def test_names_of_classes_come_back_from_the_store(folder, pack):
@@ -159,7 +165,7 @@ def test_a_plain_folder_says_the_same_when_it_is_converted(folder):
     output = io.StringIO()
     with redirect_stderr(output):
         convert_originals("folder:own", folder)
-    assert "folder:own: 3 classes, of 2 (c) to 5 (a) training images" in output.getvalue()
+    assert "folder:own: 3 classes (a, b, c) of 2 (c) to 5 (a) training images" in output.getvalue()
     assert "folder:own: passed over: 1 .jfif\n" in output.getvalue()
 
 
@@ -182,13 +188,22 @@ def test_classes_whose_names_look_alike_are_refused(other, folder, pack):
     assert "give them one name" in message
 
 
-def test_a_zip_with_backslashes_is_refused(folder, tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda name: name.replace("/", "\\"),
+        lambda name: f"flowers\\{name}".replace("/", "\\"),
+        lambda name: "\\".join(name.rsplit("/", 1)),
+    ],
+    ids=["all", "a folder above", "the last"],
+)
+def test_a_zip_with_backslashes_is_refused(change, folder, tmp_path):
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in tree().items():
-            archive.writestr(f"flowers\\{name}".replace("/", "\\"), content)
+            archive.writestr(change(name), content)
     message = refused(path, folder)
-    assert "flowers\\\\train\\\\a\\\\0.png" in message
+    assert repr(change("train/a/0.png")) in message
     assert "backslashes" in message
 
 

@@ -114,11 +114,20 @@ def test_what_was_measured_in_another_way_counts_as_well(name, later, request_of
 
 def test_records_of_other_strategies_and_sequences(request_of, tmp_path):
     run(request_of(strategies=(load_strategy("frozen"),)))
+    other = TaskSequence("other", "", "folder:leaves", Permuted(2, 0.5), "mlp-4x1")
+    elsewhere = replace(other, source="digits")
+    for sequence in (other, elsewhere):
+        assert check_data(request_of(sequences=(sequence,))) == []
     write_store(tmp_path / "data/leaves.npz", pool(1))
+    for request in (request_of(), request_of(sequences=(other,))):
+        with pytest.raises(DataError, match="frozen"):
+            check_data(request)
+    # Another variant under another title may stand beside it, as for another sequence.
+    write_store(tmp_path / "data/leaves.npz", replace(pool(1), title="leaves (JPEG)"))
     with pytest.raises(DataError, match="frozen"):
         check_data(request_of())
-    other = TaskSequence("other", "", "folder:leaves", Permuted(2, 0.5), "mlp-4x1")
-    assert check_data(request_of(sequences=(other,))) == []
+    for sequence in (other, elsewhere):
+        assert check_data(request_of(sequences=(sequence,))) == []
 
 
 def test_a_broken_file_is_left_to_who_needs_it(request_of, tmp_path):

@@ -337,6 +337,7 @@ def test_few_shot_keeps_few_training_images_of_a_class_after_the_first_task(view
         (Rotated(3, -360), "a step of -360 degrees turns nothing"),
         (RotatedTo((10, 370, 10)), "all tasks are turned by the same angle"),
         (FewShot(Rotated(3, 15), TRAIN + 1), "13 training images of a class are asked for, .* 12"),
+        (Corrupted(FewShot(Corrupted(Repeat(3), 1), 2), 3), "have noise already"),
         (FewShot(Repeat(3), 5), "5 training images of a class are asked for, .* 4"),
     ],
     ids=str,

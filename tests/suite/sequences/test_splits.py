@@ -487,7 +487,7 @@ def test_a_users_scenario_that_raises_is_a_data_error(pool):
     with pytest.raises(DataError) as caught:
         make_splits(make_sequence(Own(change="raise")), pool, PROTOCOL, 0, "test")
     message = str(caught.value)
-    assert message.startswith("made-up: recipes of Own fails: KeyError: ")
+    assert message.startswith("made-up: its scenario makes no recipes, KeyError: ")
     assert "(test_splits.py, line " in message
     assert "\n" not in message
 

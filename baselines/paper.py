@@ -1,6 +1,7 @@
 """The paper's tables and other publications' numbers as data, and both beside ours."""
 
 import csv
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -9,10 +10,10 @@ import msgspec
 
 from driftboard.baselines.published import published_records, published_sets
 from driftboard.leaderboard.analysis.cells import METRICS, cell_of, matrix_of
-from driftboard.leaderboard.analysis.statistics import Interval, mean_interval
+from driftboard.leaderboard.analysis.statistics import mean_interval
 from driftboard.leaderboard.formatting import NOTHING, interval_text
 from driftboard.leaderboard.render.markdown import markdown_table
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, counted
 
 STAND_INS = {
     "cifar10-split-full": "cifar10-split",
@@ -110,24 +111,32 @@ def paper_comparison() -> str:
     return "\n\n".join(parts)
 
 
-def _published_means() -> dict[Key, Interval]:
-    """Return the mean over seeds of every published sequence, strategy and metric."""
+def _published_means() -> dict[Key, str]:
+    """Return the mean over seeds of every published sequence, strategy and metric, as text.
+
+    Runs that diverged count with the accuracy of chance, and are counted.
+    """
     values: dict[Key, dict[int, float]] = {}
+    diverged: Counter[Key] = Counter()
     for name in published_sets():
         for record in published_records(name):
             found = cell_of(record, matrix_of(record)).metrics
             for metric in _METRICS:
                 key = (record.sequence.name, record.strategy.name, metric)
                 values.setdefault(key, {})[record.seed] = found[metric]
+                diverged[key] += record.status == "diverged"
     if not values:
         raise DriftboardError("no records are published with this version")
-    return {
-        key: mean_interval(list(by_seed.values()), _METRICS[key[2]].low, _METRICS[key[2]].high)
-        for key, by_seed in values.items()
-    }
+    texts = {}
+    for key, by_seed in values.items():
+        low, high = _METRICS[key[2]].low, _METRICS[key[2]].high
+        texts[key] = interval_text(mean_interval(list(by_seed.values()), low, high), is_share=True)
+        if diverged[key]:
+            texts[key] += f", {diverged[key]} of {counted(len(by_seed), 'run')} diverged"
+    return texts
 
 
-def _row(value: PaperValue, ours: Mapping[Key, Interval]) -> dict[str, str]:
+def _row(value: PaperValue, ours: Mapping[Key, str]) -> dict[str, str]:
     stand_in = STAND_INS.get(value.sequence, "")
     deviation = "" if value.deviation is None else f" ± {value.deviation:.2f}"
     return {
@@ -135,13 +144,13 @@ def _row(value: PaperValue, ours: Mapping[Key, Interval]) -> dict[str, str]:
         "Strategy": f"`{value.strategy}`",
         "Metric": _METRICS[value.metric].title,
         "Paper": f"{value.mean:.2f}{deviation}",
-        "Ours": _text(ours.get((value.sequence, value.strategy, value.metric))),
+        "Ours": ours.get((value.sequence, value.strategy, value.metric), NOTHING),
         "Stand-in": f"`{stand_in}`" if stand_in else NOTHING,
-        "On the stand-in": _text(ours.get((stand_in, value.strategy, value.metric))),
+        "On the stand-in": ours.get((stand_in, value.strategy, value.metric), NOTHING),
     }
 
 
-def _literature_row(value: LiteratureValue, ours: Mapping[Key, Interval]) -> dict[str, str]:
+def _literature_row(value: LiteratureValue, ours: Mapping[Key, str]) -> dict[str, str]:
     names = ("network", "optimiser", "iterations", "batch_size", "seeds", "selection")
     how = {name.replace("_", " "): getattr(value, name) for name in names}
     return {
@@ -150,11 +159,7 @@ def _literature_row(value: LiteratureValue, ours: Mapping[Key, Interval]) -> dic
         "Avg.Acc ± standard error": f"{value.mean:.2f} ± {value.standard_error:.2f}",
         "Our sequence": f"`{value.our_sequence}`",
         "Our strategy": f"`{value.our_strategy}`" if value.our_strategy else NOTHING,
-        "Ours": _text(ours.get((value.our_sequence, value.our_strategy, value.metric))),
+        "Ours": ours.get((value.our_sequence, value.our_strategy, value.metric), NOTHING),
         "How": "; ".join(f"{name}: {text}" for name, text in how.items() if text),
         "Source": value.source,
     }
-
-
-def _text(interval: Interval | None) -> str:
-    return NOTHING if interval is None else interval_text(interval, is_share=True)

@@ -17,7 +17,7 @@ from scipy.special import stdtr, stdtrit
 
 from driftboard.leaderboard.analysis.cells import METRICS, Metric, cell_of, matrix_of
 from driftboard.leaderboard.analysis.statistics import ROUNDING, SIGNIFICANT, holm, t_interval
-from driftboard.leaderboard.columns import Value
+from driftboard.leaderboard.column import Value
 from driftboard.leaderboard.formatting import estimate_text, number_text
 from driftboard.leaderboard.render.csv import csv_text
 from driftboard.leaderboard.render.markdown import markdown_table

@@ -66,7 +66,7 @@ class ContrastPoint:
     """A contrast on one sequence; ``by_seed`` holds the differences in one metric.
 
     ``other`` is the strategy that was subtracted. ``grade`` is None where the sequence has no
-    usable distance.
+    usable distance. ``finished`` is the difference without the seeds of which a run ``diverged``.
     """
 
     sequence: str
@@ -74,6 +74,8 @@ class ContrastPoint:
     other: str
     by_seed: Mapping[int, float]
     difference: PairedDifference
+    diverged: int
+    finished: PairedDifference
 
     @property
     def distance(self) -> float:
@@ -262,12 +264,14 @@ def _point(
     contrast: Contrast, metric: Metric, sequence: str, collection: Collection, grade: Grade | None
 ) -> ContrastPoint | None:
     """Return the contrast on one sequence; None if its strategies share no seed there."""
-    values: dict[str, dict[int, float]] = {
-        strategy: {} for strategy in (contrast.first, *contrast.others)
-    }
+    names = (contrast.first, *contrast.others)
+    values: dict[str, dict[int, float]] = {strategy: {} for strategy in names}
+    diverged: dict[str, set[int]] = {strategy: set() for strategy in names}
     for cell in collection.cells:
         if cell.sequence == sequence and cell.strategy in values:
             values[cell.strategy][cell.seed] = cell.metrics[metric.name]
+            if not cell.has_finished:
+                diverged[cell.strategy].add(cell.seed)
     seeds = common_seeds(list(values.values()))
     if not seeds:
         return None
@@ -275,12 +279,16 @@ def _point(
     totals = [math.fsum(other.values()) for other in others]
     best = totals.index(min(totals) if metric.lower_is_better else max(totals))
     other = others[best]
+    lost = set(seeds) & (diverged[contrast.first] | diverged[contrast.others[best]])
+    kept = {seed: value for seed, value in first.items() if seed not in lost}
     return ContrastPoint(
         sequence=sequence,
         grade=grade,
         other=contrast.others[best],
         by_seed={seed: first[seed] - other[seed] for seed in seeds},
         difference=paired_difference(first, other),
+        diverged=len(lost),
+        finished=paired_difference(kept, other),
     )
 
 

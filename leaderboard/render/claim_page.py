@@ -3,6 +3,7 @@
 The columns of the CSV file are an interface that docs/reference/columns.md promises.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 
@@ -18,21 +19,30 @@ from driftboard.leaderboard.claim.trend import (
     ContrastResult,
     Group,
 )
-from driftboard.leaderboard.columns import Value
-from driftboard.leaderboard.formatting import CROSSING, NOTHING, distance_text, interval_text
+from driftboard.leaderboard.column import Value
+from driftboard.leaderboard.formatting import (
+    CROSSING,
+    LOW_RELIABILITY,
+    NOTHING,
+    distance_text,
+    graded_text,
+    interval_text,
+)
 from driftboard.leaderboard.render.csv import csv_text
-from driftboard.leaderboard.render.markdown import markdown_cell, markdown_table
-from driftboard.leaderboard.table import caveats, extent
+from driftboard.leaderboard.render.markdown import markdown_cell, markdown_table, note_lists
+from driftboard.leaderboard.words import caveats, collection_notes, extent
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.errors import counted
 
 COLUMNS: tuple[str, ...] = ("contrast", "metric", "data", "what", "sequence", "other")
 COLUMNS += ("distance", "distance_low", "distance_high", "grade", "value", "low", "high", "n")
+COLUMNS += ("diverged", "finished", "finished_low", "finished_high", "reliability")
 
 
 def claim_page(claim: Claim, command: str, figure: str) -> str:
     """Return the whole page; ``figure`` is the path of the picture that it shows."""
     parts = ["# Does a small distance favour freezing?", _summary(claim), *answer(claim)]
+    parts += note_lists(collection_notes(claim.source))
     parts.append(f"![Difference against distance]({figure})")
     parts += left_out(claim, markdown_cell)
     for contrast in CONTRASTS:
@@ -61,7 +71,32 @@ def left_out(claim: Claim, escape: Callable[[str], str] = str) -> list[str]:
         lines.append(f"Without a usable distance, so in no fit: {listed}.")
     if claim.absent:
         lines.append(f"Graded, but without records here: {', '.join(map(escape, claim.absent))}.")
-    return lines
+    unreliable = {
+        point.sequence: point.grade.reliability
+        for result in claim.of(PAPER)
+        for point in result.points
+        if point.grade is not None and point.grade.is_unreliable
+    }
+    if unreliable:
+        listed = "; ".join(escape(f"{name} ({of:.2f})") for name, of in unreliable.items())
+        lines.append(f"Distances of low reliability: {listed}.")
+    return [*lines, *_diverged(claim)]
+
+
+def _diverged(claim: Claim) -> list[str]:
+    """Return how many runs of the strategies that are compared diverged, if any did."""
+    compared = {name for one in CONTRASTS for name in (one.first, *one.others)}
+    cells = [cell for cell in claim.source.cells if cell.strategy in compared]
+    diverged = Counter(cell.strategy for cell in cells if not cell.has_finished)
+    if not diverged:
+        return []
+    runs = Counter(cell.strategy for cell in cells)
+    listed = ", ".join(f"`{name}` {count} of {runs[name]}" for name, count in diverged.items())
+    as_what = "accuracy of chance" if claim.metrics[0].is_share else "losses in their records"
+    return [
+        f"Diverged runs, which count with the {as_what} in differences and fits: {listed}; "
+        "differences after `finished` are without them."
+    ]
 
 
 def _summary(claim: Claim) -> str:
@@ -162,8 +197,12 @@ def _point_rows(claim: Claim, contrast: Contrast, group: Group) -> list[dict[str
         for result, point in zip(results, points, strict=True):
             text = _difference(result, point.difference)
             best = f" ({point.other})" if len(contrast.others) > 1 else ""
+            if point.diverged:
+                best += f"; finished {_difference(result, point.finished)}"
             row[result.metric.title] = text + best
-        row["Seeds"] = str(points[0].difference.n)
+        diverged = max(point.diverged for point in points)
+        seeds = f"{points[0].difference.n}"
+        row["Seeds"] = f"{seeds}, {diverged} diverged" if diverged else seeds
         rows.append(row)
     return rows
 
@@ -172,7 +211,7 @@ def _place(point: ContrastPoint) -> dict[str, str]:
     grade = point.grade
     return {
         "Sequence": f"`{point.sequence}`",
-        "Distance": NOTHING if grade is None else distance_text(grade.distance, grade.crosses),
+        "Distance": NOTHING if grade is None else graded_text(grade),
         "Grade": NOTHING if grade is None else str(grade.level),
     }
 
@@ -199,7 +238,7 @@ def _legend(claim: Claim, command: str) -> str:
         "Sequence: the mean difference over the seeds that its strategies share, with its 95 % "
         "paired t interval. Distance: the measured parameter distance, with its 95 % jackknife "
         f"interval over the grading's seeds; `{CROSSING}`: the interval contains a cut-off "
-        "between grades.",
+        f"between grades; `{LOW_RELIABILITY}`: its reliability is low.",
         "Fit: over the graded sequences of a group and the seeds that all of them share; at "
         f"least {FEWEST_SEQUENCES} sequences. Distances count as known, so the uncertainty of a "
         "distance is not in the intervals; they are over new seeds on these sequences, not over "
@@ -233,7 +272,12 @@ def _lines(result: ContrastResult) -> Iterator[dict[str, Value]]:
         "data": result.group,
     }
     for point in result.points:
-        yield about | {"what": "difference"} | _columns_of(point) | _numbers(point.difference)
+        numbers = _numbers(point.difference) | {"diverged": point.diverged}
+        if point.diverged:
+            without = point.finished.mean, point.finished.low, point.finished.high
+            names = ("finished", "finished_low", "finished_high")
+            numbers |= dict(zip(names, without, strict=True))
+        yield about | {"what": "difference"} | _columns_of(point) | numbers
     trend = result.trend
     if trend is None:
         return
@@ -259,6 +303,7 @@ def _columns_of(point: ContrastPoint) -> dict[str, Value]:
         "distance_low": distance.low,
         "distance_high": distance.high,
         "grade": point.grade.level,
+        "reliability": point.grade.reliability,
     }
 
 

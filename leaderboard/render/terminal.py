@@ -9,6 +9,7 @@ from rich.text import Text
 from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.formatting import shortened
 from driftboard.leaderboard.table import Cell, Heading, overall_table
+from driftboard.leaderboard.words import collection_notes
 
 
 def terminal_table(board: Board) -> Table:
@@ -17,11 +18,14 @@ def terminal_table(board: Board) -> Table:
     Fits 80 columns: an interval stands below its mean, and notes stand below the table.
     """
     found = overall_table(board, "narrow")
+    notes = ["".join(note) for note in (*found.notes, *collection_notes(board.source))]
     table = Table(
         box=box.SIMPLE_HEAD,
         padding=0,
         title="".join(found.title),
-        caption="\n".join(found.notes) or None,
+        # Text, because rich reads strings as markup
+        caption=Text("\n".join(notes)) if notes else None,
+        caption_justify="left",
     )
     for column in found.columns:
         justify: Literal["left", "right"] = "left" if column.is_text else "right"
@@ -29,7 +33,6 @@ def terminal_table(board: Board) -> Table:
     for rows in found.groups.values():
         table.add_section()
         for row in rows:
-            # Text, because rich reads strings as markup
             table.add_row(*(Text(_shown(column, row[column.title])) for column in found.columns))
     return table
 

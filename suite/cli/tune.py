@@ -16,7 +16,7 @@ from driftboard.suite.cli.options import (
 from driftboard.suite.errors import counted
 
 if TYPE_CHECKING:
-    from driftboard.suite.tuning import TuningRecord
+    from driftboard.suite.tuning import Trial, TuningRecord
 
 
 def tune(
@@ -88,3 +88,19 @@ def _show(name: str, record: "TuningRecord") -> None:
             str(trial.diverged),
         )
     Console().print(table)
+    runs = len(record.sequences) * len(record.seeds)
+    for trial in record.trials:
+        if trial.diverged:
+            typer.echo(f"{trial.specification}: {_without_diverged(trial, runs)}")
+
+
+def _without_diverged(trial: "Trial", runs: int) -> str:
+    """Return how many runs of a trial diverged, and its means without them."""
+    text = f"{trial.diverged} of {runs} runs diverged and count with the accuracy of chance"
+    found = trial.finished
+    if found is None:
+        return text
+    return (
+        f"{text}; without them Avg.Acc {100 * found.avg_acc:.1f}, Forgetting "
+        f"{100 * found.forgetting:.1f}, Task.Acc {100 * found.task_acc:.1f}"
+    )

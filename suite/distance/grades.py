@@ -66,9 +66,10 @@ PAIR_COLUMNS = (
 )
 
 CROSSING = "*"
+LOW_RELIABILITY = "!"
 GRADE_LEGEND = (
     "distance: 0 for equal tasks, 2 for unrelated ones, with 95 % interval over seeds; rel.: its "
-    "reliability.\n"
+    f"reliability,\n{LOW_RELIABILITY}: low, below {GRADING.reliable_from}.\n"
     f"grade: near < {GRADING.near_below} <= medium < {GRADING.far_from} <= far; {CROSSING}: the "
     "interval crosses a cut-off; -: not measured, or\nnot reliable enough for a grade."
 )
@@ -156,6 +157,11 @@ class Grade:
     level: Level | None
     crosses: bool
     note: str
+
+    @property
+    def is_unreliable(self) -> bool:
+        """Whether it was measured, but with a low reliability."""
+        return self.reliability < GRADING.reliable_from
 
 
 def grade_of(record: GradeRecord) -> Grade:
@@ -295,7 +301,8 @@ def terminal_table(records: Sequence[GradeRecord]) -> "Table":
 def grade_cells(grade: Grade) -> tuple[str, str, str]:
     """Return distance with interval, reliability and grade as text; ``-`` where there is none."""
     level = "-" if grade.level is None else grade.level + (CROSSING if grade.crosses else "")
-    return estimate_text(grade.distance), _number(grade.reliability), level
+    reliability = _number(grade.reliability) + (LOW_RELIABILITY if grade.is_unreliable else "")
+    return estimate_text(grade.distance), reliability, level
 
 
 def plain_grade(grade: Grade) -> dict[str, Any]:

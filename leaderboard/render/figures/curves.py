@@ -141,6 +141,11 @@ def _draw_curve(panel: "Axes", sweep: Sweep, curve: Curve, place: int) -> None:
     if curve.exact is not None:
         exact = [unit * one for one in curve.exact]
         panel.plot(sweep.magnitudes, exact, color="black", linestyle=":", label="exact")
+    lost = [one for one, count in enumerate(sweep.diverged) if count]
+    if lost:
+        places, heights = [sweep.magnitudes[one] for one in lost], [means[one] for one in lost]
+        panel.plot(places, heights, "x", color="black", label="with diverged seeds")
+    if lost or curve.exact is not None:
         panel.legend(frameon=False)
     panel.axvline(sweep.magnitudes[curve.best], color=colour, linewidth=0.8, linestyle="--")
     panel.set_ylabel(curve.metric.title + (" (%)" if curve.metric.is_share else ""))

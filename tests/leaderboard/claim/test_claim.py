@@ -1,6 +1,7 @@
 """The claim: trends that are known beforehand, every rule of the verdict, and equal bytes."""
 
 import csv
+import dataclasses
 import io
 import math
 import os
@@ -27,6 +28,7 @@ from driftboard.leaderboard.render.figures.curves import claim_figure
 from driftboard.leaderboard.render.figures.drawing import images
 from driftboard.suite.cli.leaderboard import build_claim, claim
 from driftboard.suite.cli.main import main
+from driftboard.suite.cli.options import expand_groups
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade, grade_path
 from driftboard.suite.distance.grades import write_record as write_grade
@@ -124,6 +126,64 @@ def test_points_are_paired_differences_against_the_distance(known, claim_of):
         assert point.difference.mean == pytest.approx(statistics.fmean(expected))
         assert bounds(point.difference) == t_interval(expected)
         assert (point.difference.n, point.other) == (5, "initialized")
+
+
+@pytest.fixture
+def with_lost(known, claim_of):
+    """The claim where frozen diverged with seed 3 on bravo, and another one of its runs there."""
+
+    def lost(record):
+        hit = (record.sequence.name, record.strategy.name) == ("bravo", "frozen")
+        if not hit or record.seed not in (1, 3):
+            return record
+        chance = ((9000, 10), (1000, 1000))
+        said = {"status": "diverged", "diverged_at": 1, "diverged_by": "blow-up"}
+        return replace(record, correct=chance, **said)
+
+    return claim_of([lost(record) for record in known])
+
+
+def test_differences_without_diverged_runs_stand_beside_those_with_them(with_lost):
+    point = finding(with_lost, "task_acc").points[1]
+    assert (point.sequence, point.difference.n, point.diverged, point.finished.n) == (
+        "bravo",
+        5,
+        2,
+        3,
+    )
+    kept_leads = [lead(0.5, seed) / SIZE / 2 for seed in (0, 2, 4)]
+    assert point.finished.mean == pytest.approx(statistics.fmean(kept_leads))
+    assert point.difference.mean < 0.0 < point.finished.mean
+    page = claim_page(with_lost, "x", "y")
+    note = (
+        "Diverged runs, which count with the accuracy of chance in differences and fits: `frozen` "
+        "2 of 25; differences after `finished` are without them."
+    )
+    assert note in page
+    assert note in left_out(with_lost)
+    row = next(line for line in page.splitlines() if line.startswith("| full data | `bravo`"))
+    assert f"; finished {100 * point.finished.mean:+.1f} [" in row
+    assert "5, 2 diverged" in row
+    rows = list(csv.DictReader(io.StringIO(claim_csv(with_lost))))
+    chosen = [r for r in rows if (r["what"], r["metric"]) == ("difference", "task_acc")]
+    chosen = {r["sequence"]: r for r in chosen if r["contrast"] == PAPER.title}
+    assert (chosen["bravo"]["diverged"], chosen["alpha"]["diverged"]) == ("2", "0")
+    assert float(chosen["bravo"]["finished"]) == pytest.approx(point.finished.mean)
+    assert chosen["alpha"]["finished"] == ""
+
+
+def test_without_a_diverged_run_nothing_is_said_of_any(known, claim_of):
+    assert "iverged" not in claim_page(claim_of(known), "x", "y")
+
+
+def test_distances_of_low_reliability_are_marked(known, claim_of):
+    bad = dataclasses.replace(graded("bravo", 0.5), reliability=0.43)
+    found = claim_of(known, GRADES | {digest_of("bravo"): bad})
+    assert "Distances of low reliability: bravo (0.43)." in left_out(found)
+    assert "| `bravo` " in (page := claim_page(found, "x", "y"))
+    assert "0.50 [0.38, 0.75] ‡" in page
+    rows = csv.DictReader(io.StringIO(claim_csv(found)))
+    assert {r["reliability"] for r in rows if r["sequence"] == "bravo"} == {"0.43"}
 
 
 def test_known_slope_and_crossover_are_found(known, claim_of):
@@ -567,7 +627,7 @@ def test_same_input_same_bytes_whatever_a_user_has_set(results, tmp_path):
 def test_command_writes_four_files_and_says_the_answer(results, tmp_path):
     (results / "records/alpha/frozen/seed-0009.json").write_text("{")
     app = typer.Typer()
-    app.command()(claim)
+    app.command()(expand_groups(claim))
     out = tmp_path / "out"
     reply = CliRunner().invoke(app, [str(results), "--out", str(out), "--skip-broken"])
     assert reply.exit_code == 0, reply.output
@@ -598,5 +658,5 @@ def test_command_is_one_of_driftboards(results, tmp_path, monkeypatch, capsys):
 
 def test_command_leaves_errors_to_the_main_program(tmp_path):
     app = typer.Typer()
-    app.command()(claim)
+    app.command()(expand_groups(claim))
     assert isinstance(CliRunner().invoke(app, [str(tmp_path)]).exception, RecordError)

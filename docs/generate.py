@@ -227,6 +227,7 @@ _LEADERBOARD_MEANINGS = {
     "compute_runs": "number of these runs",
     "finished": "number of runs (sequences times seeds) that did not diverge; `step`, `drift`, "
     "`memory_bytes` and `compute` are of these",
+    "diverged_runs": "number of those that did",
     "finished_mean": "the mean without diverged runs: each sequence's over its finished ones, then "
     "over the sequences; empty where none diverged or a sequence has no finished one",
     "finished_difference": "the same of the differences from the reference, on the runs that "

@@ -345,9 +345,10 @@ COLUMNS = (
         ),
     ),
     Column(
-        keys=("finished", "finished_mean", "finished_difference"),
+        keys=("finished", "diverged_runs", "finished_mean", "finished_difference"),
         values=lambda line: (
             len(line.row.finished),
+            line.row.diverged_runs,
             line.score.finished_mean,
             line.score.finished_difference,
         ),

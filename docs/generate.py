@@ -251,15 +251,19 @@ _CLAIM_MEANINGS = {
     "distance_high": "upper bound of it",
     "grade": "of that sequence",
     "value": "the number, raw",
-    "low": "lower bound of its 95 % interval",
+    "low": "lower bound of its 95 % interval: of a difference over seeds, of the fit over "
+    "sequences",
     "high": "upper bound of it",
-    "n": "number of seeds",
+    "n": "number of seeds of a difference; of the fit of families, or of sequences",
     "diverged": "of a difference: seeds of which a run diverged; it counts with the accuracy of "
     "chance",
     "finished": "the difference without these seeds; empty where there are none",
     "finished_low": "lower bound of its 95 % interval",
     "finished_high": "upper bound of it",
     "reliability": "of the measured distance; low below .5",
+    "seeds_low": "of the fit: lower bound of its 95 % interval over seeds",
+    "seeds_high": "upper bound of it",
+    "seeds": "of the fit: number of seeds",
 }
 
 

@@ -107,6 +107,16 @@ def _unsound(sequences: dict[str, TaskSequence]) -> dict[str, str]:
     return sequences.unsound if isinstance(sequences, KnownSequences) else {}
 
 
+def family_of(name: str) -> str:
+    """Return what a sequence is one of, by its name: data set and numbers are left out.
+
+    >>> family_of("fashion-fewshot-rotated-30"), family_of("digits-split"), family_of("mine")
+    ('fewshot-rotated', 'split', 'mine')
+    """
+    words = [word for word in name.split("-")[1:] if not word.isdigit()]
+    return "-".join(words) or name
+
+
 def find_sequences(
     patterns: Iterable[str], sequences: dict[str, TaskSequence]
 ) -> dict[str, TaskSequence]:

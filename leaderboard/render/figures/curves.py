@@ -98,7 +98,8 @@ def _draw_result(panel: "Axes", result: ContrastResult) -> None:
     trend = result.trend
     if trend is not None:
         ends = (trend.nearest, trend.farthest)
-        heights = [unit * (trend.intercept.mean + trend.slope.mean * end) for end in ends]
+        start, rise = trend.intercept.sequences.value, trend.slope.sequences.value
+        heights = [unit * (start + rise * end) for end in ends]
         panel.plot(ends, heights, color=color, linestyle=line, linewidth=1.2)
 
 

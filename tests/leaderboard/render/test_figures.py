@@ -514,8 +514,8 @@ def test_descriptions_hold_the_numbers(board, claim, drawn):
     assert "Far, 2 sequences: " in forest
     (first, *_) = board.overall.ranked
     assert f"hybrid 1, possible {first.rank_set.best}, not ruled out as best;" in ranks
-    slope = claim.results[0].trend.slope
-    assert f"slope {100 * slope.mean:+.1f} [{100 * slope.low:+.1f}," in distance
+    slope = claim.results[0].trend.slope.sequences
+    assert f"slope {100 * slope.value:+.1f} [{100 * slope.low:+.1f}," in distance
     for words in (distance, plane, forest, ranks):
         assert not set("*`★\n") & set(words)
 

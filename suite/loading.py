@@ -24,6 +24,7 @@ from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import KnownSequences, TaskSequence
 from driftboard.suite.sequences.validation import problem_of
 from driftboard.suite.session import SESSION_SUFFIX, read_session_object
+from driftboard.suite.training.global_state import kept_global_state
 from driftboard.suite.training.networks import is_network_name
 
 RESERVED = "overall"
@@ -354,7 +355,8 @@ def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
     module = importlib.util.module_from_spec(specification)
     sys.modules[name] = module  # dataclasses look their module up
     try:
-        loader.exec_module(module)
+        with kept_global_state():  # a seed or a setting of this file is no other strategy's
+            loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         cause = (str(error).strip() or "no message").splitlines()[0]

@@ -39,6 +39,7 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 Positive = Annotated[int, Meta(ge=1, le=2**53)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Divergence = Literal["not finite", "blow-up"]
 
 
 class _Strict(Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,7 +127,7 @@ class _Run(_Strict, frozen=True, tag_field="measure"):
     memory_bytes: tuple[Count, ...]  # what the strategy carries over after each task
     status: Literal["finished", "diverged"]
     diverged_at: Count | None
-    diverged_by: Literal["not finite", "blow-up"] | None
+    diverged_by: Divergence | None
     operations: tuple[Count, ...] | None
     cost: Cost
     environment: Environment

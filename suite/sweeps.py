@@ -201,10 +201,10 @@ class Sweep:
             return torch.stack([values[own] for values in per_task], dim=1)
 
         sizes, classes = sizes_and_classes(cohort, position)
-        finite = of_seed("finite")
+        fine = of_seed("fine")
         chance = torch.tensor(chance_counts(sizes, classes))
-        correct = torch.where(finite[:, :, None], of_seed("correct"), chance)
-        norms = torch.where(finite, of_seed("update_norms").norm(dim=2), 0.0)
+        correct = torch.where(fine[:, :, None], of_seed("correct"), chance)
+        norms = torch.where(fine, of_seed("update_norms").norm(dim=2), 0.0)
         return SweepRecord(
             schema=2,
             protocol=PROTOCOL.stamp(),
@@ -215,7 +215,7 @@ class Sweep:
             test_sizes=tuple(sizes),
             correct=tuple(tuple(map(tuple, matrix)) for matrix in correct.tolist()),
             update_norms=tuple(map(tuple, norms.tolist())),
-            diverged=tuple(not fine for fine in finite[:, -1].tolist()),
+            diverged=tuple(not one for one in fine[:, -1].tolist()),
         )
 
 

@@ -114,7 +114,11 @@ def test_reading_finds_imports_of_every_form(monkeypatch, tmp_path):
 
 LAYERS = (
     "strategies",
+<<<<<<< HEAD
     *("suite.errors", "suite.patterns", "suite.rng", "suite.metrics", "suite.sealing"),
+=======
+    *("suite.errors", "suite.rng", "suite.metrics", "suite.package"),
+>>>>>>> a999669 (Let workers import from where the command does, never from the current folder)
     *("suite.records", "suite.archive", "suite.protocol"),
     *(
         "suite.data",

@@ -1,13 +1,9 @@
 """Checks of every hook through three tasks on both networks: what it returns, and is it pure?"""
 
 import inspect
-import pickle
-import random
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +19,7 @@ from driftboard.suite.checks.target import (
 )
 from driftboard.suite.checks.tiny import NETWORKS, tiny_cohort
 from driftboard.suite.errors import StrategyError
+from driftboard.suite.training.global_state import kept_global_state
 
 # Hook -> what it must return; the order is that in which the engine calls them.
 _RETURNS = {
@@ -38,7 +35,7 @@ _RETURNS = {
 _PURE = {
     "arguments": ("no hook changes them in place", "return new tensors and new dicts instead"),
     "global state": (
-        "random states, default dtype and grad mode stay as they are",
+        "random states, torch's settings and the process stay as they are",
         "draw random numbers from task.noise, and leave torch's settings alone",
     ),
     "repeatable": (
@@ -131,13 +128,13 @@ class Probe:
         return result
 
     def _call(self, hook: str, arguments: tuple[Any, ...]) -> Any:
-        before = global_state()
+        changed: list[str] = []
         try:
-            return getattr(self._strategy, hook)(*arguments)
+            with kept_global_state() as changed:
+                return getattr(self._strategy, hook)(*arguments)
         finally:
-            if changed := global_state().changed_since(before):
+            if changed:
                 self._note("global state", f"{hook}() changes {' and '.join(changed)}")
-            before.restore()
 
     def _note(self, kind: str, line: str) -> None:
         self.findings.setdefault(kind, line)
@@ -171,50 +168,3 @@ def _other_dtype(values: Any, task: Task) -> str | None:
         if isinstance(value, Tensor) and value.dtype != expected:
             return f"must return {name} as {expected}, like the parameters, not {value.dtype}"
     return None
-
-
-@dataclass(frozen=True)
-class GlobalState:
-    """The global state of a process that results could depend on."""
-
-    torch_random: bytes
-    numpy_random: bytes
-    python_random: bytes
-    default_dtype: torch.dtype
-    grad_mode: bool
-
-    def changed_since(self, before: "GlobalState") -> list[str]:
-        """Return in words what differs from the state ``before``."""
-        return [
-            _IN_WORDS[field.name]
-            for field in fields(self)
-            if getattr(self, field.name) != getattr(before, field.name)
-        ]
-
-    def restore(self) -> None:
-        """Set the state of the process to this one."""
-        torch.set_rng_state(torch.frombuffer(bytearray(self.torch_random), dtype=torch.uint8))
-        np.random.set_state(pickle.loads(self.numpy_random))
-        random.setstate(pickle.loads(self.python_random))
-        torch.set_default_dtype(self.default_dtype)
-        torch.set_grad_enabled(self.grad_mode)
-
-
-_IN_WORDS = {
-    "torch_random": "torch's random state",
-    "numpy_random": "NumPy's random state",
-    "python_random": "Python's random state",
-    "default_dtype": "torch's default dtype",
-    "grad_mode": "torch's grad mode",
-}
-
-
-def global_state() -> GlobalState:
-    """Return the present state of the process."""
-    return GlobalState(
-        torch_random=torch.get_rng_state().numpy().tobytes(),
-        numpy_random=pickle.dumps(np.random.get_state()),
-        python_random=pickle.dumps(random.getstate()),
-        default_dtype=torch.get_default_dtype(),
-        grad_mode=torch.is_grad_enabled(),
-    )

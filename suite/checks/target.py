@@ -99,9 +99,7 @@ def learn(
     for index in range(len(cohort.train)):
         began = time.perf_counter()
         try:
-            parameters, memory, plan, _ = train_task(
-                cohort, strategy, index, parameters, memory, mode, runner
-            )
+            end = train_task(cohort, strategy, index, parameters, memory, mode, runner)
         except StrategyError:
             raise
         except Exception as error:  # what a user's hook returned may break the engine anywhere
@@ -111,7 +109,8 @@ def learn(
                 f"(task {index + 1})"
             ) from error
         seconds = time.perf_counter() - began
-        ends.append(TaskEnd(plan.share, plan.restart, parameters, memory, seconds))
+        parameters, memory = end.parameters, end.memory
+        ends.append(TaskEnd(end.plan.share, end.plan.restart, parameters, memory, seconds))
     return ends
 
 

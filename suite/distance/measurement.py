@@ -274,11 +274,9 @@ def _solutions(
     finite = True
     runner = graph_runner_on(cohort.device)
     for task in range(len(cohort.train)):
-        solution, _, _, stayed_finite = train_task(
-            cohort, Sgd(), task, cohort.initial, {}, mode, runner
-        )
-        finite = finite and bool(stayed_finite.all())
-        for name, value in solution.items():
+        trained = train_task(cohort, Sgd(), task, cohort.initial, {}, mode, runner)
+        finite = finite and bool(trained.finite.all())
+        for name, value in trained.parameters.items():
             moved[name].append((value - cohort.initial[name]).flatten(1).cpu())
         on_step()
     return {name: torch.stack(values, dim=1) for name, values in moved.items()}, finite

@@ -102,10 +102,12 @@ def _record(
     return LossRecord(
         **builder.fields(
             position,
-            finite=finite.tolist(),
+            # Not for a blow-up: weights start at 0, so a move has no size to be compared with.
+            divergence=[None if fine else "not finite" for fine in finite.tolist()],
             update_norms=mean(outcome.update_norms),
             solution_norms=mean(outcome.solution_norms),
             drift_norms=mean(outcome.drift_norms),
+            operations=None,  # they are solved, not trained by steps
             share=mean(outcome.share).clamp(0.0, 1.0),
             restart=mean(outcome.restart) >= 0.5,
             memory_bytes=outcome.memory_bytes,

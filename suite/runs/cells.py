@@ -1,11 +1,14 @@
 """Cells of the benchmark: one strategy on one sequence, a record of accuracies for every seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from driftboard.strategies.base import Strategy
+from driftboard.suite.errors import StrategyError
 from driftboard.suite.linear.cells import linear_records
 from driftboard.suite.loading import LoadedStrategy, load_strategy
 from driftboard.suite.records import AnyRecord, LossRecord, Record, write_missing
@@ -16,6 +19,7 @@ from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.session import SESSION_SUFFIX
 from driftboard.suite.training.cohort import Cohort, Setting, prepare
 from driftboard.suite.training.engine import Outcome, run
+from driftboard.suite.training.global_state import kept_global_state
 from driftboard.suite.training.networks import choose_mode
 from driftboard.suite.training.record_builder import (
     RecordBuilder,
@@ -80,7 +84,8 @@ class Cells:
         """
         loaded = load_strategy(strategy)
         if isinstance(setting.sequence.scenario, LinearSetting):
-            return linear_records(setting, loaded, on_step)
+            with _nothing_left_by(loaded.strategy):
+                return linear_records(setting, loaded, on_step)
         prepared = prepare(setting)
         cohort = prepared.for_strategy(setting, loaded.stamp.name)
         training = cohort.training
@@ -89,7 +94,8 @@ class Cells:
         if cohort.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         mode = choose_mode(setting.sequence.network, cohort.device)
-        outcome = run(cohort, loaded.strategy, mode, lambda _: on_step())
+        with _nothing_left_by(loaded.strategy):
+            outcome = run(cohort, loaded.strategy, mode, lambda _: on_step())
         ran = environment(cohort.device, mode, setting.seeds)
         builder = RecordBuilder(setting, loaded.stamp, prepared.stamp, ran)
         return [_record(builder, cohort, outcome, place) for place in range(len(setting.seeds))]
@@ -97,6 +103,32 @@ class Cells:
     def keep(self, results: Path, records: list[AnyRecord]) -> None:
         """Write the records that are not there yet."""
         write_missing(results, records)
+
+
+@contextmanager
+def _nothing_left_by(strategy: Strategy) -> Iterator[None]:
+    """Let nothing that the hooks of a strategy change in this block reach other strategies.
+
+    Raises:
+        StrategyError: they changed what all strategies share.
+    """
+    try:
+        with kept_global_state() as changed:
+            yield
+    except Exception as error:
+        prepare.cache_clear()  # its tensors may have been changed in place
+        if changed and not isinstance(error, torch.OutOfMemoryError):
+            raise _changes(strategy, changed) from error
+        raise
+    if changed:
+        raise _changes(strategy, changed)
+
+
+def _changes(strategy: Strategy, changed: Sequence[str]) -> StrategyError:
+    return StrategyError(
+        f"strategy '{strategy.name}': a hook changes {' and '.join(changed)}, which all strategies "
+        "share; leave it as it is, and draw random numbers from task.noise"
+    )
 
 
 def _label(loaded: LoadedStrategy) -> str:
@@ -109,14 +141,15 @@ def _record(builder: RecordBuilder, cohort: Cohort, outcome: Outcome, position: 
     """Return the record of the seed at ``position`` in the cohort."""
     sizes, classes = sizes_and_classes(cohort, position)
     chance = tuple(chance_counts(sizes, classes))
-    finite = [bool(row[position]) for row in outcome.finite]
+    divergence = outcome.divergence(position)
     return Record(
         **builder.fields(
             position,
-            finite=finite,
+            divergence=divergence,
             update_norms=[row[position] for row in outcome.update_norms],
             solution_norms=[row[position] for row in outcome.solution_norms],
             drift_norms=[row[position] for row in outcome.drift_norms],
+            operations=tuple(row[position] for row in outcome.operations),
             share=[plan.share[position] for plan in outcome.plans],
             restart=[plan.restart[position] for plan in outcome.plans],
             memory_bytes=outcome.memory_bytes,
@@ -124,8 +157,8 @@ def _record(builder: RecordBuilder, cohort: Cohort, outcome: Outcome, position: 
             evaluation_seconds=outcome.evaluation_seconds,
         ),
         correct=tuple(
-            tuple(row[position].tolist()) if fine else chance
-            for row, fine in zip(outcome.correct, finite, strict=True)
+            tuple(row[position].tolist()) if cause is None else chance
+            for row, cause in zip(outcome.correct, divergence, strict=True)
         ),
         correct_untrained=tuple(outcome.correct_untrained[position].tolist()),
         test_sizes=tuple(sizes),

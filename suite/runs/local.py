@@ -26,6 +26,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
 from driftboard.suite.errors import DriftboardError, counted
+from driftboard.suite.package import importing_as_here, package_digest
 from driftboard.suite.runs.scheduler import Log, Refusal, Result, Step, interrupts_blocked
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class LocalExecutor:
         """Wait for messages of the workers that have a job, or for the end of one.
 
         Raises:
-            DriftboardError: a worker process does not start.
+            DriftboardError: a worker process does not start, or runs other code than this one.
         """
         busy = [worker for worker in self._workers if worker.number is not None]
         watched: dict[Any, Worker] = {worker.pipe: worker for worker in busy}
@@ -104,11 +105,20 @@ class LocalExecutor:
             yield from self._received(worker)
 
     def _received(self, worker: Worker) -> Iterator[Step | Result]:
-        """Yield what a worker has sent until now; replace it if it is lost or cannot go on."""
+        """Yield what a worker has sent until now; replace it if it is lost or cannot go on.
+
+        Raises:
+            DriftboardError: it does not start, or runs other code than this process.
+        """
         number = worker.number
         assert number is not None
         while message := _message(worker):
             worker.ready = True
+            if isinstance(message, str) and message != package_digest():
+                raise DriftboardError(
+                    "worker processes have another driftboard than this one: its files, or where "
+                    "Python looks for them, have changed since; start Python anew and run again"
+                )
             if isinstance(message, Step):
                 yield message
             elif isinstance(message, Result):
@@ -168,7 +178,7 @@ def _try_to_start(device: str) -> Worker:
     process: BaseProcess = context.Process(  # type: ignore[attr-defined]
         target=work_as_process, args=(theirs, device, dict(os.environ))
     )
-    with interrupts_blocked(), _main_hidden():
+    with interrupts_blocked(), importing_as_here(), _main_hidden():
         process.start()
     theirs.close()  # or else we would not see the end of the process
     return Worker(process, ours)
@@ -192,12 +202,13 @@ def start_server() -> bool:
     if sys.platform != "linux":
         return False
     forkserver.set_forkserver_preload(PRELOADED)
-    resource_tracker.ensure_running()  # if the server's start did it, it would end the block
-    try:
-        with interrupts_blocked():
-            forkserver.ensure_running()
-    except OSError:  # the path of its socket, in the folder for temporary files, may be too long
-        return False
+    with importing_as_here():
+        resource_tracker.ensure_running()  # if the server's start did it, it would end the block
+        try:
+            with interrupts_blocked():
+                forkserver.ensure_running()
+        except OSError:  # the path of its socket, in the folder for temporary files, may be long
+            return False
     return True
 
 
@@ -243,7 +254,7 @@ def work(pipe: "Connection[Any, Any]") -> None:
     """
     from driftboard.suite.runs.worker import try_to_measure
 
-    pipe.send("ready")
+    pipe.send(package_digest())
     while True:
         number, job = pipe.recv()
         measure = partial(job.measure, partial(_report, pipe, number, itertools.count(1)))

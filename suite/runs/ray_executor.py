@@ -13,7 +13,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import chdir, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -86,7 +86,9 @@ def connected(address: str | None, cores: int) -> Iterator["Cluster"]:
     # When a worker is lost, Ray prints pages to standard output; we print one line instead.
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         try:
-            ray.init(where, log_to_driver=False, logging_level="ERROR", **options)
+            # Ray lets workers import from the folder that is current now, before all others.
+            with chdir(Path.cwd().anchor):
+                ray.init(where, log_to_driver=False, logging_level="ERROR", **options)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             raise DriftboardError(
                 f"no Ray cluster at '{where}': {one_line(str(error))}; start one with "

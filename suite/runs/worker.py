@@ -21,12 +21,15 @@ import torch
 
 from driftboard.suite.data import load_pool
 from driftboard.suite.errors import DataError, DriftboardError
+from driftboard.suite.package import package_digest
 from driftboard.suite.runs.job import Job
 from driftboard.suite.runs.scheduler import Refusal, Step
 from driftboard.suite.training.cohort import prepare
 from driftboard.suite.training.memory_plan import keep_freed_memory
 
 NO_MEMORY = (MemoryError, torch.OutOfMemoryError)
+
+package_digest()  # now, while the files are still those that were imported
 
 
 def prepare_process(device: str) -> None:
@@ -112,7 +115,8 @@ class Conditions:
 
 def versions() -> dict[str, str]:
     """Return the versions that decide a record, without what tells builds of one apart."""
-    return {name: version(name).partition("+")[0] for name in ("driftboard", "torch")}
+    found = {name: version(name).partition("+")[0] for name in ("driftboard", "torch")}
+    return found | {"driftboard's code": package_digest()[:12]}
 
 
 def fingerprints(data: Path | None, sources: Iterable[str]) -> dict[str, str]:

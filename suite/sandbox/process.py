@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from driftboard.suite.package import import_variables
+
 if TYPE_CHECKING:
     import psutil
 
@@ -34,7 +36,7 @@ POLL_SECONDS = 0.1
 MOST_PROCESSES = 64
 MOST_DISK_BYTES = 2**30
 KEPT_OUTPUT = 8192  # characters
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "LD_LIBRARY_PATH", "DRIFTBOARD_DATA")
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DRIFTBOARD_DATA")
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -108,7 +110,7 @@ def run_sandboxed(
 def _environment(folder: Path) -> dict[str, str]:
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     own = {"HOME": str(folder), "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
-    return passed | own | {"PYTHONDONTWRITEBYTECODE": "1"}
+    return passed | own | import_variables() | {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _watch(

@@ -96,6 +96,7 @@ class Descent:
         self._hooks = hooks
         self._scales = scales
         self._trained = {name: parameters[name].clone().requires_grad_() for name in scales}
+        self._own_changes = 0  # of every trained parameter, in place
         self.parameters: Parameters = {**parameters, **self._trained}
         self._optimiser = optimiser_of(training, self._trained)
         self._moves = {name: scale > 0 for name, scale in scales.items()}
@@ -111,6 +112,11 @@ class Descent:
         self._first = (torch.arange(seeds, device=device) * count)[:, None]
         tensors = (task.images, task.labels, task.allowed)
         self._examples = tuple(value.flatten(0, 1) for value in tensors)
+
+    def changed_by_hooks(self) -> list[str]:
+        """Return the names of trained parameters that a hook has changed in place."""
+        changes = {name: value._version for name, value in self._trained.items()}
+        return [f"parameters['{n}']" for n, count in changes.items() if count != self._own_changes]
 
     def step(self, order: Tensor) -> None:
         """Take a step of every learner on its own images, whose indices are ``order`` (S, n)."""
@@ -144,6 +150,7 @@ class Descent:
         if self._hooks.corrects:
             gradient = self._hooks.correct(slope, self.parameters, self.memory)
         self._optimiser.step(gradient, self._trained, self._scales)
+        self._own_changes += 1
 
     def _constrain(self) -> None:
         kept = self._hooks.constrain(self.parameters, self.memory)
@@ -152,6 +159,7 @@ class Descent:
                 value.copy_(torch.where(self._moves[name], kept[name], value))
             else:
                 value.copy_(kept[name])
+        self._own_changes += 1
 
     def _observe(self, slope: Parameters) -> None:
         # Copies, since a strategy may keep what it is shown, and training goes on in place.

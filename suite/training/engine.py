@@ -6,6 +6,7 @@ S is 1. The engine knows a strategy only by its hooks and by which data it train
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,14 +15,29 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Block, Memory, Parameters, Strategy, UpdatePlan
+from driftboard.suite.protocol import Training
+from driftboard.suite.records import Divergence
 from driftboard.suite.training.cohort import Cohort, TaskData, joined
 from driftboard.suite.training.cuda_graph import GraphRunner, graph_runner_on, run_steps
 from driftboard.suite.training.descent import Descent
-from driftboard.suite.training.hooks import CohortTask, Hooks, over_learners
+from driftboard.suite.training.hooks import CohortTask, Hooks, check_untouched, only, over_learners
 from driftboard.suite.training.networks import Mode, ModuleNetwork
+from driftboard.suite.training.operations import CountedOperations, per_learner
+from driftboard.suite.training.untouched import (
+    Untouched,
+    UntouchedModule,
+    named,
+    tensors_of_cohort,
+    tensors_of_task,
+)
 
 TESTED_AT_ONCE = 250
 """How many test images of a learner one forward pass takes; more do not fit the CPU's caches."""
+
+HOOKS_OF_A_STEP = ("loss", "correct", "constrain", "observe")
+
+BLOW_UP = 1000.0
+"""How many times the norm of its initialisation a block before the head may move away from it."""
 
 
 @dataclass
@@ -35,9 +51,37 @@ class Outcome:
     solution_norms: list[Tensor] = field(default_factory=list)
     drift_norms: list[Tensor] = field(default_factory=list)
     memory_bytes: list[int] = field(default_factory=list)  # per task, of one seed
-    finite: list[Tensor] = field(default_factory=list)  # per task bool (S,)
+    finite: list[Tensor] = field(default_factory=list)  # per task bool (S,), until its end
+    blown_up: list[Tensor] = field(default_factory=list)  # per task bool (S,), until its end
+    operations: list[tuple[int, ...]] = field(default_factory=list)  # per task, of each seed
     seconds: list[float] = field(default_factory=list)  # per task, of the whole cohort
     evaluation_seconds: float = 0.0
+
+    def divergence(self, position: int) -> list[Divergence | None]:
+        """Return per task by what a seed had diverged at its end, None if it had not."""
+        causes: list[Divergence | None] = []
+        cause: Divergence | None = None
+        for finite, blown_up in zip(self.finite, self.blown_up, strict=True):
+            now: Divergence | None = "blow-up" if blown_up[position] else None
+            cause = cause or (now if finite[position] else "not finite")
+            causes.append(cause)
+        return causes
+
+    @property
+    def fine(self) -> list[Tensor]:
+        """Return per task which seeds had not diverged at its end, bool, (S,)."""
+        return [a & ~b for a, b in zip(self.finite, self.blown_up, strict=True)]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a cohort ended a task; the first dimension of every tensor is the seed."""
+
+    parameters: Parameters
+    memory: Memory
+    plan: UpdatePlan
+    finite: Tensor  # bool, (S,): whether losses and solution were
+    operations: tuple[int, ...]  # of each seed's training; see ``operations.py``
 
 
 def run(
@@ -61,22 +105,28 @@ def run(
     """
     parameters = {name: value.clone() for name, value in cohort.initial.items()}
     memory = memory or {}
+    shared = Untouched(tensors_of_cohort(cohort), exactly=mode == "loop")
+    module = UntouchedModule(cohort.network.module)
     outcome = Outcome(_count_all(cohort, parameters, mode))
     finite = torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
+    blown_up = torch.zeros(cohort.size, dtype=torch.bool)
+    blocks = cohort.network.blocks
     first = parameters
     runner = graph_runner_on(cohort.device)
     for index in range(len(cohort.train)):
         began = time.perf_counter()
         before = parameters
-        parameters, memory, plan, stayed_finite = train_task(
-            cohort, strategy, index, parameters, memory, mode, runner
-        )
-        finite = finite & stayed_finite
+        trained = train_task(cohort, strategy, index, before, memory, mode, runner)
+        parameters, memory = trained.parameters, trained.memory
+        finite = finite & trained.finite
         outcome.finite.append(finite.cpu())
         outcome.seconds.append(time.perf_counter() - began)
-        outcome.plans.append(UpdatePlan(plan.share.cpu(), plan.restart.cpu()))
-        first = parameters if index == 0 else first
-        blocks = cohort.network.blocks
+        outcome.plans.append(UpdatePlan(trained.plan.share.cpu(), trained.plan.restart.cpu()))
+        outcome.operations.append(trained.operations)
+        if index == 0:  # copied, since the strategy may have kept it
+            first = {name: value.clone() for name, value in parameters.items()}
+        blown_up = blown_up | _blown_up(cohort, parameters)
+        outcome.blown_up.append(blown_up)
         outcome.update_norms.append(_distances(parameters, before, blocks))
         outcome.solution_norms.append(_block_norms(parameters, blocks).cpu())
         outcome.drift_norms.append(_distances(parameters, first, blocks))
@@ -85,6 +135,7 @@ def run(
         outcome.correct.append(_count_all(cohort, parameters, mode))
         outcome.evaluation_seconds += time.perf_counter() - began
         on_task(index + 1)
+    check_untouched(strategy, [*shared.changed(), *module.changed()])
     return outcome
 
 
@@ -96,13 +147,22 @@ def train_task(
     memory: Memory,
     mode: Mode,
     runner: GraphRunner | None = None,
-) -> tuple[Parameters, Memory, UpdatePlan, Tensor]:
+    *,
+    steps: int | None = None,
+    share: Tensor | None = None,
+) -> Trained:
     """Train a cohort on the task ``index``, starting from ``parameters`` and ``memory``, (S, ...).
 
-    ``runner`` belongs to the run, see ``graph_runner_on``; with None all steps are taken eagerly.
-
-    Returns:
-        The solutions, the memory, the plans, and whether each learner stayed finite, bool, (S,).
+    Args:
+        cohort: the learners.
+        strategy: the same for all.
+        index: of the task.
+        parameters: not changed.
+        memory: not changed.
+        mode: as for ``run``.
+        runner: belongs to the run, see ``graph_runner_on``; with None all steps are taken eagerly.
+        steps: how many are taken; None takes all. Operations are those of all in either case.
+        share: of the plan, (S, blocks), instead of the strategy's own.
 
     Raises:
         StrategyError: as for ``run``.
@@ -112,18 +172,27 @@ def train_task(
     )
     task = _cohort_task(cohort, index, data)
     hooks = Hooks(strategy, task, mode)
+    exactly = mode == "loop"
+    shown = Untouched(tensors_of_task(task) | named("parameters", parameters), exactly=exactly)
     with torch.no_grad():
-        plan, memory = hooks.begin(parameters, memory)
+        with CountedOperations() as begun:
+            plan, memory = hooks.begin(parameters, memory)
+        hooks.check_untouched(shown.changed(), "begin")
+        plan = plan if share is None else UpdatePlan(share, plan.restart)
         parameters = _restarted(parameters, task, plan)
     orders = _batch_orders(cohort, index, data.count)
-    parameters, memory, finite = _descend(
-        cohort, task, hooks, plan, parameters, memory, orders, runner
-    )
-    with torch.no_grad():
+    start = _Start(task, hooks, plan, cohort.training, parameters, memory)
+    parameters, memory, finite, of_step = _descend(start, orders[:steps], runner)
+    hooks.check_untouched(shown.changed(), *HOOKS_OF_A_STEP)
+    solved = Untouched(named("parameters", parameters), exactly=exactly)
+    with torch.no_grad(), CountedOperations() as finished:
         parameters, memory = hooks.finish(parameters, memory)
+    hooks.check_untouched([*shown.changed(), *solved.changed()], "finish")
     for value in parameters.values():
         finite = finite & torch.isfinite(value).flatten(1).all(dim=1)
-    return parameters, memory, plan, finite
+    once = per_learner(begun.total + finished.total, cohort.size)
+    operations = tuple(once + len(orders) * each for each in of_step)
+    return Trained(parameters, memory, plan, finite, operations)
 
 
 def _cohort_task(cohort: Cohort, index: int, data: TaskData) -> CohortTask:
@@ -173,25 +242,81 @@ def _batch_orders(cohort: Cohort, index: int, count: int) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(stacked.swapaxes(0, 1))).to(cohort.device)
 
 
+@dataclass(frozen=True)
+class _Start:
+    """What the steps of a task start from; tensors have a leading dimension S."""
+
+    task: CohortTask
+    hooks: Hooks
+    plan: UpdatePlan
+    training: Training
+    parameters: Parameters
+    memory: Memory
+
+    def alone(self, position: int) -> "_Start":
+        """Return that of the learner at a position, in the mode "loop"."""
+        return _Start(
+            self.task.only(position),
+            self.hooks.alone(position),
+            UpdatePlan(*only((self.plan.share, self.plan.restart), position)),
+            self.training,
+            only(self.parameters, position),
+            only(self.memory, position),
+        )
+
+    def descent(self) -> Descent | None:
+        """Return the training of what may move, or None if all of it is frozen for all."""
+        rate = self.training.learning_rate
+        scales = _step_scales(self.task.network, self.plan, self.parameters, rate)
+        state = (self.parameters, self.memory)
+        return Descent(self.task, self.hooks, scales, self.training, *state) if scales else None
+
+
 def _descend(
-    cohort: Cohort,
-    task: CohortTask,
-    hooks: Hooks,
-    plan: UpdatePlan,
-    parameters: Parameters,
-    memory: Memory,
-    orders: Tensor,
-    runner: GraphRunner | None,
-) -> tuple[Parameters, Memory, Tensor]:
-    """Take all steps of a task; return parameters, memory and which seeds stayed finite."""
-    training = cohort.training
-    scales = _step_scales(task.network, plan, parameters, training.learning_rate)
-    if not scales:
-        return parameters, memory, torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
-    descent = Descent(task, hooks, scales, training, parameters, memory)
-    run_steps(descent.step, orders, runner)
+    start: _Start, orders: Tensor, runner: GraphRunner | None
+) -> tuple[Parameters, Memory, Tensor, list[int]]:
+    """Take the steps of a task.
+
+    Returns:
+        Parameters, memory, which seeds stayed finite, and the operations of one step of each seed.
+    """
+    seeds = start.task.labels.shape[0]
+    descent = start.descent()
+    if descent is None:
+        finite = torch.ones(seeds, dtype=torch.bool, device=start.task.labels.device)
+        return start.parameters, start.memory, finite, [0] * seeds
+    first = CountedOperations()
+    uncounted = [first]
+
+    def step(order: Tensor) -> None:
+        with uncounted.pop() if uncounted else nullcontext():
+            descent.step(order)
+
+    run_steps(step, orders, runner)
+    start.hooks.check_untouched(descent.changed_by_hooks(), *HOOKS_OF_A_STEP)
     solution = {name: value.detach() for name, value in descent.parameters.items()}
-    return solution, descent.memory, descent.finite
+    of_step = _operations_of_a_step(start, orders[0], first.total)
+    return solution, descent.memory, descent.finite, of_step
+
+
+def _operations_of_a_step(start: _Start, order: Tensor, together: int) -> list[int]:
+    """Return the operations of one step of each seed, given those of all seeds together.
+
+    A block that some seeds freeze gets a gradient for all of them, which those that freeze it would
+    not need. So where plans differ, one step of each kind is taken alone to be counted.
+    """
+    moving = [tuple(row) for row in (start.plan.share > 0).cpu().tolist()]
+    kinds = {row: position for position, row in enumerate(moving)}
+    if len(kinds) == 1:
+        return [per_learner(together, len(moving))] * len(moving)
+    counts = {}
+    for row, position in kinds.items():
+        descent = start.alone(position).descent()
+        with CountedOperations() as counted:
+            if descent is not None:
+                descent.step(order[position : position + 1])
+        counts[row] = counted.total
+    return [counts[row] for row in moving]
 
 
 def _step_scales(
@@ -211,6 +336,15 @@ def _step_scales(
                     (-1,) + (1,) * (value.ndim - 1)
                 )
     return scales
+
+
+def _blown_up(cohort: Cohort, parameters: Parameters) -> Tensor:
+    """Tell of every seed whether a block before the head lies too far from where it began."""
+    blocks = cohort.network.blocks[:-1]
+    moved = _distances(parameters, cohort.initial, blocks)
+    most = BLOW_UP * _block_norms(cohort.initial, blocks).cpu()
+    # A block that begins at zero has no size that its move could be compared with.
+    return ((moved > most) & (most > 0)).any(dim=1)
 
 
 @torch.no_grad()

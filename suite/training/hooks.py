@@ -1,7 +1,7 @@
 """A strategy's hooks, applied to a cohort. A strategy is a user's code, so results are checked."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -48,6 +48,11 @@ class CohortTask:
             self.noise,
         )
 
+    def only(self, position: int) -> "CohortTask":
+        """Return the task of the learner at a position, with S = 1."""
+        names = ("images", "labels", "allowed", "classes", "units", "initial", "noise")
+        return replace(self, **{n: only(getattr(self, n), position) for n in names})
+
     def view(self, tensors: tuple[Any, ...]) -> Task:
         """Return one learner's task, given that learner's part of ``tensors``."""
         images, labels, allowed, classes, units, initial, noise = tensors
@@ -55,6 +60,11 @@ class CohortTask:
         return Task(
             self.index, self.network, examples, classes, units, initial, noise, self.regression
         )
+
+
+def only(tree: Any, position: int) -> Any:
+    """Return the part of one learner of tensors of shape (S, ...), with S = 1."""
+    return pytree.tree_map(lambda value: value[position : position + 1], tree)
 
 
 def over_learners(mode: Mode) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -80,6 +90,25 @@ def _of_the_only_learner(function: Callable[..., Any]) -> Callable[..., Any]:
     return applied
 
 
+def check_untouched(
+    strategy: Strategy, changed: Sequence[str], hooks: str = "", when: str = ""
+) -> None:
+    """Raise StrategyError if a strategy has changed what it must not.
+
+    Args:
+        strategy: it is named.
+        changed: what, in words; nothing is fine.
+        hooks: who may have done it, if that is known.
+        when: the same, with a leading space.
+    """
+    if changed:
+        what = ", ".join(changed[:2]) + (f" and {len(changed) - 2} more" if changed[2:] else "")
+        raise StrategyError(
+            f"strategy '{strategy.name}': {hooks or 'a hook'} changes {what} in place; "
+            f"return new tensors instead{when}"
+        )
+
+
 class Hooks:
     """The hooks of one strategy for a cohort, during one task.
 
@@ -97,6 +126,17 @@ class Hooks:
         self.corrects = overrides(strategy, "correct")
         self.constrains = overrides(strategy, "constrain")
         self.observes = overrides(strategy, "observe")
+
+    def alone(self, position: int) -> "Hooks":
+        """Return the hooks of the learner at a position, in the mode "loop"."""
+        return Hooks(self._strategy, self._task.only(position), "loop")
+
+    def check_untouched(self, changed: Sequence[str], *hooks: str) -> None:
+        """Raise StrategyError if hooks of these names have changed tensors in place."""
+        own = [f"{hook}()" for hook in hooks if overrides(self._strategy, hook)]
+        check_untouched(
+            self._strategy, changed, " or ".join(own), f" (task {self._task.index + 1})"
+        )
 
     def begin(self, parameters: Parameters, memory: Memory) -> tuple[UpdatePlan, Memory]:
         """Return the plans, whose tensors have the shape (S, blocks), and the memory."""

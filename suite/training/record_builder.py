@@ -10,8 +10,16 @@ from typing import Any
 
 import torch
 
+from driftboard.suite.package import package_digest
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.records import Cost, Environment, PlanStamp, SequenceStamp, StrategyStamp
+from driftboard.suite.records import (
+    Cost,
+    Divergence,
+    Environment,
+    PlanStamp,
+    SequenceStamp,
+    StrategyStamp,
+)
 from driftboard.suite.training.cohort import Cohort, Setting
 from driftboard.suite.training.networks import LANES, Mode
 
@@ -33,10 +41,11 @@ class RecordBuilder:
         self,
         position: int,
         *,
-        finite: Sequence[bool],
+        divergence: Sequence[Divergence | None],
         update_norms: Rows,
         solution_norms: Rows,
         drift_norms: Rows,
+        operations: tuple[int, ...] | None,
         share: Rows,
         restart: Rows,
         memory_bytes: Iterable[int],
@@ -47,11 +56,12 @@ class RecordBuilder:
 
         Args:
             position: of the seed in the cohort.
-            finite: per task, whether all was finite until its end. From the first task that was
-                not, norms are zeros, since JSON knows no NaN.
+            divergence: per task, by what the seed had diverged at its end, None if it had not. From
+                the first task on where it had, norms are zeros, since JSON knows no NaN.
             update_norms: per task and block; so are the next four.
             solution_norms: of the parameters after the task.
             drift_norms: of the distance to the solution of the first task.
+            operations: per task, of the seed's training; None if they were not counted.
             share: of the plans.
             restart: of the plans, bool.
             memory_bytes: what the strategy carries over after each task.
@@ -61,11 +71,13 @@ class RecordBuilder:
 
         def rows(values: Rows) -> tuple[tuple[float, ...], ...]:
             return tuple(
-                tuple(row.tolist() if fine else [0.0] * len(row))
-                for row, fine in zip(values, finite, strict=True)
+                tuple(row.tolist() if cause is None else [0.0] * len(row))
+                for row, cause in zip(values, divergence, strict=True)
             )
 
         learners = len(self.setting.seeds)
+        fine = divergence.count(None)
+        diverged_by = None if fine == len(divergence) else divergence[fine]
         return {
             "schema": 3,
             "protocol": PROTOCOL.stamp(),
@@ -81,10 +93,10 @@ class RecordBuilder:
                 for one, other in zip(share, restart, strict=True)
             ),
             "memory_bytes": tuple(memory_bytes),
-            "status": "finished" if finite[-1] else "diverged",
-            "diverged_at": None if finite[-1] else finite.index(False),
-            "diverged_by": None if finite[-1] else "not finite",
-            "operations": None,
+            "status": "finished" if diverged_by is None else "diverged",
+            "diverged_at": None if diverged_by is None else fine,
+            "diverged_by": diverged_by,
+            "operations": operations,
             "cost": Cost(
                 seconds=tuple(round(value / learners, 6) for value in seconds),
                 evaluation_seconds=round(evaluation_seconds / learners, 6),
@@ -98,7 +110,7 @@ def environment(device: torch.device, mode: Mode, seeds: tuple[int, ...]) -> Env
     """Return versions and device of this process, for a cohort of some seeds."""
     return Environment(
         driftboard=version("driftboard"),
-        package=None,
+        package=package_digest(),
         python=platform.python_version(),
         torch=str(torch.__version__),
         device=device_name(device),

@@ -150,8 +150,8 @@ def sequence_scores(name: str, data: Path | None, seeds: tuple[int, ...]) -> dic
     mode: Mode = "vmap"
     collected: dict[str, list[float]] = defaultdict(list)
     for task in range(len(cohort.train) - 1):
-        trained = train_task(cohort, Sgd(), task, cohort.initial, {}, mode)[0]
-        warm = train_task(cohort, HeadOnly(), task, cohort.initial, {}, mode)[0]
+        trained = train_task(cohort, Sgd(), task, cohort.initial, {}, mode).parameters
+        warm = train_task(cohort, HeadOnly(), task, cohort.initial, {}, mode).parameters
         for seed in range(len(seeds)):
             for score, value in scores_of_pair(cohort, task, seed, trained, warm).items():
                 collected[score].append(value)

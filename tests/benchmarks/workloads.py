@@ -170,9 +170,8 @@ def trained(case: Case) -> tuple[float, dict[str, Tensor]]:
     _wait(case.device)
     began = time.perf_counter()
     for task in range(case.work.tasks):
-        parameters, memory, _, _ = engine.train_task(
-            cohort, Sgd(), task, parameters, memory, mode, runner
-        )
+        end = engine.train_task(cohort, Sgd(), task, parameters, memory, mode, runner)
+        parameters, memory = end.parameters, end.memory
     _wait(case.device)
     return time.perf_counter() - began, parameters
 

@@ -293,7 +293,7 @@ def test_inner_products_are_those_of_trainings_on_the_parts(monkeypatch):
     def noted(cohort, strategy, task, parameters, *rest):
         result = original(cohort, strategy, task, parameters, *rest)
         assert all(torch.equal(parameters[k], cohort.initial[k]) for k in parameters)
-        moved = {k: (result[0][k] - cohort.initial[k]).double() for k in parameters}
+        moved = {k: (result.parameters[k] - cohort.initial[k]).double() for k in parameters}
         calls.append((cohort.train[task].images, moved))
         return result
 

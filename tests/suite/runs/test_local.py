@@ -228,6 +228,15 @@ def test_a_process_that_dies_at_birth_ends_the_run(monkeypatch, calling):
             results(executor)
 
 
+def test_a_worker_of_other_code_ends_the_run(monkeypatch, calling):
+    """As where ``sys.path`` or the package's files have changed since this process imported it."""
+    with local.local_executor("cpu", 1) as executor:
+        monkeypatch.setattr(local, "package_digest", lambda: "0" * 64)
+        executor.submit(0, calling(os.getpid))
+        with pytest.raises(DriftboardError, match=r"^worker processes have another driftboard "):
+            results(executor)
+
+
 @pytest.fixture
 def no_server(monkeypatch):
     monkeypatch.setattr(local, "start_server", lambda: False)

@@ -513,6 +513,21 @@ def test_without_ray_a_line_says_how_to_get_it(call, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+def test_workers_do_not_look_into_the_current_folder(tmp_path, monkeypatch):
+    """Ray puts the folder that is current when a program connects before all others."""
+    from driftboard.suite.runs import ray_executor
+
+    folders = []
+    fake = SimpleNamespace(
+        init=lambda *_, **__: folders.append(Path.cwd()), shutdown=lambda: folders.append("left")
+    )
+    monkeypatch.setattr(ray_executor, "import_ray", lambda: fake)
+    monkeypatch.chdir(tmp_path)
+    with ray_executor.connected("local", 1):
+        assert Path.cwd() == tmp_path
+    assert folders == [Path(tmp_path.anchor), "left"]
+
+
 # What needs no cluster: a worker as a plain object, whose reports go nowhere.
 
 
@@ -534,6 +549,8 @@ def test_worker_examines_its_machine(worker, environment, monkeypatch):
     assert "is not used: its files of digits differ from those here" in worker.fault(other)
     old = replace(good, versions=good.versions | {"torch": "1.0"})
     assert f"it has torch {versions()['torch']} and not 1.0" in worker.fault(old)
+    changed = replace(good, versions=good.versions | {"driftboard's code": "0" * 12})
+    assert "it has driftboard's code " in worker.fault(changed)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert "torch finds no CUDA GPU there" in worker.fault(replace(good, device="cuda"))
 
@@ -542,7 +559,8 @@ def test_versions_leave_out_the_build(monkeypatch):
     from driftboard.suite.runs import worker
 
     monkeypatch.setattr(worker, "version", lambda name: "2.11.0+cu128")
-    assert worker.versions() == {"driftboard": "2.11.0", "torch": "2.11.0"}
+    found = worker.versions()
+    assert (found["driftboard"], found["torch"]) == ("2.11.0", "2.11.0")
 
 
 def because(error, cause):

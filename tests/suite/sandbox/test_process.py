@@ -46,6 +46,15 @@ def test_it_sees_a_home_of_its_own_and_few_variables(tmp_path, monkeypatch):
     assert finished.output.split() == [str(tmp_path), str(tmp_path), "None"]
 
 
+def test_nothing_in_its_folder_is_taken_for_a_library(tmp_path):
+    """Neither before the limits are set nor by the engine that runs what lies there."""
+    for name in ("driftboard", "ctypes", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('a decoy')")
+    source = "from driftboard.suite.sandbox import process; print(process.__name__)"
+    finished = run(tmp_path, source)
+    assert finished.output == "driftboard.suite.sandbox.process\n"
+
+
 def test_a_program_that_hangs_is_stopped(tmp_path):
     start = time.monotonic()
     finished = run(tmp_path, "import time\nwhile True: time.sleep(1)", seconds=1.0)

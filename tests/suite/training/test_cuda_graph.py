@@ -50,15 +50,21 @@ def tensors(tree):
     return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
+as_unseen = torch.autograd._unsafe_preserve_version_counter
+"""Changes in this block are not counted in ``_version``, as those of a replayed graph are not."""
+
+
 def on_tape(step, place):
     """Record a step as the tape does, undo it, and return what replays it."""
     with Tape() as tape:
         step(place)
-    for value, was in reversed(tape.before):
-        value.detach().copy_(was)
+    changed = tuple(value for value, _ in tape.before)
+    with as_unseen(changed):
+        for value, was in reversed(tape.before):
+            value.detach().copy_(was)
 
     def replay():
-        with torch.no_grad():
+        with torch.no_grad(), as_unseen(changed):
             for func, args, kwargs, result in tape.entries:
                 again = func(*args, **kwargs)
                 for old, new in zip(tensors(result), tensors(again), strict=True):
@@ -197,7 +203,7 @@ def test_memory_may_change_places(steps, expected, replayed):
     cohort = tiny_cohort("MLP", (3,))
     cohort = replace(cohort, training=replace(cohort.training, minimum_steps=steps))
     runner = GraphRunner(on_tape) if replayed else None
-    memory = engine.train_task(cohort, Turning(), 0, cohort.initial, {}, "loop", runner)[1]
+    memory = engine.train_task(cohort, Turning(), 0, cohort.initial, {}, "loop", runner).memory
     assert "".join(chr(int(memory[name])) for name in "abc") == expected
 
 

@@ -57,9 +57,8 @@ def by_torch(cohort, index, rates):
 def trained(cohort, strategy, mode, tasks):
     parameters, memory = dict(cohort.initial), {}
     for index in range(tasks):
-        parameters, memory, _, _ = engine.train_task(
-            cohort, strategy, index, parameters, memory, mode
-        )
+        end = engine.train_task(cohort, strategy, index, parameters, memory, mode)
+        parameters, memory = end.parameters, end.memory
     return parameters
 
 
@@ -87,7 +86,7 @@ def test_a_share_is_a_share_of_adams_step():
     low = cohort.network.blocks[0].parameters
     first = trained(cohort, Strategy(), "loop", 1)
     strategy = Constrained(share=0.1, first_block=0.5)
-    second = engine.train_task(cohort, strategy, 1, first, {}, "loop")[0]
+    second = engine.train_task(cohort, strategy, 1, first, {}, "loop").parameters
     rates = {name: ADAM.learning_rate * (0.05 if name in low else 0.1) for name in first}
     expected = by_torch(replace(cohort, initial=first), 1, rates)
     torch.testing.assert_close(second, expected, rtol=1e-7, atol=1e-9)

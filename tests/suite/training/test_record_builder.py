@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from driftboard.suite.package import package_digest
 from driftboard.suite.training import record_builder
 
 CPU = torch.device("cpu")
@@ -50,3 +51,7 @@ def test_a_name_without_end_is_cut(named):
     name = named(INFO.replace("Some", "S" * 1000))
     assert len(name) < 200
     assert name.endswith("family 25, model 1, AVX2), 3 thread(s)")
+
+
+def test_a_record_tells_which_code_trained():
+    assert record_builder.environment(CPU, "loop", (0,)).package == package_digest()

@@ -177,8 +177,6 @@ def _specification(stamp: StrategyStamp) -> str:
     settings = [
         f"{name}={value}" for name, value in stamp.parameters.items() if defaults.get(name) != value
     ]
-    # rate is no field of a strategy, so it stands last in a record; the name tells the order
-    settings.sort(key=lambda text: stamp.name.index(f"{text.partition('=')[0]}-"))
     text = ",".join([base, *settings])
     if load_strategy(text).stamp.name != stamp.name:
         raise ValueError(f"cannot tell how {stamp.name} was named on the command line")

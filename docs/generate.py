@@ -323,7 +323,7 @@ _FIELD_MEANINGS = {
     "data_hash": "SHA-256 of the data",
     "role": "bounds are not ranked",
     "parameters": "its hyper-parameters",
-    "source_hash": "SHA-256 of its source",
+    "source_hash": "SHA-256 of its code, without comments",
     "files": "what `source_hash` covers, relative to the strategy's folder",
     "share": "share of every step that each block takes",
     "restart": "whether each block began at the initialisation",

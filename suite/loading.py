@@ -1,15 +1,11 @@
-"""Loading strategies and sequences by name or from a user's Python file."""
+"""Loading strategies and sequences by name or from a user's Python file or folder."""
 
 import dataclasses
 import difflib
-import hashlib
-import importlib.util
-import inspect
 import re
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
+from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,11 +15,13 @@ import msgspec
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError, one_line
-from driftboard.suite.records import NAME, StrategyStamp
+from driftboard.suite.records import NAME, StrategyStamp, name_part
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import KnownSequences, TaskSequence
 from driftboard.suite.sequences.validation import problem_of
-from driftboard.suite.session import SESSION_SUFFIX, read_session_object
+from driftboard.suite.session import SESSION_SUFFIX, read_session_file, session_object
+from driftboard.suite.source import SUFFIX, File, Source
+from driftboard.suite.source.modules import INIT, OwnModules
 from driftboard.suite.training.global_state import kept_global_state
 from driftboard.suite.training.networks import is_network_name
 
@@ -42,100 +40,101 @@ _IMPORTS: dict[type[DriftboardError], str] = {
 
 @dataclass(frozen=True)
 class LoadedStrategy:
-    """A strategy ready to run, and the specification from which another process can load it."""
+    """A strategy ready to run, and what another process can load it from.
+
+    Args:
+        specification: what it was loaded from.
+        strategy: itself, with its settings.
+        stamp: what records say of it.
+        rate: a factor of the protocol's learning rate.
+        source: what was read, so that nobody has to read it again; None for a built-in one.
+    """
 
     specification: str
     strategy: Strategy
     stamp: StrategyStamp
-    rate: float = 1.0  # factor of the protocol's learning rate
+    rate: float = 1.0
+    source: Source | None = None
 
 
 def load_strategy(
-    specification: str, session: tuple[type[Strategy], str] | None = None
+    specification: str,
+    session: tuple[type[Strategy], Source] | None = None,
+    source: Source | None = None,
 ) -> LoadedStrategy:
     """Return the strategy that a specification names.
 
     Args:
-        specification: ``NAME`` of a built-in one, ``FILE.py`` with one strategy class, or
-            ``FILE.py:CLASS``. Each may be followed by ``,parameter=value`` any number of times,
-            which also becomes part of the name on the board. In addition to its own fields every
-            strategy has the parameter ``rate``, a factor of the protocol's learning rate.
+        specification: ``NAME`` of a built-in one, ``FILE.py`` with one strategy class, a
+            ``FOLDER`` whose ``__init__.py`` holds or imports one, or one of these with ``:CLASS``.
+            Each may be followed by ``,parameter=value`` any number of times. In addition to its own
+            fields every strategy has the parameter ``rate``, a factor of the protocol's learning
+            rate. The rate and then the fields, in the order of the class and as far as they are not
+            the defaults, become part of the name on the board.
         session: class and source of what was kept in ``FILE.pkl``, in the process that kept it:
             reading it there would replace the methods of the user's own class.
+        source: what was read when this was loaded before, perhaps elsewhere; no file is read then.
 
     Raises:
         StrategyError: with one line that says what is wrong and what to do.
 
-    >>> loaded = load_strategy("ewc,strength=2,rate=0.5")
+    >>> loaded = load_strategy("ewc,strength=2.00,rate=0.5,decay=1")
     >>> loaded.stamp.name, loaded.strategy.strength, loaded.rate
-    ('ewc-strength-2.0-rate-0.5', 2.0, 0.5)
+    ('ewc-rate-0.5-strength-2.0', 2.0, 0.5)
     """
     base, class_name, settings = split_specification(specification)
-    if _names_file(base):
-        name, strategy, source = _from_file(base, class_name, session)
+    if not _names_file(base):
+        name, strategy, code = _built_in(base + class_name)
+    elif base.endswith(SESSION_SUFFIX):
+        source = source or read_session_file(Path(base))
+        chosen, code = session or session_object(source)
+        name, strategy = _named_instance(chosen, base)
     else:
-        name, strategy, source = _built_in(base)
-    rate: float | None = None
-    if settings:
-        strategy, rate, suffix = _with_parameters(strategy, settings[1:].split(","), name)
-        name = f"{name}-{suffix}"
+        module, code = _run(source or Path(base), StrategyError)
+        source = code
+        name, strategy = _named_instance(_class_in(module, base, class_name[1:]), base)
+    rate, changes = _parsed(strategy, settings, name)
+    plain, strategy = strategy, _changed(strategy, changes, name)
+    name = _name_with_settings(name, plain, strategy, rate)
     if not NAME.fullmatch(name):
         raise StrategyError(
             f"'{name}' cannot be a strategy's name; use up to 64 lower-case letters, digits, "
             "dots, hyphens and underscores"
         )
-    parameters = dataclasses.asdict(strategy) | ({} if rate is None else {RATE: rate})
-    digest = hashlib.sha256(source).hexdigest()
-    file = base if _names_file(base) else _file_of(type(strategy))
-    stamp = StrategyStamp(name, strategy.role, parameters, digest, files=(Path(file).name,))
+    parameters = dataclasses.asdict(strategy) | ({} if rate == 1.0 else {RATE: rate})
+    stamp = StrategyStamp(name, strategy.role, parameters, code.digest, files=code.names)
     if not _fits_a_record(stamp):
         raise StrategyError(
-            f"{name}: no record can hold role '{stamp.role}' with parameters {stamp.parameters}; "
-            "the role is 'ranked' or 'bound', numbers are finite, text is one line of up to 200 "
-            "characters"
+            f"{name}: no record can hold role '{stamp.role}' with parameters {stamp.parameters} "
+            f"from {', '.join(stamp.files)}; the role is 'ranked' or 'bound', numbers are finite, "
+            "text is one line of up to 200 characters"
         )
-    return LoadedStrategy(specification, strategy, stamp, 1.0 if rate is None else rate)
+    return LoadedStrategy(specification, strategy, stamp, rate, source)
 
 
 _FILE = re.compile(r"(.+?\.(?:py|pkl))(:[^,]*)?(,.*)?", re.DOTALL)
 
 
 def split_specification(specification: str) -> tuple[str, str, str]:
-    """Return the name or file of a strategy, ``:CLASS``, and the settings with their first comma.
+    """Return name, file or folder of a strategy, ``:CLASS``, and settings with their first comma.
 
-    A path may hold commas and colons; it ends where ``.py`` or ``.pkl`` ends a part.
+    The path of a file may hold commas and colons; it ends where ``.py`` or ``.pkl`` ends a part.
 
     >>> split_specification("a,b/mine.py:Mine,strength=2"), split_specification("ewc,strength=2")
     (('a,b/mine.py', ':Mine', ',strength=2'), ('ewc', '', ',strength=2'))
     """
     if found := _FILE.fullmatch(specification):
         return found[1], found[2] or "", found[3] or ""
-    base, comma, settings = specification.partition(",")
-    return base, "", comma + settings
-
-
-def files_of(specification: str) -> tuple[Path, ...]:
-    """Return the file that a strategy's specification names, if it names one.
-
-    >>> files_of("mine.py:Mine,strength=2"), files_of("ewc")
-    ((PosixPath('mine.py'),), ())
-    """
-    base, _, _ = split_specification(specification)
-    return (Path(base),) if _names_file(base) else ()
+    named, comma, settings = specification.partition(",")
+    base, colon, class_name = named.partition(":")
+    return base, colon + class_name, comma + settings
 
 
 def _names_file(base: str) -> bool:
-    return ".py" in base or base.endswith(SESSION_SUFFIX)
-
-
-def moved(specification: str, places: Mapping[Path, Path]) -> str:
-    """Return the specification of the same strategy after its file has moved.
-
-    >>> moved("mine.py:Mine,strength=2", {Path("mine.py"): Path("/tmp/mine.py")})
-    '/tmp/mine.py:Mine,strength=2'
-    """
-    base, class_name, settings = split_specification(specification)
-    return f"{places.get(Path(base), base)}{class_name}{settings}"
+    """Tell whether a specification's first part is a file or a folder, and no built-in name."""
+    if SUFFIX in base or "/" in base or base.endswith(SESSION_SUFFIX):
+        return True
+    return base not in BUILTIN | FURTHER and base != "" and Path(base).is_dir()
 
 
 def _fits_a_record(stamp: StrategyStamp) -> bool:
@@ -145,8 +144,11 @@ def _fits_a_record(stamp: StrategyStamp) -> bool:
         return False
 
 
-def load_sequences(files: tuple[Path, ...] = ()) -> KnownSequences:
-    """Return the registered sequences and those that the given Python files define, by name.
+def load_sequences(files: Iterable[Path | Source] = ()) -> KnownSequences:
+    """Return the registered sequences and those that users' files define, by name.
+
+    Args:
+        files: Python files or folders, or what was read of them before.
 
     One that is not sound is kept apart with the line that says why: it only matters if chosen.
 
@@ -157,13 +159,14 @@ def load_sequences(files: tuple[Path, ...] = ()) -> KnownSequences:
     'quick'
     """
     sequences = KnownSequences(registered())
-    for path in files:
+    for file in files:
+        path = file if isinstance(file, Path) else Path(file.path)
         if path.suffix == SESSION_SUFFIX:
-            content, source = read_session_object(path)
+            content, code = session_object(_read(file))
             contents: list[Any] = [content]
         else:
-            contents = list(vars(_import_file(path, DriftboardError)).values())
-            source = path.read_text("utf-8")
+            module, code = _run(file, DriftboardError)
+            contents = list(vars(module).values())
         values = {id(value): value for value in contents}  # each one once
         found = [value for value in values.values() if isinstance(value, TaskSequence)]
         if not found:
@@ -172,26 +175,35 @@ def load_sequences(files: tuple[Path, ...] = ()) -> KnownSequences:
             )
         for sequence in found:
             try:
-                add_sequence(sequences, sequence, source, path)
+                add_sequence(sequences, sequence, code, path)
             except DriftboardError as error:
                 sequences.unsound.setdefault(str(sequence.name), str(error))
     return sequences
 
 
+def read_source(file: Path) -> Source:
+    """Return what a file that defines sequences is loaded from, here or in another process.
+
+    Raises:
+        DriftboardError: it does not import.
+    """
+    return _read(file) if file.suffix == SESSION_SUFFIX else _run(file, DriftboardError)[1]
+
+
 def add_sequence(
-    known: dict[str, TaskSequence], sequence: TaskSequence, source: str, path: Path
+    known: dict[str, TaskSequence], sequence: TaskSequence, code: Source, path: Path
 ) -> None:
     """Add a user's sequence to those that are known.
 
-    Where the scenario is a class of the user's own, the sequence's hash covers ``source``, the text
-    of its file or session, but not what that imports.
+    Where the scenario is a class of the user's own, the sequence's hash covers ``code``, that of
+    its file or session with all that it imports of the user's.
 
     Raises:
         DriftboardError: it is not valid; ``path`` is named as its origin.
     """
     kind = type(sequence.scenario)
     if dataclasses.is_dataclass(kind) and not kind.__module__.startswith("driftboard."):
-        kind.source_hash = hashlib.sha256(source.encode()).hexdigest()
+        kind.source_hash = code.digest
     if problem := _problem(sequence, known):
         raise DriftboardError(f"sequence {one_line(repr(sequence.name))} of {path}: {problem}")
     known[sequence.name] = sequence
@@ -214,49 +226,43 @@ def _problem(sequence: TaskSequence, known: dict[str, TaskSequence]) -> str | No
     return None
 
 
-def _built_in(name: str) -> tuple[str, Strategy, bytes]:
+def _built_in(name: str) -> tuple[str, Strategy, Source]:
     """Return name, strategy and source of one that comes with the package."""
     known = BUILTIN | FURTHER
     if name in known:
-        return name, known[name], _file_of(type(known[name])).read_bytes()
+        file = f"{type(known[name]).__module__.rpartition('.')[2]}{SUFFIX}"
+        content = files("driftboard.strategies").joinpath(file).read_bytes()
+        return name, known[name], Source((File(file, file, content),), file)
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else "see `driftboard strategies`"
     raise StrategyError(f"there is no strategy '{name}'; {hint}")
 
 
-def _from_file(
-    file: str, class_name: str, session: tuple[type[Strategy], str] | None
-) -> tuple[str, Strategy, bytes]:
-    """Return name, strategy and source of what ``FILE.py[:CLASS]`` or ``FILE.pkl`` holds."""
-    if file.endswith(SESSION_SUFFIX):
-        chosen, text = session or read_session_object(Path(file))
-        source = text.encode()
-    else:
-        chosen = _class_in(file, class_name.removeprefix(":"))
-        source = _file_of(chosen).read_bytes()
+def _named_instance(chosen: type[Strategy], file: str) -> tuple[str, Strategy]:
+    """Return the name of a user's class, and an object of it."""
     name = str(chosen.name)
     if name in BUILTIN | FURTHER or not name:
         raise StrategyError(
             f"{file}: give {chosen.__name__} a name of its own, "
             f"'{name}' is {'taken' if name else 'empty'}"
         )
-    return name, _instance(chosen, file), source
+    return name, _instance(chosen, file)
 
 
-def _file_of(strategy: type[Strategy]) -> Path:
-    return Path(inspect.getfile(strategy))
+def _class_in(module: ModuleType, file: str, class_name: str) -> type[Strategy]:
+    """Return the strategy class of a user's module, the only one if ``class_name`` is empty.
 
-
-def _class_in(file: str, class_name: str) -> type[Strategy]:
-    """Return the strategy class of a Python file, the only one if ``class_name`` is empty."""
-    module = _import_file(Path(file), StrategyError)
-    classes = {
-        value.__name__: value
+    Those that it imports from its own source count if it defines none.
+    """
+    kinds = [
+        value
         for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Strategy)
-        and value.__module__ == module.__name__
-    }
+        if isinstance(value, type) and issubclass(value, Strategy)
+    ]
+    source = module.__name__.partition(".")[0]
+    defined = [kind for kind in kinds if kind.__module__ == module.__name__]
+    defined = defined or [k for k in kinds if k.__module__.partition(".")[0] == source]
+    classes = {kind.__name__: kind for kind in defined}
     if not classes:
         raise StrategyError(
             f"{file} defines no strategy; write a class that derives from "
@@ -269,7 +275,14 @@ def _class_in(file: str, class_name: str) -> type[Strategy]:
             f"{file} defines several strategies; choose one: "
             + " or ".join(f"{file}:{name}" for name in classes)
         )
-    return classes[class_name] if class_name else next(iter(classes.values()))
+    chosen = classes[class_name] if class_name else next(iter(classes.values()))
+    alike = [name for name, kind in classes.items() if kind.name == chosen.name]
+    if len(alike) > 1:  # records would not tell them apart
+        raise StrategyError(
+            f"{file}: {' and '.join(alike)} are both called '{chosen.name}'; give each a name of "
+            "its own"
+        )
+    return chosen
 
 
 def _instance(chosen: type[Strategy], file: str) -> Strategy:
@@ -292,31 +305,45 @@ def _instance(chosen: type[Strategy], file: str) -> Strategy:
     return strategy
 
 
-def _with_parameters(
-    strategy: Strategy, settings: list[str], name: str
-) -> tuple[Strategy, float | None, str]:
-    """Return the strategy with its parameters set, the rate if any, and the suffix of its name."""
+def _parsed(strategy: Strategy, settings: str, name: str) -> tuple[float, dict[str, Any]]:
+    """Return the rate and the fields that ``,parameter=value`` sets, any number of times."""
     known = {field.name: getattr(strategy, field.name) for field in dataclasses.fields(strategy)}
     known[RATE] = 1.0
     changes: dict[str, Any] = {}
-    for setting in settings:
+    for setting in settings.split(",")[1:]:
         key, equals, text = setting.partition("=")
         if not equals or key not in known:
             names = ", ".join(known)
             raise StrategyError(f"'{setting}' does not set a parameter of {name}; it has: {names}")
         changes[key] = _parse(text, known[key], setting)
-    own = {key: value for key, value in changes.items() if key != RATE}
-    rate = changes.get(RATE)
-    if rate is not None and not 0 < rate <= HIGHEST_RATE:
+    rate = changes.pop(RATE, 1.0)
+    if not 0 < rate <= HIGHEST_RATE:
         raise StrategyError(
             f"{name}: rate must be above 0 and at most {HIGHEST_RATE:g}, not {rate}"
         )
+    return rate, changes
+
+
+def _changed(strategy: Strategy, changes: dict[str, Any], name: str) -> Strategy:
     try:
-        changed = dataclasses.replace(strategy, **own)
-    except Exception as error:  # as above
+        return dataclasses.replace(strategy, **changes) if changes else strategy
+    except Exception as error:  # a user's class may raise anything
         raise StrategyError(f"{name}: {error}") from error
-    suffix = "-".join(f"{key}-{value}" for key, value in changes.items()).lower()
-    return changed, rate, suffix.replace("_", "-").replace("+", "")
+
+
+def _name_with_settings(name: str, plain: Strategy, strategy: Strategy, rate: float) -> str:
+    """Return the one name of a strategy with its settings, however they were written.
+
+    What has a name in the catalogue goes by that; else the settings that are not those of
+    ``plain`` follow its name.
+    """
+    known = BUILTIN | FURTHER
+    settings = {field.name: getattr(strategy, field.name) for field in dataclasses.fields(plain)}
+    settings = {key: value for key, value in settings.items() if value != getattr(plain, key)}
+    if name in known and strategy in known.values():
+        name, settings = next(one for one in known if known[one] == strategy), {}
+    settings = ({} if rate == 1.0 else {RATE: rate}) | settings
+    return name + "".join(name_part(key, value) for key, value in settings.items())
 
 
 def _parse(text: str, model: bool | int | float | str, setting: str) -> bool | int | float | str:
@@ -326,41 +353,37 @@ def _parse(text: str, model: bool | int | float | str, setting: str) -> bool | i
             return text.lower() == "true"
         raise StrategyError(f"'{setting}': use true or false")
     try:
-        return type(model)(text)
+        value = type(model)(text)
     except ValueError as error:
         raise StrategyError(f"'{setting}': expected {type(model).__name__}") from error
+    return value + 0.0 if isinstance(value, float) else value  # -0.0 is 0.0
 
 
-class _Uncached(SourceFileLoader):
-    """Compiles a file every time. Python recognises outdated bytecode by the file's size and the
-    second of its change, which misses a quick edit of one digit."""
-
-    def path_stats(self, path: str | bytes) -> dict[str, Any]:
-        """Raise OSError, which tells importlib that there is no bytecode."""
-        raise OSError("no bytecode is kept")
+def _read(file: Path | Source) -> Source:
+    return file if isinstance(file, Source) else read_session_file(file)
 
 
-def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
-    """Import a user's Python file as a module of its own, every time anew.
+def _run(file: Path | Source, kind: type[DriftboardError]) -> tuple[ModuleType, Source]:
+    """Run a user's Python file or folder anew; return its module and all that belongs to it.
 
     A user's file may raise anything, so everything is caught except KeyboardInterrupt.
     """
-    if not path.is_file():
-        raise kind(f"there is no file {path}")
-    name = f"driftboard_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
-    loader = _Uncached(name, str(path))
-    specification = importlib.util.spec_from_file_location(name, path, loader=loader)
-    if path.suffix != ".py" or specification is None:
-        raise kind(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module  # dataclasses look their module up
+    path = file if isinstance(file, Path) else Path(file.path)
+    if isinstance(file, Path):
+        wanted = path / INIT if path.is_dir() else path
+        if not wanted.is_file():
+            of_folder = ", which defines or imports what a folder is named for"
+            raise kind(f"there is no file {wanted}{of_folder if path.is_dir() else ''}")
+        if wanted.suffix != SUFFIX:
+            raise kind(f"{path} is not a Python file")
     try:
+        own = OwnModules.at(file) if isinstance(file, Path) else OwnModules.of(file)
         with kept_global_state():  # a seed or a setting of this file is no other strategy's
-            loader.exec_module(module)
+            return own.run(), own.source
+    except StrategyError as error:
+        raise kind(f"{path}: {error}") from error
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
         cause = (str(error).strip() or "no message").splitlines()[0]
         if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "driftboard":
             cause += f"; write {_IMPORTS[kind]}"
         raise kind(f"{path} does not import: {type(error).__name__}: {cause}") from error
-    return module

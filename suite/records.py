@@ -8,7 +8,7 @@ flipped bit does not make another valid record. Reading records imports no torch
 import os
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from itertools import chain
 from operator import gt
@@ -28,6 +28,16 @@ MARKER = "driftboard.json"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """The names of strategies, sequences and data sets, which also name files and folders."""
+
+
+def name_part(setting: str, value: object) -> str:
+    """Return what a setting that is not the default adds to a strategy's name.
+
+    >>> name_part("first_block", 0.25)
+    '-first-block-0.25'
+    """
+    return f"-{setting}-{value}".lower().replace("_", "-").replace("+", "")
+
 
 Name = Annotated[str, Meta(pattern=rf"^{NAME.pattern}\Z")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
@@ -320,31 +330,6 @@ def write_record(results: Path, record: AnyRecord) -> Path:
     path = cell_path(results, record.sequence.name, record.strategy.name, record.seed)
     write_json(path, record)
     return path
-
-
-def write_missing(results: Path, records: Iterable[AnyRecord]) -> None:
-    """Write the records that are not there yet; see ``write_record``."""
-    for record in records:
-        place = record.sequence.name, record.strategy.name, record.seed
-        if not cell_path(results, *place).exists():
-            write_record(results, record)
-
-
-def check_same(path: Path, *parts: tuple[str, object, object]) -> None:
-    """Check that a record that is there belongs to what is asked for.
-
-    Args:
-        path: of the record.
-        parts: what is compared, in words; what the record says; what is asked for.
-
-    Raises:
-        RecordError: with the first part that differs.
-    """
-    for what, found, wanted in parts:
-        if found != wanted:
-            raise RecordError(
-                f"{path} belongs to another {what}; delete it, or choose another --out"
-            )
 
 
 def read_record(path: Path) -> AnyRecord:

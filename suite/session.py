@@ -7,20 +7,23 @@ from typing import Any
 
 from driftboard.suite.errors import DriftboardError, one_line
 from driftboard.suite.records import write_atomically
+from driftboard.suite.source import File, Source
+from driftboard.suite.source.modules import serve
 
 SESSION_SUFFIX = ".pkl"
 
 
-def write_session_object(path: Path, content: Any, source: str) -> None:
+def write_session_object(path: Path, content: Any, code: Source) -> None:
     """Write a class or a task sequence of a Python session so that worker processes find it.
 
-    It is written by value, for they may not be able to import its module. Only ``driftboard.run``
-    writes such a file, into its own results folder.
+    It is written by value, for they may not be able to import its module; what it imports of the
+    user's modules goes along as files. Only ``driftboard.run`` writes such a file, into its own
+    results folder.
 
     Args:
         path: of the file.
         content: the class or the task sequence.
-        source: the text whose digest records carry.
+        code: what it consists of, with all files that it imports.
 
     Raises:
         DriftboardError: it refers to what cannot be copied, such as an open file.
@@ -33,7 +36,7 @@ def write_session_object(path: Path, content: Any, source: str) -> None:
     if by_value:
         cloudpickle.register_pickle_by_value(module)
     try:
-        pickled = cloudpickle.dumps((content, source))
+        pickled = cloudpickle.dumps(content)
     except Exception as error:  # pickling runs code of whatever the object refers to
         name = getattr(content, "__name__", home)
         raise DriftboardError(
@@ -43,21 +46,39 @@ def write_session_object(path: Path, content: Any, source: str) -> None:
     finally:
         if by_value:
             cloudpickle.unregister_pickle_by_value(module)
-    write_atomically(path, pickled)
+    write_atomically(path, pickle.dumps((code, pickled)))
 
 
-def read_session_object(path: Path) -> tuple[Any, str]:
-    """Return content and source that ``write_session_object`` wrote.
+def read_session_file(path: Path) -> Source:
+    """Return what ``write_session_object`` wrote, as any other process can read it.
+
+    Raises:
+        DriftboardError: the file is missing.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _not_loaded(str(path), error) from error
+    return Source((File(path.name, str(path), content),), path.name)
+
+
+def session_object(file: Source) -> tuple[Any, Source]:
+    """Return content and code of what ``read_session_file`` returned.
 
     This runs code of whoever wrote the file, as importing a Python file does.
 
     Raises:
-        DriftboardError: the file is missing or does not load.
+        DriftboardError: it does not load.
     """
     try:
-        content, source = pickle.loads(path.read_bytes())
+        code, pickled = pickle.loads(file.files[0].content)
+        serve(code)
+        return pickle.loads(pickled), code
     except Exception as error:  # anything may come out of somebody else's code
-        raise DriftboardError(
-            f"{path} does not load: {error}; pass the object to driftboard.run again"
-        ) from error
-    return content, source
+        raise _not_loaded(file.path, error) from error
+
+
+def _not_loaded(path: str, error: Exception) -> DriftboardError:
+    return DriftboardError(
+        f"{path} does not load: {error}; pass the object to driftboard.run again"
+    )

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -27,6 +27,10 @@ from driftboard.suite.records import (
     write_atomically,
     write_json,
 )
+from driftboard.suite.source import SUFFIX
+
+if TYPE_CHECKING:
+    from driftboard.suite.loading import LoadedStrategy
 
 SUBMISSION = "submission.json"
 MOST_FILES = 5_000  # many times what the largest suite has
@@ -38,7 +42,8 @@ Kind = Literal["submission", "marker", "source", "tuning", "record"]
 Tier = Literal["quick", "linear", "core", "full"]
 
 _NAME = NAME.pattern
-_SOURCE = r"[A-Za-z_][A-Za-z0-9_-]{0,63}\.py"
+_STEM = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
+_SOURCE = rf"({_STEM}/){{0,8}}{_STEM}\.py"
 _PLACES: dict[Kind, str] = {
     "submission": re.escape(SUBMISSION),
     "marker": re.escape(MARKER),
@@ -46,7 +51,7 @@ _PLACES: dict[Kind, str] = {
     "tuning": rf"tuning/{_NAME}\.json",
     "record": rf"records/{_NAME}/{_NAME}/seed-[0-9]{{4,16}}\.json",
 }
-FOLDERS = re.compile(rf"records|tuning|records/{_NAME}|records/{_NAME}/{_NAME}")
+FOLDERS = re.compile(rf"records/{_NAME}|records/{_NAME}/{_NAME}|{_STEM}(/{_STEM}){{0,7}}")
 
 _SPECIFICATION = r"(:[A-Za-z_][A-Za-z0-9_]*)?(,[a-z_][a-z0-9_]*=[A-Za-z0-9._+-]+)*"
 
@@ -60,7 +65,7 @@ Link = Annotated[
     ),
 ]
 Licence = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}\Z")]
-SourceName = Annotated[str, Meta(pattern=rf"^{_SOURCE}\Z")]
+SourceName = Annotated[str, Meta(pattern=rf"^{_STEM}(\.py)?\Z")]
 Place = Annotated[str, Meta(pattern=rf"^({'|'.join(_PLACES.values())})\Z")]
 
 _RULES = {
@@ -109,9 +114,9 @@ class Versions(Struct, frozen=True, forbid_unknown_fields=True):
 class Submission(Credits, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What ``submission.json`` holds.
 
-    ``source`` is the name of the strategy's file and ``specification`` that name as it was run,
-    with a class and settings if there were any; ``files`` holds the SHA-256 of every file of the
-    folder but ``submission.json`` itself, by its path with ``/``.
+    ``source`` is the name of the strategy's file or folder and ``specification`` that name as it
+    was run, with a class and settings if there were any; ``files`` holds the SHA-256 of every file
+    of the submission but ``submission.json`` itself, by its path with ``/``.
     """
 
     schema: Literal[2]
@@ -183,80 +188,99 @@ def explained(error: Exception) -> str:
     return text
 
 
-def file_digests(folder: Path) -> dict[str, str]:
-    """Return path -> SHA-256 of all files of a submission except ``submission.json``."""
+def source_places(source: str, files: Iterable[str]) -> dict[str, str]:
+    """Return where the files of a source lie in a submission, each with its name in the source.
+
+    Those of a folder lie in a folder, those of a file beside it.
+
+    >>> source_places("mine", ["__init__.py"]), source_places("mine.py", ["lib/a.py", "mine.py"])
+    ({'mine/__init__.py': '__init__.py'}, {'lib/a.py': 'lib/a.py', 'mine.py': 'mine.py'})
+    """
+    above = "" if source.endswith(SUFFIX) else f"{source}/"
+    return {f"{above}{name}": name for name in files}
+
+
+def file_digests(folder: Path, sources: Iterable[str]) -> dict[str, str]:
+    """Return path -> SHA-256 of all files of a submission except ``submission.json``.
+
+    Args:
+        folder: the submission's.
+        sources: the places of the strategy's files.
+    """
     places = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
+    listed = {place: kind for place in places if (kind := kind_of(place)) != "submission"}
     return {
-        place: hashlib.sha256(path.read_bytes()).hexdigest()
-        for place, path in places.items()
-        if kind_of(place) not in (None, "submission")
+        place: hashlib.sha256(places[place].read_bytes()).hexdigest()
+        for place, kind in listed.items()
+        if kind is not None and (kind != "source" or place in sources)
     }
 
 
-def source_of(specification: str) -> Path:
-    """Return the file that a strategy's specification names.
-
-    >>> source_of("methods/mine.py:Mine,strength=0.5").as_posix()
-    'methods/mine.py'
+def source_name(loaded: "LoadedStrategy") -> str:
+    """Return what a submission calls the file or folder of a strategy.
 
     Raises:
-        StrategyError: it names none, or one whose name a submission cannot hold.
+        StrategyError: it has none, or one that a submission cannot hold.
     """
-    from driftboard.suite.loading import split_specification
-
-    path = Path(split_specification(specification)[0])
-    if path.suffix != ".py":
+    source = loaded.source
+    if source is None or not source.main.endswith(SUFFIX):
         raise StrategyError(
-            f"'{specification}' is none of yours; name the Python file of your strategy"
+            f"'{loaded.specification}' is none of yours; name the Python file or folder of your "
+            "strategy"
         )
-    if kind_of(path.name) != "source":
-        raise StrategyError(
-            f"rename {path.name}: up to 64 letters, digits, hyphens and underscores before .py, "
-            "a letter or underscore first"
-        )
-    return path
+    path = Path(source.path)
+    name = path.parent.name if path.name == f"__init__{SUFFIX}" else path.name
+    for place in source_places(name, source.names):
+        if not place.endswith(SUFFIX):
+            raise StrategyError(
+                f"{place} is compiled, so nobody can read what it does; submit a strategy that "
+                "imports the Python it was made from"
+            )
+        if kind_of(place) != "source":
+            raise StrategyError(
+                f"rename {place}: up to 64 letters, digits, hyphens and underscores before .py, "
+                "a letter or underscore first"
+            )
+    return name
 
 
 def assemble(
-    folder: Path,
-    strategy: StrategyStamp,
-    specification: str,
-    tuned: Path | None,
-    words: Credits,
-    tier: Tier,
+    folder: Path, loaded: "LoadedStrategy", tuned: Path | None, words: Credits, tier: Tier
 ) -> None:
-    """Copy source and tuning record beside the records and write ``submission.json``.
+    """Write source and tuning record beside the records, and ``submission.json``.
+
+    The source is what was read when the strategy was loaded, and so what the records are of.
 
     Args:
         folder: the submission's folder, which holds the records.
-        strategy: the stamp of the strategy when it was loaded.
-        specification: what it was loaded from.
+        loaded: the strategy.
         tuned: its tuning record, if there is one.
         words: what people say about it.
         tier: the tier of sequences that it was run on.
 
     Raises:
-        DriftboardError: the source has changed since it was loaded.
+        StrategyError: a submission cannot hold its source.
     """
-    from driftboard.suite.loading import moved
+    from driftboard.suite.loading import split_specification
 
-    source = source_of(specification)
-    content = source.read_bytes()
-    if hashlib.sha256(content).hexdigest() != strategy.source_hash:
-        raise DriftboardError(f"{source} changed while it ran; run the same command again")
-    write_atomically(folder / source.name, content)
+    name, source = source_name(loaded), loaded.source
+    assert source is not None
+    places = source_places(name, source.names)
+    for place, file in zip(places, source.files, strict=True):
+        write_atomically(folder / place, file.content)
     if tuned is not None:
         write_atomically(folder / "tuning" / tuned.name, tuned.read_bytes())
     made = read_record(next(record_paths(folder))).environment
+    _, class_name, settings = split_specification(loaded.specification)
     submission = Submission(
         **msgspec.structs.asdict(words),
         schema=2,
         tier=tier,
-        strategy=strategy,
-        source=source.name,
-        specification=moved(specification, {source: Path(source.name)}),
+        strategy=loaded.stamp,
+        source=name,
+        specification=f"{name}{class_name}{settings}",
         protocol=PROTOCOL.stamp(),
         environment=Versions(made.driftboard, made.python, made.torch, made.device),
-        files=file_digests(folder),
+        files=file_digests(folder, places),
     )
     write_json(folder / SUBMISSION, submission)

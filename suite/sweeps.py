@@ -5,7 +5,7 @@ magnitudes is paired by seed. A learner's magnitude lies in its memory from the 
 ``strategies/magnitude.py``. Reading a record imports no torch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,7 +20,6 @@ from driftboard.suite.records import (
     Positive,
     ProtocolStamp,
     SequenceStamp,
-    check_same,
     read_json,
     write_atomically,
 )
@@ -29,8 +28,10 @@ from driftboard.suite.sealing import sealed
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from driftboard.suite.loading import LoadedStrategy
     from driftboard.suite.runs.job import Job
-    from driftboard.suite.runs.request import Planner, Request
+    from driftboard.suite.runs.request import Planner, Request, Row
+    from driftboard.suite.runs.results_folder import Outdated, Parts
     from driftboard.suite.sequences.task_sequence import TaskSequence
     from driftboard.suite.training.cohort import Prepared, Setting
     from driftboard.suite.training.engine import Outcome
@@ -107,28 +108,52 @@ class Sweep:
     kind: Kind
     magnitudes: tuple[float, ...]
 
-    def jobs(self, planner: "Planner", sequence: "TaskSequence") -> "list[Job]":
-        """Return the jobs that make what is missing of a sequence; see ``Work``."""
+    def rows(
+        self, request: "Request", sequence: "TaskSequence", outdated: "Outdated"
+    ) -> "list[Row]":
+        """Return the seeds that lack a record; see ``Work``."""
         from driftboard.suite.runs.request import Row
 
-        seeds = planner.request.seeds(sequence)
-        missing = tuple(seed for seed in seeds if not self._done(planner.request, sequence, seed))
-        if not missing:
-            return []  # neither data nor splits are needed
+        protocol, version = PROTOCOL.stamp(), sequence.hash()
+
+        def parts(record: SweepRecord) -> "Parts":
+            return (
+                ("protocol", record.protocol, protocol),
+                (f"version of the sequence {sequence.name}", record.sequence.hash, version),
+                ("list of magnitudes", record.magnitudes, self.magnitudes),
+            )
+
+        missing = [
+            seed
+            for seed in request.seeds(sequence)
+            if outdated.lacks(
+                sweep_path(request.results, sequence.name, self.kind, seed), read_sweep, parts
+            )
+        ]
+        return [Row(f"{sequence.name} by {self.kind}", tuple(missing))] if missing else []
+
+    def jobs(
+        self, planner: "Planner", sequence: "TaskSequence", rows: "Sequence[Row]"
+    ) -> "list[Job]":
+        """Return the jobs that make what is missing of a sequence; see ``Work``."""
         recipes = planner.recipes(sequence)
         return planner.jobs(
             sequence,
-            [Row(f"{sequence.name} by {self.kind}", missing)],
+            rows,
             self,
             recipes=recipes,
             stacking=planner.stacking(sequence, recipes),
-            seeds=missing,
+            seeds=rows[0].seeds,
             learners=len(self.magnitudes),
             seeds_at_once=max(1, LEARNERS_AT_ONCE // len(self.magnitudes)),
         )
 
     def measure(
-        self, setting: "Setting", strategy: str, at_once: int, on_step: Callable[[], None]
+        self,
+        setting: "Setting",
+        loaded: "LoadedStrategy | None",
+        at_once: int,
+        on_step: Callable[[], None],
     ) -> list[SweepRecord]:
         """Train all magnitudes of all seeds and return the record of every seed."""
         import torch
@@ -161,25 +186,12 @@ class Sweep:
             for position in range(len(setting.seeds))
         ]
 
-    def keep(self, results: Path, records: list[SweepRecord]) -> None:
-        """Write one file per seed, unless it is there."""
+    def keep(self, results: Path, records: list[SweepRecord], seeds: tuple[int, ...]) -> None:
+        """Write one file per seed."""
         for record in records:
-            path = sweep_path(results, record.sequence.name, self.kind, record.seed)
-            if not path.exists():
+            if record.seed in seeds:
+                path = sweep_path(results, record.sequence.name, self.kind, record.seed)
                 write_sweep(path, record)
-
-    def _done(self, request: "Request", sequence: "TaskSequence", seed: int) -> bool:
-        path = sweep_path(request.results, sequence.name, self.kind, seed)
-        if not path.exists():
-            return False
-        record = read_sweep(path)
-        check_same(
-            path,
-            ("protocol", record.protocol, PROTOCOL.stamp()),
-            ("version of the sequence", record.sequence.hash, sequence.hash()),
-            ("list of magnitudes", record.magnitudes, self.magnitudes),
-        )
-        return True
 
     def _record(
         self, setting: "Setting", prepared: "Prepared", outcomes: "list[Outcome]", position: int

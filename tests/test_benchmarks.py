@@ -20,7 +20,8 @@ from driftboard.strategies.base import Examples, Task
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL, AdamTraining, Training
-from driftboard.suite.runs.request import Request, missing_cells
+from driftboard.suite.runs.cells import survey
+from driftboard.suite.runs.request import Request
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.training import engine
 from driftboard.suite.training.cuda_graph import GraphRunner
@@ -527,8 +528,7 @@ def test_a_made_up_grid_is_complete(tmp_path):
     strategies = tuple(map(load_strategy, texts))
     request = Request(sequences=core, strategies=strategies, results=tmp_path, device="cpu")
     assert request.cell_count() == 520
-    missing = [seeds for each in core for _, seeds in missing_cells(request, each)]
-    assert missing == [()] * 52
+    assert survey(request).rows == {each.name: [] for each in core}
 
 
 # All that a GPU is to show.

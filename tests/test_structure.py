@@ -114,12 +114,9 @@ def test_reading_finds_imports_of_every_form(monkeypatch, tmp_path):
 
 LAYERS = (
     "strategies",
-<<<<<<< HEAD
-    *("suite.errors", "suite.patterns", "suite.rng", "suite.metrics", "suite.sealing"),
-=======
-    *("suite.errors", "suite.rng", "suite.metrics", "suite.package"),
->>>>>>> a999669 (Let workers import from where the command does, never from the current folder)
-    *("suite.records", "suite.archive", "suite.protocol"),
+    *("suite.errors", "suite.patterns", "suite.rng", "suite.metrics"),
+    *("suite.sealing", "suite.package", "suite.records", "suite.archive"),
+    *("suite.protocol", "suite.source"),
     *(
         "suite.data",
         "suite.sequences",
@@ -197,7 +194,7 @@ def test_every_folder_with_modules_is_packaged():
 
 @pytest.mark.parametrize("name", modules_of("leaderboard"))
 def test_leaderboard_knows_of_the_suite_only_what_is_light(name):
-    known = ("records", "sealing", "metrics", "errors", "patterns")
+    known = ("records", "sealing", "metrics", "errors", "patterns", "source")
     known += ("distance.grades", "distance.distance")
     known += ("sweeps", "submissions", "tuning", "protocol", "sequences.registry")
     known += ("sandbox.process", "sequences.task_sequence")
@@ -213,7 +210,7 @@ def test_baselines_never_import_torch(name):
 
 LIGHT = ["records", "metrics", "protocol", "sequences.task_sequence", "sequences.registry"]
 LIGHT += ["sequences.scenarios", "errors", "distance.grades", "distance.distance"]
-LIGHT += ["sweeps", "tuning", "submissions", "rng", "sealing", "patterns"]
+LIGHT += ["sweeps", "tuning", "submissions", "rng", "sealing", "patterns", "source.modules"]
 LIGHT += [f"runs.{name}" for name in ("backend", "scheduler", "local", "ray_executor")]
 LIGHT += [name.removeprefix("driftboard.suite.") for name in FILES if ".suite.cli" in name]
 

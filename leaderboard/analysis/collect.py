@@ -30,7 +30,9 @@ from driftboard.suite.records import (
     Environment,
     ProtocolStamp,
     SequenceStamp,
+    StrategyStamp,
     cell_place,
+    name_part,
     read_record,
     record_paths,
 )
@@ -81,6 +83,7 @@ class _Gathered:
         self.choice = choice
         self.kept: dict[Place, _Kept] = {}
         self.sequences: dict[str, SequenceStamp] = {}
+        self.strategies: dict[str, StrategyStamp] = {}
         self.sample: AnyRecord | None = None
         self.join = Join()
         self._taken: set[tuple[str, str]] = set()  # sequence and strategy
@@ -102,6 +105,7 @@ class _Gathered:
         if not self.join.take(source, path, record, in_memory):
             return
         self.sample = self.sample or record
+        self.strategies[record.strategy.name] = record.strategy
         self.sequences[record.sequence.name] = record.sequence
         matrix = matrix_of(record)
         cell = cell_of(record, matrix)
@@ -126,6 +130,7 @@ class _Gathered:
                 else "no results folder was given; name at least one"
             )
         self.join.check()
+        check_names(self.strategies.values())
         kept = [self.kept[place] for place in sorted(self.kept)]
         return Collection(
             cells=tuple(one.cell for one in kept),
@@ -253,6 +258,38 @@ def _check_place(path: Path, record: AnyRecord) -> None:
             f"{path} holds the record of {'/'.join(('records', *place))}; "
             "move the file there or delete it"
         )
+
+
+def check_names(strategies: Iterable[StrategyStamp]) -> None:
+    """Check that no strategy stands under two names, which would be two rows of one method.
+
+    Names tell settings: two names of equal source and settings are those of one strategy where
+    they differ in the settings told only, which may be defaults or in another order.
+
+    Raises:
+        RecordError: one does.
+    """
+    names: dict[object, str] = {}
+    for one in sorted(strategies, key=lambda stamp: stamp.name):
+        settings = {key: value for key, value in one.parameters.items() if (key, value) != _NO_RATE}
+        kind = _base_name(one), one.role, one.source_hash, tuple(sorted(settings.items()))
+        if (other := names.setdefault(kind, one.name)) != one.name:
+            raise RecordError(
+                f"{other} and {one.name} are one strategy with equal settings under two names; "
+                "leave the records of one of them out, for example by --exclude"
+            )
+
+
+_NO_RATE = ("rate", 1.0)
+
+
+def _base_name(strategy: StrategyStamp) -> str:
+    """Return the name without the settings that it tells."""
+    name = strategy.name
+    parts = [name_part(key, value) for key, value in strategy.parameters.items()]
+    while told := next(filter(name.endswith, parts), None):
+        name = name.removesuffix(told)
+    return name
 
 
 def _versions(environments: Iterable[Environment]) -> dict[str, tuple[str, ...]]:

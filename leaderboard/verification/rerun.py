@@ -12,7 +12,6 @@ machine, they do not stop a strategy that deceives the engine. Read its source f
 import hashlib
 import math
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,7 +41,6 @@ Cell = tuple[str, int]
 
 
 def run_again(
-    folder: Path,
     submitted: SubmissionData,
     cells: int,
     salt: str,
@@ -53,8 +51,7 @@ def run_again(
     """Run ``cells`` cells again, drawn by chance, and return what was found and the badge.
 
     Args:
-        folder: the submission's, whose files have been checked.
-        submitted: what it holds.
+        submitted: what the submission holds, whose files have been checked.
         cells: how many; at least 1.
         salt: what the draw depends on besides the submission.
         seconds: the limit for all cells together.
@@ -63,10 +60,11 @@ def run_again(
     """
     by_cell = {(one.sequence.name, one.seed): one for one in submitted.records}
     drawn = [by_cell[cell] for cell in draw_cells(by_cell, cells, submitted.digest, salt)]
-    source = submitted.submission.source
     with tempfile.TemporaryDirectory(prefix="driftboard-") as name:
         place = Path(name)
-        shutil.copyfile(folder / source, place / source)
+        for file, content in submitted.sources.items():
+            (place / file).parent.mkdir(parents=True, exist_ok=True)
+            (place / file).write_bytes(content)
         program, environment = _program(submitted, drawn), _environment(data)
         finished = run_sandboxed(program, place, seconds, memory_bytes, environment)
         if problem := _problem(finished):
@@ -85,7 +83,8 @@ def _program(submitted: SubmissionData, drawn: Sequence[AnyRecord]) -> list[str]
     names = list(dict.fromkeys(record.sequence.name for record in drawn))
     seeds = max(len(submitted.by_sequence[name]) for name in names)
     program = [sys.executable, "-m", "driftboard.suite.sandbox.run_cells"]
-    return [*program, submitted.submission.specification, "out", str(seeds), *names]
+    # A folder may have the name of a built-in strategy.
+    return [*program, f"./{submitted.submission.specification}", "out", str(seeds), *names]
 
 
 def _environment(data: Path | None) -> dict[str, str]:

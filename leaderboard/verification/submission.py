@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,7 @@ from driftboard.suite.records import (
     cell_path,
 )
 from driftboard.suite.sealing import unsealed
+from driftboard.suite.source import digest_of
 from driftboard.suite.submissions import (
     FOLDERS,
     MOST_FILES,
@@ -39,6 +40,7 @@ from driftboard.suite.submissions import (
     Submission,
     explained,
     kind_of,
+    source_places,
 )
 from driftboard.suite.tuning import TuningRecord
 
@@ -82,6 +84,7 @@ class SubmissionData:
     tuning: tuple[TuningRecord, ...] = ()
     against: tuple[AnyRecord, ...] = ()
     digest: str = ""  # SHA-256 of submission.json
+    sources: Mapping[str, bytes] = field(default_factory=dict)  # the strategy's files, by place
 
     @cached_property
     def by_sequence(self) -> Mapping[str, tuple[AnyRecord, ...]]:
@@ -122,6 +125,7 @@ class _Parts:
 
     def __init__(self) -> None:
         self.digests: dict[str, str] = {}
+        self.sources: dict[str, bytes] = {}
         self.submission: Submission | None = None
         self.records: list[AnyRecord] = []
         self.tuning: list[TuningRecord] = []
@@ -145,6 +149,7 @@ class _Parts:
             elif kind == "marker":
                 decode(content, ProtocolStamp)
             elif kind == "source":
+                self.sources[place] = content
                 check_source(content)
         except RecordError as error:
             reason = str(error) if kind == "submission" else f"{place}: {error}"
@@ -173,14 +178,18 @@ def load_submission(
     submission = parts.submission
     if submission is None:
         return None, findings
-    findings += _listing_findings(parts.digests, submission)
+    places = source_places(submission.source, submission.strategy.files)
+    findings += _listing_findings(parts, submission, places)
+    code = {places[place]: parts.sources[place] for place in places if place in parts.sources}
+    is_whole = bool(code) and len(code) == len(places)
     data = SubmissionData(
         submission=submission,
         records=tuple(sorted(parts.records, key=lambda one: (one.sequence.name, one.seed))),
-        source_hash=parts.digests.get(submission.source),
+        source_hash=digest_of(code) if is_whole else None,
         tuning=tuple(parts.tuning),
         against=_others(against, submission, published),
         digest=parts.digests[SUBMISSION],
+        sources=parts.sources,
     )
     return data, findings
 
@@ -214,22 +223,29 @@ def _unreadable(parts: _Parts) -> list[Finding]:
     return findings
 
 
-def _listing_findings(digests: Mapping[str, str], submission: Submission) -> list[Finding]:
-    """Compare the files of the folder with those that ``submission.json`` lists."""
+def _listing_findings(
+    parts: _Parts, submission: Submission, places: Mapping[str, str]
+) -> list[Finding]:
+    """Compare the files of the folder with those that ``submission.json`` lists.
+
+    ``places`` are those of the strategy's files.
+    """
     listed = submission.files
-    there = {place: digest for place, digest in digests.items() if place != SUBMISSION}
+    there = {place: digest for place, digest in parts.digests.items() if place != SUBMISSION}
     changed = [place for place in there.keys() & listed.keys() if there[place] != listed[place]]
     problems = describe(
         {
             "changed since they were listed": sorted(changed),
             "not listed": sorted(there.keys() - listed.keys()),
             "listed but missing": sorted(listed.keys() - there.keys()),
-            "the source is not listed": {submission.source} - listed.keys(),
+            "the source is not listed": sorted(places.keys() - listed.keys()),
         }
     )
-    if problems:
-        return [Finding("FAILED", "files", problems, AGAIN)]
-    return [Finding("ok", "files", f"{len(there)} as listed")]
+    findings = [Finding("FAILED", "files", problems, AGAIN)] if problems else []
+    if others := sorted(parts.sources.keys() - places.keys()):
+        found = f"no part of the strategy, which imports none of it: {shorten(others)}"
+        findings.append(Finding("FAILED", "files", found, "remove it"))
+    return findings or [Finding("ok", "files", f"{len(there)} as listed")]
 
 
 def _others(

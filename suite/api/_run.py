@@ -114,6 +114,7 @@ def run(
     device: Device = "auto",
     workers: int | None = None,
     tuning: bool = False,
+    overwrite: bool = False,
 ) -> Results:
     """Train every strategy on every sequence, and return the results.
 
@@ -124,10 +125,11 @@ def run(
     Args:
         suite: ``quick``, ``linear``, ``core`` or ``full``; without it and without ``sequences``
             ``quick``.
-        strategies: names as on the command line (``ewc``, ``ewc,strength=10``, ``FILE.py``),
-            objects (``MyMethod(strength=0.1)``) and classes, one or several; without it all that
-            are built in. Of a class of your script or notebook, records tell versions apart by
-            its code and that of the functions and values around it that it uses.
+        strategies: names as on the command line (``ewc``, ``ewc,strength=10``, ``FILE.py``,
+            ``FOLDER``), objects (``MyMethod(strength=0.1)``) and classes, one or several; without
+            it all that are built in. Of a class of your script or notebook, records tell versions
+            apart by its code, that of the functions and values around it that it uses, and the
+            files of your modules that these import.
         sequences: names, patterns such as ``digits-*``, and ``TaskSequence`` objects.
         seeds: how many of the protocol's seeds, from the first on; None takes all.
         out: the results folder.
@@ -136,6 +138,8 @@ def run(
         workers: processes; one per CPU core, or one for CUDA, without it.
         tuning: use the tuning seeds and test on a part of the training data: for choosing
             hyper-parameters, never for results that are reported.
+        overwrite: train again what ``out`` holds of another version of a strategy, a sequence, the
+            data or the protocol, which is refused without it.
 
     Returns:
         The results of what was asked for, also where ``out`` holds more.
@@ -177,6 +181,7 @@ def run(
         results=folder,
         data=None if data is None else Path(data),
         device=device,
+        overwrite=overwrite,
     )
     _measure(request, workers, request.described())
     records = [
@@ -254,6 +259,7 @@ def grade(
     data: str | Path | None = None,
     device: Device = "auto",
     workers: int | None = None,
+    overwrite: bool = False,
 ) -> Grades:
     """Measure the parameter distance between the tasks of sequences.
 
@@ -265,6 +271,7 @@ def grade(
         data: the data folder; without it ``DRIFTBOARD_DATA``, else your own data folder.
         device: where to train.
         workers: processes; one per CPU core, or one for CUDA, without it.
+        overwrite: as for ``run``.
 
     Raises:
         DriftboardError: there is no such sequence or data set, or training failed; what was
@@ -297,6 +304,7 @@ def grade(
         data=None if data is None else Path(data),
         device=device,
         work=Distances(parts),
+        overwrite=overwrite,
     )
     _measure(request, workers, f"{counted(len(chosen), 'sequence')} to be graded")
     return Grades(tuple(grade_records(request)))

@@ -1,17 +1,22 @@
 """Strategies and sequences of a Python session, written so that worker processes load them."""
 
+import ast
 import dataclasses
 import dis
 import functools
-import hashlib
-import inspect
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from driftboard.suite.errors import DriftboardError, StrategyError
+from driftboard.suite.source import Source
+from driftboard.suite.source.code import source_text, syntax_tree
+from driftboard.suite.source.loaders import is_installed
+from driftboard.suite.source.modules import OwnModules
 
 if TYPE_CHECKING:
     from driftboard.strategies.base import Strategy
@@ -66,7 +71,7 @@ def _instance(one: object) -> "Strategy":
 
 def _specification(
     strategy: "Strategy", folder: Path
-) -> "tuple[str, tuple[type[Strategy], str] | None]":
+) -> "tuple[str, tuple[type[Strategy], Source] | None]":
     """Return what ``load_strategy`` takes."""
     from driftboard.strategies.catalogue import BUILTIN, FURTHER
     from driftboard.suite.session import SESSION_SUFFIX, write_session_object
@@ -78,11 +83,10 @@ def _specification(
     kind = type(strategy)
     text, base, session = kind.name, builtin.get(kind.name), None
     if base is None or type(base) is not kind:
-        source, base = source_of(kind), _instance(kind)
-        session = (kind, source)
-        digest = hashlib.sha256(source.encode()).hexdigest()[:12]
-        path = folder / f"{kind.__name__}-{digest}{SESSION_SUFFIX}"
-        write_session_object(path, kind, source)
+        code, base = source_of(kind), _instance(kind)
+        session = (kind, code)
+        path = folder / f"{kind.__name__}-{code.digest[:12]}{SESSION_SUFFIX}"
+        write_session_object(path, kind, code)
         text = str(path)
     values = [(f.name, getattr(strategy, f.name)) for f in dataclasses.fields(strategy)]
     changed = [f"{name}={value}" for name, value in values if value != getattr(base, name)]
@@ -108,17 +112,44 @@ def _check_same(given: "Strategy", loaded: "Strategy") -> None:
 # What tells the versions of a class apart in records.
 
 
-def source_of(kind: type) -> str:
-    """Return text that differs where what a class does differs; records carry its digest.
+@dataclass
+class _Seen:
+    """What has been seen of what a class uses.
 
-    Of a class in a module that is the whole file, as for a file named on the command line, with
-    the files of its bases. Of a class in a script or a notebook, and where a file has changed
-    since it was imported, it is the code: of all methods and bases, and of the functions, classes
-    and values around them that they use. So comments do not count there, and other cells only as
-    far as they matter; but another minor version of Python, with other bytecode, does.
+    Args:
+        by_value: modules whose objects are sent as they are; those of the user's other modules are
+            imported from the same files.
+        files: these modules.
+        objects: the identities of objects, so that each is described once.
     """
+
+    by_value: set[str]
+    files: OwnModules = field(default_factory=OwnModules)
+    objects: set[int] = field(default_factory=set)
+
+    def is_of_file(self, module: str) -> bool:
+        """Tell whether a module is one of the user's that is imported anew; read it then."""
+        return module not in self.by_value and self.files.find(module)
+
+
+def source_of(kind: type) -> Source:
+    """Return what a class consists of, so that it differs where what the class does differs.
+
+    Of a class in a module that is the module's file with all that it imports of the user's, as for
+    a file named on the command line. Of a class in a script or a notebook, and where the file has
+    changed since it was imported, it is a text of the code: of all methods and bases, and of the
+    functions, classes and values around them that they use; what is in other modules of the user's
+    counts as files. So comments do not count, and other cells only as far as they matter; but for a
+    text another minor version of Python, with other bytecode, does.
+    """
+    seen = _Seen(by_value={"__main__", kind.__module__})
     own = [one for one in kind.__mro__ if not _of_library(one)] or [kind]
-    return "".join(dict.fromkeys(_file_of(one) or _described(one, set()) for one in own))
+    texts = [
+        _described(one, seen)
+        for one in own
+        if not (_is_imported(one, seen) or _is_as_written(one, seen.files))
+    ]
+    return Source(seen.files.source.files, text="".join(texts))
 
 
 def _of_library(value: Any) -> bool:
@@ -126,26 +157,66 @@ def _of_library(value: Any) -> bool:
     name = str(value.__module__)
     if name == "__main__":  # whatever started it
         return False
-    file = getattr(sys.modules.get(name), "__file__", None) or ""
-    return (
-        name.split(".")[0] in sys.stdlib_module_names | {"driftboard"}
-        or "site-packages" in Path(file).parts
-    )
+    return is_installed(name, getattr(sys.modules.get(name), "__file__", None) or "")
 
 
-def _file_of(kind: type) -> str:
-    """Return the file of a class, or nothing if it is not of a module or not what the file says."""
-    if kind.__module__ == "__main__":
-        return ""
-    try:
-        path = inspect.getfile(kind)
-        content = Path(path).read_bytes()
-        codes = set(_nested(compile(content, path, "exec", dont_inherit=True)))
-        functions = [_unwrapped(value) for value in vars(kind).values()]
-        used = {one.__code__ for one in functions if isinstance(one, FunctionType)}
-        return content.decode() if {c for c in used if c.co_filename == path} <= codes else ""
-    except (OSError, SyntaxError, TypeError, ValueError):  # TypeError: its module has no file
-        return ""
+def _is_imported(value: Any, seen: _Seen) -> bool:
+    """Tell whether worker processes import a class or function from one of the user's files."""
+    module, path = (getattr(value, name, None) for name in ("__module__", "__qualname__"))
+    if not (isinstance(module, str) and isinstance(path, str)):
+        return False
+    found = sys.modules.get(module)
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found is value and seen.is_of_file(module)
+
+
+def _is_as_written(kind: type, files: OwnModules) -> bool:
+    """Tell whether a class is what its file says, which may have changed since the import."""
+    if kind.__module__ == "__main__" or not files.find(kind.__module__):
+        return False
+    file = files.files[kind.__module__]
+    with suppress(SyntaxError, ValueError):
+        text = source_text(file.content)
+        codes, names = _uses(kind)
+        written = set(_nested(compile(text, file.path, "exec", dont_inherit=True)))
+        here = vars(sys.modules[kind.__module__])
+        constants = [(name, value) for name, value in _constants(text) if name in names]
+        if codes <= written and all(here.get(name, here) == value for name, value in constants):
+            return True
+    del files.files[kind.__module__]
+    return False
+
+
+def _uses(kind: type) -> tuple[set[CodeType], set[str]]:
+    """Return the code of a class and of what it uses of its module, and the names in these."""
+    codes: set[CodeType] = set()
+    names: set[str] = set()
+    waiting: list[Any] = [kind]
+    while waiting:
+        value = _unwrapped(waiting.pop())
+        if getattr(value, "__module__", None) != kind.__module__:
+            continue
+        if isinstance(value, type):
+            waiting += vars(value).values()
+        elif isinstance(value, FunctionType) and value.__code__ not in codes:
+            codes.add(value.__code__)
+            new = {name for code in _nested(value.__code__) for name in code.co_names} - names
+            waiting += [value.__globals__[name] for name in new if name in value.__globals__]
+            names |= new
+    # Decorators such as that of dataclasses make some of their own.
+    own = {code for code in codes if not code.co_filename.startswith("<")}
+    return {code for code in own if not is_installed("", code.co_filename)}, names
+
+
+def _constants(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield the names that a file gives to literals, and these."""
+    for node in syntax_tree(text).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
+                yield name, value
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=value)):
+                yield name, value
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
@@ -167,8 +238,8 @@ def _unwrapped(member: Any) -> Any:
     return member if isinstance(member, FunctionType) else getattr(member, "__wrapped__", member)
 
 
-def _described(value: Any, seen: set[int]) -> str:
-    """Return text that depends on nothing but what was written; ``seen`` are the parents."""
+def _described(value: Any, seen: _Seen) -> str:
+    """Return text that depends on nothing but what was written; ``seen`` grows."""
     if isinstance(value, PLAIN):
         return repr(value)
     if isinstance(value, tuple | list):
@@ -178,23 +249,26 @@ def _described(value: Any, seen: set[int]) -> str:
     if isinstance(value, set | frozenset):
         return str(sorted(_described(one, seen) for one in value))
     if isinstance(value, ModuleType):
+        seen.is_of_file(value.__name__)  # which reads it
         return value.__name__
     if isinstance(value, CodeType):
         parts = (value.co_code, value.co_names, value.co_varnames, value.co_consts)
         return _described(parts, seen)
+    if _is_imported(value, seen):
+        return f"{value.__module__}.{value.__qualname__}"
     value = _unwrapped(value)
     if isinstance(value, functools.partial):
         return _described((value.func, value.args, value.keywords), seen)
     if isinstance(value, MethodType):
         return _described((value.__func__, value.__self__), seen)
     if not isinstance(value, type | FunctionType):
-        known = id(value) in seen
-        seen.add(id(value))
+        known = id(value) in seen.objects
+        seen.objects.add(id(value))
         return f"{type(value).__qualname__} {'' if known else _described(_content(value), seen)}"
-    if id(value) in seen or _of_library(value):
+    if id(value) in seen.objects or _of_library(value):
         return f"{value.__module__}.{value.__qualname__}"
-    seen.add(id(value))
-    members = _members(value) if isinstance(value, type) else _surroundings(value)
+    seen.objects.add(id(value))
+    members = _members(value) if isinstance(value, type) else _surroundings(value, seen)
     return f"{value.__qualname__} {_described(members, seen)}"
 
 
@@ -219,19 +293,40 @@ def _members(kind: type) -> dict[str, Any]:
     return {"bases": kind.__bases__, **dict(sorted(members.items()))}
 
 
-def _surroundings(function: FunctionType) -> dict[str, Any]:
+def _surroundings(function: FunctionType, seen: _Seen) -> dict[str, Any]:
     """Return a function's code, its defaults, and what it uses of the lines around it."""
-    names = {
-        instruction.argval
-        for code in _nested(function.__code__)
-        for instruction in dis.get_instructions(code)
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-    }
+    codes = list(_nested(function.__code__))
+    instructions = [instruction for code in codes for instruction in dis.get_instructions(code)]
+    loads = ("LOAD_GLOBAL", "LOAD_NAME")
+    names = {one.argval for one in instructions if one.opname in loads}
     used = {name: function.__globals__[name] for name in sorted(names & {*function.__globals__})}
+    mentioned = {name for code in codes for name in code.co_names}
+    for module in (*_imported_by(instructions), *_submodules(used.values(), mentioned)):
+        seen.is_of_file(module)  # which reads it
     cells = function.__closure__ or ()
     closure = [cell.cell_contents for cell in cells]
     defaults = (function.__defaults__, function.__kwdefaults__)
     return {"code": function.__code__, "defaults": defaults, "closure": closure, "uses": used}
+
+
+def _imported_by(instructions: Iterable[dis.Instruction]) -> Iterator[str]:
+    """Yield what import statements within a function may load."""
+    module = ""
+    for one in instructions:
+        if one.opname == "IMPORT_NAME":
+            module = one.argval
+            yield module
+        elif one.opname == "IMPORT_FROM":
+            yield f"{module}.{one.argval}"
+
+
+def _submodules(used: Iterable[Any], mentioned: set[str]) -> Iterator[str]:
+    """Yield the modules below those used that are loaded and whose names occur in the code."""
+    for package in (one for one in used if isinstance(one, ModuleType)):
+        for name in list(sys.modules):
+            below = name.removeprefix(f"{package.__name__}.")
+            if below != name and mentioned.issuperset(below.split(".")):
+                yield name
 
 
 def load_all_sequences(
@@ -265,8 +360,8 @@ def load_all_sequences(
             )
     files, known = [], builtin
     for sequence in own.values():
-        source = source_of(type(sequence.scenario))
+        code = source_of(type(sequence.scenario))
         files.append(folder / f"sequence-{sequence.name}-{sequence.hash()[:12]}{SESSION_SUFFIX}")
-        add_sequence(known, sequence, source, files[-1])
-        write_session_object(files[-1], sequence, source)
+        add_sequence(known, sequence, code, files[-1])
+        write_session_object(files[-1], sequence, code)
     return names, tuple(files), known

@@ -21,6 +21,7 @@ from driftboard.suite.checks.learners import (
 from driftboard.suite.checks.target import Result, load_target
 from driftboard.suite.checks.tiny import example_task
 from driftboard.suite.errors import StrategyError
+from driftboard.suite.source.loaders import only_own_imports
 
 __all__ = ["Result", "check_strategy", "example_task"]
 
@@ -40,7 +41,8 @@ def check_strategy(specification: str) -> list[Result]:
 
     Args:
         specification: as for ``driftboard run --strategy``: the name of a built-in strategy,
-            ``FILE.py``, or ``FILE.py:CLASS``, each optionally followed by ``,parameter=value``.
+            ``FILE.py``, ``FOLDER``, or one of these two with ``:CLASS``, each optionally followed
+            by ``,parameter=value``.
 
     Returns:
         One result per check, in order. When a stage fails, later stages are left out, because
@@ -54,11 +56,14 @@ def check_strategy(specification: str) -> list[Result]:
     except StrategyError as error:
         return [Result("declaration", "FAILED", str(error))]
     results: list[Result] = []
-    with _one_thread():
-        for stage in _STAGES:
-            results += stage(target)
-            if any(result.status == "FAILED" for result in results):
-                break
+    try:
+        with _one_thread(), only_own_imports():
+            for stage in _STAGES:
+                results += stage(target)
+                if any(result.status == "FAILED" for result in results):
+                    break
+    except StrategyError as error:
+        results.append(Result("imports", "FAILED", str(error)))
     return results
 
 

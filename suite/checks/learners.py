@@ -1,7 +1,7 @@
 """Checks that train whole learners: one after another, together, with other settings, for time."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import pairwise
 from types import FunctionType, ModuleType
 from typing import Any, Literal
@@ -41,9 +41,9 @@ def _learn_alone(strategy: Strategy, network: str, seed: int = 0) -> list[TaskEn
 def learner_results(target: Target) -> list[Result]:
     """Check that learners are independent and hide no state, and describe the memory."""
     target = target.fresh()
-    before = hidden_state(target.strategy, target.module)
+    before = hidden_state(target.strategy, target.modules)
     independent, ends = _independent(target)
-    hidden = changed_names(before, hidden_state(target.strategy, target.module))
+    hidden = changed_names(before, hidden_state(target.strategy, target.modules))
     results = [independent, _hidden(hidden)]
     return [*results, *(_memory(ends) if ends else [])]
 
@@ -132,30 +132,33 @@ def _bytes(tree: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors(tree))
 
 
-# Hidden state is what lies on the strategy's object, in its class or in its module: nothing counts
-# it as memory, and all learners share it.
+# Hidden state is what lies on the strategy's object, in its class or in the modules of its source:
+# nothing counts it as memory, and all learners share it.
 
 DEPTH = 6
 """How many levels of nested containers are inspected."""
 
 
-def hidden_state(strategy: Strategy, module: ModuleType) -> dict[str, Any]:
+def hidden_state(strategy: Strategy, modules: Iterable[ModuleType]) -> dict[str, Any]:
     """Return what is stored outside of the memory: a name for messages -> comparable content.
 
-    Covers tensors, arrays, numbers, texts, containers of them, the module's classes and their
+    Covers tensors, arrays, numbers, texts, containers of them, the modules' classes and their
     instances, and the default arguments of functions.
     """
     own = {f"self.{name}": value for name, value in vars(strategy).items()}
-    for name, value in vars(module).items():
-        if isinstance(value, type) and value.__module__ == module.__name__:
-            own |= {
-                f"{name}.{key}": content
-                for key, content in vars(value).items()
-                if not key.startswith("__dataclass")  # made anew where a class is read anew
-            }
-        elif not name.startswith("__"):
-            own[f"the module's {name}"] = value
-    return {name: _content(value, module.__name__, DEPTH) for name, value in own.items()}
+    homes = {module.__name__: module for module in modules}
+    for home, module in homes.items():
+        is_its_own, relative = home == type(strategy).__module__, home.partition(".")[2]
+        for name, value in vars(module).items():
+            if isinstance(value, type) and value.__module__ == home:
+                own |= {
+                    f"{name}.{key}": content
+                    for key, content in vars(value).items()
+                    if not key.startswith("__dataclass")  # made anew where a class is read anew
+                }
+            elif not name.startswith("__") and not isinstance(value, ModuleType):
+                own[f"the module's {name}" if is_its_own else f"{name} of {relative}"] = value
+    return {name: _content(value, homes, DEPTH) for name, value in own.items()}
 
 
 def changed_names(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -168,10 +171,10 @@ def changed_names(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[s
     return [name for name, content in after.items() if before.get(name, absent) != content]
 
 
-def _content(value: Any, home: str, depth: int) -> Any:
+def _content(value: Any, homes: Container[str], depth: int) -> Any:
     """Return plain data that is equal for equal content; other objects by their identity.
 
-    ``home`` is the name of the module whose instances are inspected.
+    ``homes`` are the names of the modules whose classes' instances are inspected.
     """
     if isinstance(value, Tensor):
         return str(value.dtype), tuple(value.shape), repr(value.tolist())
@@ -183,12 +186,12 @@ def _content(value: Any, home: str, depth: int) -> Any:
         return sorted(repr(item) for item in value)
     if isinstance(value, FunctionType):
         value = [value.__defaults__, value.__kwdefaults__, vars(value)]
-    elif type(value).__module__ == home:
+    elif type(value).__module__ in homes:
         value = vars(value)
     if depth > 0 and isinstance(value, Mapping):
-        return [(repr(key), _content(item, home, depth - 1)) for key, item in value.items()]
+        return [(repr(key), _content(item, homes, depth - 1)) for key, item in value.items()]
     if depth > 0 and isinstance(value, list | tuple):
-        return [_content(item, home, depth - 1) for item in value]
+        return [_content(item, homes, depth - 1) for item in value]
     return id(value)
 
 

@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 from driftboard.strategies.base import Examples, Memory, Parameters, Strategy, Task, UpdatePlan
 from driftboard.suite.errors import StrategyError, one_line
 from driftboard.suite.loading import LoadedStrategy, load_strategy
+from driftboard.suite.source.modules import running_with
 from driftboard.suite.training.cohort import Cohort
 from driftboard.suite.training.cuda_graph import GraphRunner
 from driftboard.suite.training.engine import train_task
@@ -39,10 +40,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Target:
-    """A loaded strategy and the module that defines its class."""
+    """A loaded strategy and the modules of its source, that which defines its class included."""
 
     loaded: LoadedStrategy
-    module: ModuleType
+    modules: tuple[ModuleType, ...]
 
     @property
     def strategy(self) -> Strategy:
@@ -66,7 +67,8 @@ def load_target(specification: str) -> Target:
         StrategyError: it cannot be loaded.
     """
     loaded = load_strategy(specification)
-    return Target(loaded, sys.modules[type(loaded.strategy).__module__])
+    module = sys.modules[type(loaded.strategy).__module__]
+    return Target(loaded, tuple(running_with(module)))
 
 
 @dataclass(frozen=True)

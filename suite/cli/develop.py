@@ -35,7 +35,10 @@ def new(
 def check(
     strategy: Annotated[
         str,
-        typer.Argument(help="NAME, FILE.py or FILE.py:CLASS, each also with ',parameter=value'."),
+        typer.Argument(
+            help="NAME, FILE.py, FOLDER, or one of these two with :CLASS, each also with "
+            "',parameter=value'."
+        ),
     ],
 ) -> None:
     """Check a strategy of your own on a tiny sequence: one line per check, a matter of seconds.

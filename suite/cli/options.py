@@ -96,6 +96,14 @@ class Training:
             "run",
         ),
     ] = None
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Measure again what the results folder holds of another version of a strategy, a "
+            "sequence, the data or the protocol. Each record stays until there is a new one.",
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         """Check the options, before a command begins.
@@ -164,6 +172,7 @@ class Training:
             data=self.data,
             device=self.device,
             work=work,
+            overwrite=self.overwrite,
         )
 
 
@@ -217,7 +226,7 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
     >>> def train(name: str, *, training: Training) -> None:
     ...     print(name, training.device)
     >>> list(inspect.signature(expand_groups(train)).parameters)
-    ['name', 'data', 'device', 'workers', 'cluster', 'ray_address']
+    ['name', 'data', 'device', 'workers', 'cluster', 'ray_address', 'overwrite']
     >>> expand_groups(train)(name="ewc", device="cpu")
     ewc cpu
 

@@ -32,8 +32,8 @@ def run(
     strategy: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME, FILE.py or FILE.py:CLASS, each also with ',parameter=value'; "
-            "may be repeated. Without it: all built-in strategies.",
+            help="NAME, FILE.py, FOLDER, or one of these two with :CLASS, each also with "
+            "',parameter=value'; may be repeated. Without it: all built-in strategies.",
         ),
     ] = None,
     seeds: SeedCount = None,

@@ -21,7 +21,8 @@ def submit(
     strategy: Annotated[
         str,
         typer.Argument(
-            help="FILE.py or FILE.py:CLASS, also with ',parameter=value'.", show_default=False
+            help="FILE.py, FOLDER, or either with :CLASS; also with ',parameter=value'.",
+            show_default=False,
         ),
     ],
     title: Annotated[str, typer.Option(help="What the board calls it, one line.")],
@@ -56,11 +57,11 @@ def submit(
     from driftboard.leaderboard.verification.checks import examine_folder
     from driftboard.leaderboard.verification.report import has_failed, report_lines
     from driftboard.suite.loading import load_strategy
-    from driftboard.suite.submissions import assemble, make_credits, source_of
+    from driftboard.suite.submissions import assemble, make_credits, source_name
 
     words = make_credits(title, author, link or (), licence, description, remark or ())
-    source_of(strategy)
     loaded = load_strategy(strategy)
+    source_name(loaded)
     if loaded.stamp.role != "ranked":
         raise StrategyError(f"{strategy} is a bound; only ranked strategies are submitted")
     tuned = None if tuning is None else _tuning_of(tuning, strategy)
@@ -68,7 +69,7 @@ def submit(
     request = training.request(folder, chosen_sequences(suite, None), [loaded])
     what = f"{counted(len(request.sequences), 'sequence')} x {loaded.stamp.name}"
     exit_on_failure(training.run_jobs(request, what))
-    assemble(folder, loaded.stamp, loaded.specification, tuned, words, suite)
+    assemble(folder, loaded, tuned, words, suite)
     _, findings = examine_folder(folder)
     for line in report_lines(findings):
         typer.echo(line)
@@ -134,9 +135,7 @@ def verify(
         from driftboard.leaderboard.verification.rerun import run_again
 
         convert_data(submitted.by_sequence, data)
-        again, badge = run_again(
-            folder, submitted, rerun, salt, 60 * minutes, round(memory * 1e9), data
-        )
+        again, badge = run_again(submitted, rerun, salt, 60 * minutes, round(memory * 1e9), data)
         findings += again
     for line in report_lines(findings, badge):
         typer.echo(line)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def tune(
     *,
     strategy: Annotated[
-        list[str], typer.Argument(help="NAME, FILE.py or FILE.py:CLASS; several at once.")
+        list[str],
+        typer.Argument(help="NAME, FILE.py, FOLDER, or one of these two with :CLASS; several."),
     ],
     suite: Annotated[
         Literal["quick", "core", "full"] | None,

@@ -30,11 +30,12 @@ from driftboard.suite.distance.grades import (
     write_record,
 )
 from driftboard.suite.errors import DataError, DriftboardError
+from driftboard.suite.loading import LoadedStrategy
 from driftboard.suite.protocol import PROTOCOL, Training
-from driftboard.suite.records import check_same
 from driftboard.suite.rng import stream
 from driftboard.suite.runs.job import Job
 from driftboard.suite.runs.request import Planner, Request, Row
+from driftboard.suite.runs.results_folder import Outdated, Parts
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.scenarios import FewShot, Indices, Recipe
 from driftboard.suite.sequences.splits import cached_splits
@@ -69,8 +70,8 @@ class Distances:
 
     parts: int = 2
 
-    def jobs(self, planner: Planner, sequence: TaskSequence) -> list[Job]:
-        """Return the jobs that measure the missing seeds of a sequence; see ``Work``.
+    def rows(self, request: Request, sequence: TaskSequence, outdated: Outdated) -> list[Row]:
+        """Return the seeds that lack a record; see ``Work``.
 
         Raises:
             DriftboardError: the sequence is linear.
@@ -80,18 +81,33 @@ class Distances:
                 f"{sequence.name}: the distance of a linear sequence's tasks is given and needs no "
                 "measuring; see 'driftboard linear'"
             )
-        request = planner.request
+        grading, protocol = grading_in(self.parts).stamp(), PROTOCOL.stamp()
+        version = sequence.hash()
+        outdated.asked.add(grade_path(request.results, sequence.name))  # made of the seeds'
+
+        def parts(record: GradeRecord) -> Parts:
+            return (
+                ("number of parts", record.parts, self.parts),
+                ("grading", record.grading, grading),
+                ("protocol", record.protocol, protocol),
+                (f"version of the sequence {sequence.name}", record.sequence.hash, version),
+            )
+
         missing = [
-            seed for seed in request.seeds(sequence) if not self._done(request, sequence, seed)
+            seed
+            for seed in request.seeds(sequence)
+            if outdated.lacks(seed_path(request.results, sequence.name, seed), read_grade, parts)
         ]
-        if not missing:
-            return []  # neither data nor splits are needed
+        return [Row(f"grading {sequence.name}", tuple(missing))] if missing else []
+
+    def jobs(self, planner: Planner, sequence: TaskSequence, rows: Sequence[Row]) -> list[Job]:
+        """Return the jobs that measure the missing seeds of a sequence; see ``Work``."""
         tested = measured_sequence(sequence)
         recipes = planner.recipes(tested)
         stacking = planner.stacking(tested, recipes, parts=self.parts, tested=False)
         return planner.jobs(
             sequence,
-            [Row(f"grading {sequence.name}", tuple(missing))],
+            rows,
             self,
             recipes=recipes,
             stacking=stacking,
@@ -100,32 +116,21 @@ class Distances:
         )
 
     def measure(
-        self, setting: Setting, strategy: str, at_once: int, on_step: Callable[[], None]
+        self,
+        setting: Setting,
+        loaded: LoadedStrategy | None,
+        at_once: int,
+        on_step: Callable[[], None],
     ) -> list[GradeRecord]:
         """Return one record per seed, or one that says why nothing can be measured."""
         return measure(setting, self.parts, at_once, on_step)
 
-    def keep(self, results: Path, records: list[GradeRecord]) -> None:
-        """Write one file per seed, unless it is there."""
+    def keep(self, results: Path, records: list[GradeRecord], seeds: tuple[int, ...]) -> None:
+        """Write one file per seed; that of a refusal, which holds for all, bears seed 0."""
         for record in records:
             seed = record.seeds[0].seed if record.seeds else 0
-            path = seed_path(results, record.sequence.name, seed)
-            if not path.exists():
-                write_record(path, record)
-
-    def _done(self, request: Request, sequence: TaskSequence, seed: int) -> bool:
-        path = seed_path(request.results, sequence.name, seed)
-        if not path.exists():
-            return False
-        record = read_grade(path)
-        check_same(
-            path,
-            ("number of parts", record.parts, self.parts),
-            ("grading", record.grading, grading_in(self.parts).stamp()),
-            ("protocol", record.protocol, PROTOCOL.stamp()),
-            ("version of the sequence", record.sequence.hash, sequence.hash()),
-        )
-        return True
+            if seed in seeds or not record.seeds:
+                write_record(seed_path(results, record.sequence.name, seed), record)
 
 
 def grade_records(request: Request) -> list[GradeRecord]:

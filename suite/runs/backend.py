@@ -76,24 +76,25 @@ class Backend:
             DriftboardError: there is no such device, cluster or data set, the results folder
                 does not fit or is of other images, or there is nobody left to go on.
         """
-        from driftboard.suite.runs.request import check_data
+        from driftboard.suite.runs.cells import plan, survey
+        from driftboard.suite.runs.results_folder import claim_folder
 
-        cells = request.cell_count()
-        complete = request.work is None and self._is_complete(request)
-        unread = check_data(request)
-        if complete:
-            for line in unread:
+        cells, found = request.cell_count(), survey(request)
+
+        def claim() -> None:
+            if request.work is None:
+                claim_folder(request.results, request.purpose, found.outdated.paths)
+
+        if not any(found.rows.values()):
+            claim()
+            for line in found.notes:
                 show(Log(line))
             show(Log(f"{what}, {counted(cells, 'cell')}: all there already"))
             return []
         self.warm_up()
         failures: dict[str, None] = {}
         with self._decided(request) as (decided, start):
-            from driftboard.suite.runs.cells import plan
-            from driftboard.suite.runs.request import claim_folder
-
-            if request.work is None:
-                claim_folder(request.results, request.purpose)
+            claim()
             with start() as executor:
                 show(
                     Log(
@@ -101,8 +102,12 @@ class Backend:
                         f"results in {request.results}"
                     )
                 )
+                if found.outdated.kinds:
+                    show(Log(f"measured again: {found.outdated.in_words()}"))
+                for line in found.notes:
+                    show(Log(line))
                 show(Progress("making the task splits"))
-                jobs = plan(decided, lambda line: show(Log(line)))  # while the workers start
+                jobs = plan(decided, lambda line: show(Log(line)), found)  # while workers start
                 there = cells - sum(len(job.seeds) for job in jobs)
                 if there > 0:
                     show(Log(f"already there: {counted(there, 'cell')}"))
@@ -118,15 +123,6 @@ class Backend:
                     raise
                 show(Progress("done", 1.0, 1.0))
         return list(failures)
-
-    def _is_complete(self, request: "Request") -> bool:
-        """Claim the folder of a request that lacks no record; tell whether it is such a one."""
-        from driftboard.suite.runs.request import claim_folder, missing_cells
-
-        if any(seeds for one in request.sequences for _, seeds in missing_cells(request, one)):
-            return False
-        claim_folder(request.results, request.purpose)
-        return True
 
     @contextmanager
     def _decided(

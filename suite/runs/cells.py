@@ -1,6 +1,6 @@
 """Cells of the benchmark: one strategy on one sequence, a record of accuracies for every seed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +10,19 @@ import torch
 from driftboard.strategies.base import Strategy
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.linear.cells import linear_records
-from driftboard.suite.loading import LoadedStrategy, load_strategy
-from driftboard.suite.records import AnyRecord, LossRecord, Record, write_missing
+from driftboard.suite.loading import LoadedStrategy
+from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.records import (
+    AnyRecord,
+    LossRecord,
+    Record,
+    cell_path,
+    read_record,
+    write_record,
+)
 from driftboard.suite.runs.job import Job
-from driftboard.suite.runs.request import Planner, Request, Row, missing_cells
+from driftboard.suite.runs.request import Planner, Request, Row, changed_images, check_data
+from driftboard.suite.runs.results_folder import Outdated, Parts
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.session import SESSION_SUFFIX
@@ -32,30 +41,76 @@ LINEAR_EFFORT = 3000.0
 """Roughly the effort of a seed of a linear sequence; for estimates only."""
 
 
-def plan(request: Request, log: Callable[[str], None] = lambda line: None) -> list[Job]:
+@dataclass(frozen=True)
+class Survey:
+    """What the results folder of a request lacks.
+
+    Args:
+        rows: what has to be measured, by sequence.
+        outdated: what is measured again because it is of something else.
+        notes: lines on what could not be compared, or is left as it is.
+    """
+
+    rows: Mapping[str, list[Row]]
+    outdated: Outdated
+    notes: tuple[str, ...]
+
+
+def survey(request: Request) -> Survey:
+    """Return what the results folder of a request lacks.
+
+    Raises:
+        RecordError: it holds records of another version, which the request does not overwrite.
+        DataError: it holds what was measured on other images, likewise.
+    """
+    changed, notes = changed_images(request) if request.overwrite else ({}, [])
+    outdated, work = Outdated(changed), request.work or Cells()
+    rows = {each.name: work.rows(request, each, outdated) for each in request.sequences}
+    if request.overwrite:
+        notes += outdated.check_others(request.results)
+    else:
+        outdated.refuse(request.results)
+        notes = check_data(request)
+    return Survey(rows, outdated, tuple(notes))
+
+
+def plan(
+    request: Request, log: Callable[[str], None] = lambda line: None, found: Survey | None = None
+) -> list[Job]:
     """Return the jobs of all sequences, in order; ``log`` is given lines on what does not fit.
+
+    ``found`` is what ``survey`` has returned, if it has been called.
 
     Raises:
         DataError: a data set is missing or broken.
-        RecordError: a record in the results folder does not belong to this request.
+        RecordError: as ``survey``.
     """
-    planner, work = Planner(request, log), request.work or Cells()
-    return [job for sequence in request.sequences for job in work.jobs(planner, sequence)]
+    found, work = found or survey(request), request.work or Cells()
+    planner = Planner(request, log)
+    wanted = [(each, rows) for each in request.sequences if (rows := found.rows[each.name])]
+    # Where nothing is missing, neither data nor splits are needed.
+    return [job for sequence, rows in wanted for job in work.jobs(planner, sequence, rows)]
 
 
 @dataclass(frozen=True)
 class Cells:
     """The cells of the benchmark, as work and as payload."""
 
-    def jobs(self, planner: Planner, sequence: TaskSequence) -> list[Job]:
-        """Return the jobs that make the missing cells of a sequence; see ``Work``."""
+    def rows(self, request: Request, sequence: TaskSequence, outdated: Outdated) -> list[Row]:
+        """Return each strategy with the seeds that lack a record; see ``Work``."""
         rows = [
-            Row(f"{sequence.name} / {_label(loaded)}", seeds, loaded.specification)
-            for loaded, seeds in missing_cells(planner.request, sequence)
-            if seeds
+            Row(
+                f"{sequence.name} / {_label(loaded)}",
+                _missing_seeds(request, sequence, loaded, outdated),
+                loaded.specification,
+                loaded.source,
+            )
+            for loaded in request.strategies
         ]
-        if not rows:
-            return []  # neither data nor splits are needed
+        return [row for row in rows if row.seeds]
+
+    def jobs(self, planner: Planner, sequence: TaskSequence, rows: Sequence[Row]) -> list[Job]:
+        """Return the jobs that make the missing cells of a sequence; see ``Work``."""
         if isinstance(sequence.scenario, LinearSetting):
             seeds = planner.request.seeds(sequence)
             return [
@@ -75,14 +130,18 @@ class Cells:
         return planner.jobs(sequence, rows, self, recipes=recipes, stacking=stacking)
 
     def measure(
-        self, setting: Setting, strategy: str, at_once: int, on_step: Callable[[], None]
+        self,
+        setting: Setting,
+        loaded: LoadedStrategy | None,
+        at_once: int,
+        on_step: Callable[[], None],
     ) -> list[Record] | list[LossRecord]:
         """Train the cohort and return the record of every seed; see ``Payload``.
 
         A cohort is always trained whole, also where some of its records exist: how learners are
         stacked may change the last bits of a result, so a resumed run repeats the same stack.
         """
-        loaded = load_strategy(strategy)
+        assert loaded is not None
         if isinstance(setting.sequence.scenario, LinearSetting):
             with _nothing_left_by(loaded.strategy):
                 return linear_records(setting, loaded, on_step)
@@ -100,9 +159,32 @@ class Cells:
         builder = RecordBuilder(setting, loaded.stamp, prepared.stamp, ran)
         return [_record(builder, cohort, outcome, place) for place in range(len(setting.seeds))]
 
-    def keep(self, results: Path, records: list[AnyRecord]) -> None:
-        """Write the records that are not there yet."""
-        write_missing(results, records)
+    def keep(self, results: Path, records: list[AnyRecord], seeds: tuple[int, ...]) -> None:
+        """Write a file per record."""
+        for record in records:
+            if record.seed in seeds:
+                write_record(results, record)
+
+
+def _missing_seeds(
+    request: Request, sequence: TaskSequence, loaded: LoadedStrategy, outdated: Outdated
+) -> tuple[int, ...]:
+    """Return the seeds that have no record of this very sequence and strategy."""
+    protocol, version, name = PROTOCOL.stamp(), sequence.hash(), loaded.stamp.name
+
+    def parts(record: AnyRecord) -> Parts:
+        return (
+            ("protocol", record.protocol, protocol),
+            (f"version of the sequence {sequence.name}", record.sequence.hash, version),
+            (f"version of the strategy {name}", record.strategy, loaded.stamp),
+            ("split (test or validation)", record.split, request.purpose),
+        )
+
+    return tuple(
+        seed
+        for seed in request.seeds(sequence)
+        if outdated.lacks(cell_path(request.results, sequence.name, name, seed), read_record, parts)
+    )
 
 
 @contextmanager

@@ -200,7 +200,6 @@ class RayExecutor:
         )
         self._progress = self._ray.remote(num_cpus=0, max_restarts=-1)(ProgressActor).remote()
         self._reports: Any = None  # what the progress actor has been asked for
-        self._files: dict[Path, bytes] = {}
         self._idle: deque[Slot] = deque()
         self._starting: dict[Any, Slot] = {}  # by what they have been asked
         self._busy: dict[Any, tuple[Slot, int, str]] = {}  # by the same; number and label of jobs
@@ -225,17 +224,9 @@ class RayExecutor:
         return len(self._idle)
 
     def submit(self, number: int, job: "Job") -> None:
-        """Send a job and the users' files that it names to an idle worker.
-
-        Raises:
-            DriftboardError: a file is missing here.
-        """
-        for path in job.files:
-            if path not in self._files:
-                self._files[path] = _content(path)
-        files = {path: self._files[path] for path in job.files}
+        """Send a job to an idle worker."""
         slot = self._idle.popleft()
-        reply = slot.actor.measure.remote(number, job, files)
+        reply = slot.actor.measure.remote(number, job)
         self._busy[reply] = slot, number, job.label
 
     def poll(self, seconds: float) -> Iterator[Log | Step | Result]:
@@ -347,10 +338,3 @@ def cause_of(error: Exception) -> str:
     if "Worker exit type" in text:
         return "its process ended, by a crash or for want of memory"
     return text.splitlines()[-1] if text else type(error).__name__
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DriftboardError(f"cannot read {path}: {error.strerror or error}") from error

@@ -1,31 +1,21 @@
 """A request: what is to be measured, what of it is missing in which folder, and its jobs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
 from driftboard.suite.data import Pool, convert_originals, load_pool
-from driftboard.suite.errors import DataError, RecordError, counted
-from driftboard.suite.loading import LoadedStrategy
+from driftboard.suite.errors import DataError, counted
+from driftboard.suite.loading import LoadedStrategy, read_source
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.records import (
-    MARKER,
-    ProtocolStamp,
-    SequenceStamp,
-    cell_path,
-    check_same,
-    read_record,
-    record_paths,
-    write_atomically,
-)
 from driftboard.suite.runs.job import Job, Payload
+from driftboard.suite.runs.results_folder import OVERWRITE, Outdated, measured
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.scenarios import Recipe
 from driftboard.suite.sequences.splits import Purpose, cached_splits, unused_note
 from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.source import Source
 from driftboard.suite.training.memory_plan import Stacking, in_groups, stacking_of
 
 CONVOLUTION_COST = 30.0
@@ -38,12 +28,18 @@ Recipes = dict[int, list[Recipe]]
 class Work(Protocol):
     """What is measured of a sequence."""
 
-    def jobs(self, planner: "Planner", sequence: TaskSequence) -> list[Job]:
-        """Return the jobs that measure what the results folder of the request lacks.
+    def rows(self, request: "Request", sequence: TaskSequence, outdated: Outdated) -> "list[Row]":
+        """Return what the results folder of a request lacks, as ``outdated`` tells it.
+
+        Raises:
+            DriftboardError: this cannot be measured of the sequence.
+        """
+
+    def jobs(self, planner: "Planner", sequence: TaskSequence, rows: "Sequence[Row]") -> list[Job]:
+        """Return the jobs that measure these rows, at least one.
 
         Raises:
             DataError: the data set is missing or broken.
-            RecordError: a record in the results folder does not belong to this request.
         """
 
 
@@ -61,6 +57,7 @@ class Request:
         data: the data folder, if it is not Driftboard's own.
         device: ``cpu``, ``cuda`` or ``auto``.
         work: what is measured; None trains every strategy on every sequence and seed.
+        overwrite: measure again what the folder holds of another version.
     """
 
     sequences: tuple[TaskSequence, ...]
@@ -72,6 +69,7 @@ class Request:
     data: Path | None = None
     device: str = "auto"
     work: Work | None = None
+    overwrite: bool = False
 
     def seeds(self, sequence: TaskSequence) -> tuple[int, ...]:
         """Return the seeds that a sequence is measured with."""
@@ -95,6 +93,7 @@ class Row:
     label: str  # what a progress bar and a failure call it
     seeds: tuple[int, ...]
     strategy: str = ""  # a specification for ``load_strategy``
+    source: Source | None = None  # of the same
 
 
 @dataclass
@@ -104,6 +103,10 @@ class Planner:
     request: Request
     log: Callable[[str], None]
     _pools: dict[str, Pool] = field(default_factory=dict, init=False)
+    _sequence_sources: tuple[Source, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sequence_sources = tuple(map(read_source, self.request.sequence_files))
 
     def pool(self, source: str) -> Pool:
         """Return a data set, read once for all sequences that follow each other.
@@ -223,9 +226,11 @@ class Planner:
             label=row.label,
             payload=payload,
             sequence=sequence.name,
-            sequence_files=request.sequence_files,
+            sequence_sources=self._sequence_sources,
             strategy=row.strategy,
+            source=row.source,
             seeds=seeds,
+            wanted=row.seeds,
             purpose=request.purpose,
             data=request.data,
             results=request.results,
@@ -237,59 +242,21 @@ class Planner:
         )
 
 
-def claim_folder(results: Path, purpose: Purpose) -> None:
-    """Mark a results folder with the protocol's stamp, or check the mark that is there.
-
-    Raises:
-        RecordError: it cannot be written, or holds results of another protocol or split.
-    """
-    marker = results / MARKER
-    if not marker.exists():
-        write_atomically(marker, msgspec.json.encode(PROTOCOL.stamp()) + b"\n")
-    try:
-        found = msgspec.json.decode(marker.read_bytes(), type=ProtocolStamp)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RecordError(f"{marker} is not readable: {error}; choose another --out") from error
-    if found != PROTOCOL.stamp():
-        raise RecordError(
-            f"{results} holds results of protocol {found.name} {found.version} "
-            f"({found.hash[:12]}), this is {PROTOCOL.name} {PROTOCOL.version} "
-            f"({PROTOCOL.stamp().hash[:12]}); choose another --out"
-        )
-    first = next(record_paths(results), None)
-    if first is not None and read_record(first).split != purpose:
-        raise RecordError(
-            f"{first} is not of the {purpose} split, and no board shows both; choose another --out"
-        )
-
-
-class _Measured(msgspec.Struct):
-    """What records, sweeps and grades have in common, as far as it is needed here."""
-
-    sequence: SequenceStamp
-
-
-MEASURED = ("records/*/*/seed-*.json", "sweeps/*/seed-*.json", "grades/*.json", "grades/*/*.json")
-"""Where a results folder keeps what was measured."""
-
-
-def check_data(request: Request) -> list[str]:
-    """Check that what the results folder has is of the images that a request's sequences have now.
+def changed_images(request: Request) -> tuple[dict[Path, str], list[str]]:
+    """Compare what a results folder has with the images that a request's sequences have now.
 
     That holds for results of the same sequences, and of others on data of the same title.
 
     Returns:
-        A line for every data set of which there are no images to compare.
-
-    Raises:
-        DataError: images have changed since something was measured on them.
+        What was measured on other images, each with a line that says so, and a line for every data
+        set of which there are no images to compare.
     """
-    paths = (path for pattern in MEASURED for path in sorted(request.results.glob(pattern)))
-    stamps = [(path, stamp) for path in paths if (stamp := _stamp_of(path)) is not None]
+    stamps = measured(request.results)
     names: dict[str, set[str]] = {}
     for sequence in request.sequences:
         if stamps and not isinstance(sequence.scenario, LinearSetting):
             names.setdefault(sequence.source, set()).add(sequence.name)
+    changed: dict[Path, str] = {}
     unread = []
     for source, own in names.items():
         try:
@@ -297,49 +264,31 @@ def check_data(request: Request) -> list[str]:
         except DataError as error:
             unread.append(f"results on {source} are not compared with its images: {error}")
             continue
-        for path, stamp in stamps:
+        for path, stamp in stamps.items():
             of_these = stamp.name in own or stamp.data == pool.title
             if of_these and stamp.data_hash != pool.fingerprint:
-                raise DataError(
+                changed[path] = (
                     f"{path} was measured on other images than {source} has now: "
                     f"{stamp.data} ({stamp.data_hash[:12]}), and now {pool.title} "
-                    f"({pool.fingerprint[:12]}); choose another --out, or the --data of before"
+                    f"({pool.fingerprint[:12]})"
                 )
-    return unread
+    return changed, unread
 
 
-def _stamp_of(path: Path) -> SequenceStamp | None:
-    """Return what a file says of its sequence, None if it is broken, which others complain of."""
-    if not path.is_file():
-        return None
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Measured).sequence
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+def check_data(request: Request) -> list[str]:
+    """Check that what the results folder has is of the images that a request's sequences have now.
 
-
-def missing_cells(
-    request: Request, sequence: TaskSequence
-) -> Iterator[tuple[LoadedStrategy, tuple[int, ...]]]:
-    """Yield every strategy with the seeds of the sequence that have no record yet.
+    Returns:
+        A line for every data set of which there are no images to compare.
 
     Raises:
-        RecordError: a record is broken, or was made from another sequence, strategy or split.
+        DataError: images have changed since something was measured on them.
     """
-    protocol, version = PROTOCOL.stamp(), sequence.hash()
-    for strategy in request.strategies:
-        missing = []
-        for seed in request.seeds(sequence):
-            path = cell_path(request.results, sequence.name, strategy.stamp.name, seed)
-            if not path.exists():
-                missing.append(seed)
-                continue
-            record = read_record(path)
-            check_same(
-                path,
-                ("protocol", record.protocol, protocol),
-                ("version of the sequence", record.sequence.hash, version),
-                ("version of the strategy", record.strategy, strategy.stamp),
-                ("split (test or validation)", record.split, request.purpose),
-            )
-        yield strategy, tuple(missing)
+    changed, unread = changed_images(request)
+    if changed:
+        others = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise DataError(
+            f"{next(iter(changed.values()))}{others}; add {OVERWRITE}, choose another --out, or "
+            "the --data of before"
+        )
+    return unread

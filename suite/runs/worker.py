@@ -1,15 +1,13 @@
 """What a worker process does: set itself up, then do one job at a time, here or on a Ray cluster.
 
 On a cluster it writes no results: the scheduler does, so neither a shared file system nor equal
-clocks are needed. A job names the strategy's file of the commanding machine, so the files come
-along.
+clocks are needed.
 """
 
 import gc
 import itertools
 import os
 import socket
-import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -99,10 +97,6 @@ def _failure(label: str, error: Exception) -> str:
     return f"{label}: {what} ({Path(place.filename).name}, line {place.lineno})"
 
 
-Files = dict[Path, bytes]
-"""The users' files that a job needs, by the path under which it names them."""
-
-
 @dataclass(frozen=True)
 class Conditions:
     """What a worker has to find on its machine, so that its records are those of any other."""
@@ -140,19 +134,15 @@ class RayWorker:
         found = _fault(wanted)
         return found and f"{socket.gethostname()} is not used: {found}"
 
-    def measure(self, number: int, job: Job, files: Files) -> list[Any] | Refusal:
+    def measure(self, number: int, job: Job) -> list[Any] | Refusal:
         """Do a job and return its records, or say in one line why there are none."""
-        # A full disk stays full, so the worker is to blame for it.
-        return try_to_measure(job.label, lambda: self._measure(number, job, files), OSError)
-
-    def _measure(self, number: int, job: Job, files: Files) -> list[Any]:
         steps: Iterator[int] = itertools.count(1)
 
         def on_step() -> None:
             self._progress.put.remote(Step(number, next(steps)))
 
-        with tempfile.TemporaryDirectory(prefix="driftboard-") as folder:
-            return _unpacked(job, files, Path(folder)).measure(on_step)
+        # A full disk stays full, so the worker is to blame for it.
+        return try_to_measure(job.label, lambda: job.measure(on_step), OSError)
 
 
 def _fault(wanted: Conditions) -> str | None:
@@ -169,16 +159,3 @@ def _fault(wanted: Conditions) -> str | None:
         if found[source] != fingerprint:
             return f"its files of {source} differ from those here; copy the data folder there"
     return None
-
-
-def _unpacked(job: Job, files: Files, folder: Path) -> Job:
-    """Write the files below ``folder`` and return the job that names them there.
-
-    Each keeps its own name, which messages mention.
-    """
-    places = {}
-    for number, path in enumerate(job.files):
-        places[path] = folder / str(number) / path.name
-        places[path].parent.mkdir()
-        places[path].write_bytes(files[path])
-    return job.moved(places)

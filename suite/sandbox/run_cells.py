@@ -13,7 +13,8 @@ from pathlib import Path
 from driftboard.suite.errors import DriftboardError, one_line
 from driftboard.suite.loading import load_sequences, load_strategy
 from driftboard.suite.runs.cells import plan
-from driftboard.suite.runs.request import Request, claim_folder
+from driftboard.suite.runs.request import Request
+from driftboard.suite.runs.results_folder import claim_folder
 from driftboard.suite.runs.worker import prepare_process
 
 

@@ -362,7 +362,7 @@ def test_ctrl_c_before_there_are_workers_says_how_to_go_on(moment, monkeypatch, 
     )
     places = {
         "the device is looked for": "driftboard.suite.training.memory_plan.resolve_device",
-        "the folder is claimed": "driftboard.suite.runs.request.claim_folder",
+        "the folder is claimed": "driftboard.suite.runs.results_folder.claim_folder",
     }
     monkeypatch.setattr(places[moment], stopped)
     with pytest.raises(typer.Exit) as left:

@@ -1,6 +1,5 @@
 """Loading strategies and sequences: by name, from a user's file, and every way to get it wrong."""
 
-import hashlib
 import inspect
 import os
 import sys
@@ -8,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from driftboard import baselines
+from driftboard.baselines.published import published_records, published_sets
 from driftboard.strategies import Strategy, template
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.loading import load_sequences, load_strategy
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import choose_sequences
+from driftboard.suite.source.code import code_digest
+from driftboard.suite.tuning import read_tuning
 
 HEADER = """
 from dataclasses import dataclass
@@ -87,8 +90,9 @@ def test_builtin_by_name(name):
     assert loaded.stamp.name == name
     assert loaded.stamp.role == BUILTIN[name].role
     assert loaded.stamp.parameters == vars(BUILTIN[name])
-    source = Path(inspect.getfile(type(BUILTIN[name]))).read_bytes()
-    assert loaded.stamp.source_hash == hashlib.sha256(source).hexdigest()
+    file = Path(inspect.getfile(type(BUILTIN[name])))
+    assert loaded.stamp.source_hash == code_digest(file.read_bytes())
+    assert loaded.stamp.files == (file.name,)
 
 
 def test_unknown_strategy_shows_the_nearest_names():
@@ -117,7 +121,63 @@ def test_several_parameters_of_every_type(make_file):
         "slow_start": bool,
         "labels": str,
     }
-    assert loaded.stamp.name == "mine-slow-start-true-count-7-strength-1e-05-labels-sampled"
+    assert loaded.stamp.name == "mine-strength-1e-05-count-7-slow-start-true-labels-sampled"
+
+
+def test_settings_have_one_name_however_they_are_written(make_file):
+    path = make_file(ONE)
+    name, *others = [
+        "strength=0.25,count=7,rate=0.5",
+        "rate=.5,count=7,strength=2.5e-1",
+        "count=07,strength=0.250,labels=exact,rate=5e-1,slow_start=false",
+        "strength=9,count=7,rate=0.5,strength=0.25",
+    ]
+    stamp = load_strategy(f"{path},{name}").stamp
+    assert stamp.name == "mine-rate-0.5-strength-0.25-count-7"
+    assert {str(load_strategy(f"{path},{other}").stamp) for other in others} == {str(stamp)}
+
+
+@pytest.mark.parametrize(
+    ("specification", "name"),
+    [
+        ("ewc,strength=30", "ewc"),
+        ("ewc,strength=3e1,decay=1,labels=exact", "ewc"),
+        ("ewc,rate=1", "ewc"),
+        ("sgd,rate=1.00", "sgd"),
+        ("ewc,rate=0.234,strength=64.60", "ewc-rate-0.234-strength-64.6"),
+        ("constrained", "constrained-0.1"),
+        ("constrained,share=0.3", "constrained-0.3"),
+        ("constrained-0.3,share=.1", "constrained-0.1"),
+        ("constrained-0.1,share=1,first_block=0.1", "constrained-first-0.1"),
+        ("constrained,rate=0.5", "constrained-0.1-rate-0.5"),
+        ("constrained,share=0.2", "constrained-share-0.2"),
+        ("algorithm-1,anchor=initial,threshold=0.5", "algorithm-1-initial"),
+        ("hybrid,share=-0.0,related=0", "hybrid-share-0.0-related-0.0"),
+    ],
+)
+def test_settings_that_change_nothing_are_left_out(specification, name):
+    loaded = load_strategy(specification)
+    assert loaded.stamp.name == name
+    if name in BUILTIN:
+        assert loaded.strategy == BUILTIN[name]
+        assert loaded.stamp == load_strategy(name).stamp
+    assert ("rate" in loaded.stamp.parameters) is ("rate" in name)
+
+
+def test_published_names_are_those_that_their_specifications_give():
+    """Those of tuning records too, but for ``constrained``, which is ``constrained-0.1``."""
+    tuned = Path(baselines.__file__).parent.glob("tuning/*/*.json")
+    trials = [trial for path in tuned for trial in read_tuning(path).trials]
+    given = {trial.specification: trial.strategy for trial in trials}
+    for one in published_sets().values():
+        stamps = {record.strategy.name: record.strategy for record in published_records(one.name)}
+        given |= {text: stamps[name] for name, text in one.specifications.items()}
+    assert len(given) == 80
+    for specification, stamp in given.items():
+        found = load_strategy(specification).stamp
+        plain = specification == "constrained"
+        assert found.name == ("constrained-0.1" if plain else stamp.name)
+        assert found.parameters == stamp.parameters
 
 
 def test_parameters_do_not_touch_the_builtin():
@@ -166,7 +226,8 @@ def test_file_with_one_strategy(make_file):
     loaded = load_strategy(str(path))
     assert loaded.stamp.name == "mine"
     assert loaded.stamp.role == "ranked"
-    assert loaded.stamp.source_hash == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert loaded.stamp.source_hash == code_digest(path.read_bytes())
+    assert loaded.stamp.files == (path.name,)
     assert isinstance(loaded.strategy, Strategy)
 
 

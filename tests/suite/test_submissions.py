@@ -1,6 +1,7 @@
 """Submissions: what may be written into one, and the command that puts it together."""
 
 import hashlib
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from driftboard.leaderboard.analysis.collect import collect
 from driftboard.suite.errors import DriftboardError
+from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL, TUNING, Training
 from driftboard.suite.records import StrategyStamp, cell_path, write_record
 from driftboard.suite.sealing import sealed
@@ -87,13 +89,22 @@ PLACES = {
     "submission.json": "submission",
     "driftboard.json": "marker",
     "my_method.py": "source",
+    "my_method/__init__.py": "source",
+    "lib/deeper/helpers.py": "source",
     "tuning/my-method.json": "tuning",
     "records/digits-split/my-method-rate-0.5/seed-0003.json": "record",
     "records/digits-split/my-method/seed-12345.json": "record",
 }
 NO_PLACES = [
     *("", ".", "..", "/", "/my_method.py", "../my_method.py", "./my_method.py", "my_method.py/"),
-    *("My method.py", "my_method.pyc", ".py", "-a.py", "a/my_method.py", "my_method.py\n"),
+    *("My method.py", "my_method.pyc", ".py", "-a.py", "a-b/.py", "my_method.py\n"),
+    *(
+        "/a/my_method.py",
+        "a//my_method.py",
+        "a/../my_method.py",
+        "a.b/my_method.py",
+        f"{'a/' * 9}b.py",
+    ),
     *("records/../my_method.py", "records/a/../seed-0000.json", "records/a/b/seed-1.json"),
     *("records/a/b/seed-0000.json.part", "records/A/b/seed-0000.json", "records//b/seed-0000.json"),
     *("records/a/seed-0000.json", "records/a/b/c/seed-0000.json", "tuning/.json", "tuning\\a.json"),
@@ -114,10 +125,12 @@ def test_no_place_leads_out_of_the_folder(parts):
 
 
 def test_only_what_belongs_to_a_submission_is_listed(tmp_path):
-    for place in (*PLACES, "notes.txt", "leaderboard.md", "records/a/b/.seed.json.part"):
+    more = ("conftest.py", "lib/unused.py", "notes.txt", "leaderboard.md")
+    for place in (*PLACES, *more, "records/a/b/.seed.json.part"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_text(place)
-    digests = file_digests(tmp_path)
+    sources = [place for place, kind in PLACES.items() if kind == "source"]
+    digests = file_digests(tmp_path, sources)
     assert digests.keys() == PLACES.keys() - {SUBMISSION}
     for place, digest in digests.items():
         assert digest == hashlib.sha256(place.encode()).hexdigest()
@@ -224,7 +237,8 @@ def test_a_submission_is_run_put_together_and_checked(
     assert (found.tier, found.source) == ("quick", "my_method.py")
     assert found.strategy.name == "my-method"
     assert found.protocol == PROTOCOL.stamp()
-    assert found.files == file_digests(folder)
+    assert found.strategy.files == ("my_method.py",)
+    assert found.files == file_digests(folder, ["my_method.py"])
     assert len(found.files) == 2 + 2 * len(PROTOCOL.seeds_of("quick"))
     assert (folder / "my_method.py").read_text() == PLAIN
     cells = collect([folder]).cells
@@ -243,10 +257,12 @@ def test_a_submission_is_run_put_together_and_checked(
     changed = {path for path in before if before[path] != after[path]}
     assert changed <= {lost, folder / SUBMISSION}  # seconds differ, and so the digest
 
-    Path(my_method).write_text(f"{PLAIN}# another version\n")
+    Path(my_method).write_text(f"{PLAIN}\n# the same in other words\n")
+    assert call(*words)[0] == 0
+    Path(my_method).write_text(f"{PLAIN}another = 'version'\n")
     code, _, errors = call(*words)
     assert code == 1
-    assert "belongs to another version of the strategy" in errors
+    assert "holds 10 records of another version of the strategy my-method" in errors
 
 
 def test_the_tuning_record_goes_with_the_submission(
@@ -286,18 +302,23 @@ def test_the_tuning_record_goes_with_the_submission(
     assert found["files"]["tuning/my-method.json"] == hashlib.sha256(content).hexdigest()
 
 
-def test_a_source_that_changes_while_it_runs_is_noticed(
+def test_a_source_that_changes_while_it_runs_is_submitted_as_it_was(
     call, make_record, monkeypatch, my_method, tmp_path
 ):
+    before = Path(my_method).read_bytes()
+
     def pretend(backend, request, what):
-        write_record(request.results, make_record())
+        (loaded,) = request.strategies
+        record = make_record("digits-split", loaded.stamp.name)
+        write_record(request.results, replace(record, strategy=loaded.stamp))
         Path(my_method).write_text("# changed\n")
         return []
 
     monkeypatch.setattr("driftboard.suite.cli.options.Training.run_jobs", pretend)
-    line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
-    assert "changed while it ran" in line
-    assert not (tmp_path / "sub" / SUBMISSION).exists()
+    folder = tmp_path / "sub"
+    _, out, _ = call("submit", my_method, *WORDS, "--suite", "quick", "--out", folder)
+    assert (folder / "my_method.py").read_bytes() == before
+    assert "'my-method' from my_method.py" in out
 
 
 def test_failed_cells_leave_no_submission(call, monkeypatch, my_method, tmp_path):
@@ -308,3 +329,86 @@ def test_failed_cells_leave_no_submission(call, monkeypatch, my_method, tmp_path
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert line == "failed: digits-split / my-method: too bad"
     assert not (tmp_path / "sub" / SUBMISSION).exists()
+
+
+# A strategy of several files.
+
+PACKAGE = {
+    "__init__.py": "from .impl import Mine\n",
+    "impl.py": f"from . import helpers\n{PLAIN}",
+    "helpers.py": "from lib import deep\n",
+    "lib/deep.py": "",
+    "unused.py": "1 / 0\n",
+    "weights.npz": "data",
+}
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A strategy in a folder."""
+    for name, text in PACKAGE.items():
+        path = tmp_path / "my_method" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "my_method"
+
+
+@pytest.mark.parametrize("form", ["folder", "file"])
+def test_all_files_of_a_strategy_are_submitted_and_no_others(
+    call, one_thread, tiny_suite, package, tmp_path, form
+):
+    named = {"folder": f"{package}/:Mine", "file": f"{package / 'impl.py'}"}[form]
+    folder = tmp_path / "sub"
+    words = [named, *WORDS, "--suite", "quick", "--out", folder, "--device", "cpu"]
+    code, out, errors = call("submit", *words)
+    assert code == 0, out + errors
+    found = msgspec.json.decode((folder / SUBMISSION).read_bytes(), type=Submission)
+    files = ("__init__.py", "helpers.py", "impl.py", "lib/deep.py")
+    assert found.strategy.files == files
+    above = "my_method/" if form == "folder" else ""
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
+    assert there == {f"{above}{name}" for name in files}
+    assert there <= found.files.keys()
+    assert (found.source, found.specification) == {
+        "folder": ("my_method", "my_method:Mine"),
+        "file": ("impl.py", "impl.py"),
+    }[form]
+    # What is in the folder is that strategy.
+    loaded = load_strategy(f"{folder}/{found.specification}")
+    assert loaded.stamp == found.strategy == load_strategy(named).stamp
+    assert call("verify", folder)[0] == 0
+
+    (folder / "conftest.py").write_text("")
+    code, out, _ = call("verify", folder)
+    assert (code, "no part of the strategy, which imports none of it: conftest.py" in out) == (
+        1,
+        True,
+    )
+    (folder / "conftest.py").unlink()
+    helper = folder / f"{above}helpers.py"
+    helper.write_text(f"{helper.read_text()}changed = True\n")
+    code, out, _ = call("verify", folder)
+    assert code == 1
+    assert f"changed since they were listed: {above}helpers.py" in out
+    assert "is not the source that the submission was made from" in out
+    helper.unlink()
+    assert "its source" in call("verify", folder)[1]
+
+
+def test_what_a_submission_cannot_hold_is_refused_before_any_training(
+    call, no_training, package, tmp_path
+):
+    out = ["--out", tmp_path / "out"]
+    compiled = Path(importlib.util.find_spec("markupsafe._speedups").origin)
+    shutil.copy(compiled, package)
+    (package / "helpers.py").write_text("import _speedups\n")
+    line = complaint(call, package, *WORDS, *out)
+    assert line.startswith(
+        f"my_method/{compiled.name} is compiled, so nobody can read what it does"
+    )
+    (package / "helpers.py").write_text("from . import hélper\n")
+    (package / "hélper.py").write_text("")
+    assert complaint(call, package, *WORDS, *out).startswith("rename my_method/hélper.py: ")
+    (package / "helpers.py").write_text("")
+    odd = package.rename(tmp_path / "my method")
+    assert complaint(call, odd, *WORDS, *out).startswith("rename my method/__init__.py: ")

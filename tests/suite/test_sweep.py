@@ -349,7 +349,7 @@ def test_sequences_with_scenarios_of_their_own_are_graded(call, tmp_path):
     assert rows[0]["distance"] == rows[1]["distance"]
     code, out, errors = call(*words, "--workers", "1")
     assert code == 0
-    assert "already there: 5 cells" in errors
+    assert "5 cells: all there already" in errors
 
 
 def test_linear_sequences_are_not_graded(call, tmp_path):

@@ -11,7 +11,7 @@ from driftboard.strategies.base import Range
 from driftboard.suite.cli import tune as tune_command
 from driftboard.suite.cli.main import main
 from driftboard.suite.errors import RecordError, StrategyError
-from driftboard.suite.loading import load_strategy
+from driftboard.suite.loading import load_strategy, read_source
 from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import cell_path, read_record, record_paths, write_json, write_record
 from driftboard.suite.sequences.registry import registered
@@ -104,9 +104,10 @@ def trained(tmp_path, rate, specification):
         label="tiny",
         payload=Cells(),
         sequence="tiny",
-        sequence_files=(tmp_path / "own.py",),
+        sequence_sources=(read_source(tmp_path / "own.py"),),
         strategy=specification,
         seeds=(0, 1),
+        wanted=(0, 1),
         purpose="test",
         data=None,
         results=tmp_path / "out",

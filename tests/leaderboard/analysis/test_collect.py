@@ -296,3 +296,32 @@ def test_two_sequences_and_two_strategies_may_differ(make_record, tmp_path):
     other = change("strategy", source_hash="e" * 64, parameters={"strength": 2})(other)
     write_all(tmp_path, [make_record(), other])
     assert len(collect([tmp_path]).cells) == 2
+
+
+EWC = {"strength": 30.0, "decay": 1.0, "labels": "exact"}
+ALIKE = [
+    (("ewc", EWC), ("ewc-strength-30.0", EWC)),
+    (("sgd", {}), ("sgd-rate-1.0", {"rate": 1.0})),
+    (
+        ("ewc-rate-0.5-strength-2.0", {**EWC, "strength": 2.0, "rate": 0.5}),
+        ("ewc-strength-2.0-rate-0.5", {"rate": 0.5, **EWC, "strength": 2.0}),
+    ),
+]
+APART = [
+    (("ewc", EWC), ("ewc-strength-2.0", {**EWC, "strength": 2.0})),
+    (("noop", {}), ("scratch", {})),  # two classes of one file
+    (("mine", {"count": 2}), ("mine-2", {"count": 2})),
+    (("mine", {"fast": True}), ("mine-not-fast", {"fast": True})),
+]
+
+
+@pytest.mark.parametrize(
+    ("pair", "is_one"), [*((p, True) for p in ALIKE), *((p, False) for p in APART)]
+)
+def test_one_strategy_under_two_names_is_refused(make_record, tmp_path, pair, is_one):
+    for name, parameters in pair:
+        write_all(tmp_path, [change("strategy", parameters=parameters)(make_record("alpha", name))])
+    if is_one:
+        assert "are one strategy with equal settings under two names" in refusal(tmp_path)
+    else:
+        assert len(collect([tmp_path]).cells) == 2

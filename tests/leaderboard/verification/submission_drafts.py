@@ -14,6 +14,7 @@ from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import AnyRecord, cell_path
 from driftboard.suite.sealing import sealed
 from driftboard.suite.sequences.registry import registered
+from driftboard.suite.source.code import code_digest
 from driftboard.suite.tuning import Trial, TuningRecord
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "verification_false_alarms.py"
@@ -29,7 +30,7 @@ def load_benchmark():
 made_up = load_benchmark()
 
 SOURCE = b"# a strategy\n"
-STAMP = replace(made_up.made_up_stamp(1), source_hash=hashlib.sha256(SOURCE).hexdigest())
+STAMP = replace(made_up.made_up_stamp(1), source_hash=code_digest(SOURCE))
 OTHER = made_up.made_up_stamp(2)
 WORDS = {"title": "Made up", "authors": ["A. Person"], "links": ["https://example.org/paper"]}
 

@@ -94,7 +94,7 @@ def other_settings(draft):
 
 
 def other_source(draft):
-    draft.source = b"# what was run was something else\n"
+    draft.source = b"what_was_run = 'something else'\n"
 
 
 def a_bound(draft):

@@ -1,8 +1,5 @@
 """Running cells again: what is drawn and compared, one run in earnest, misdeeds made up."""
 
-import hashlib
-from pathlib import Path
-
 import pytest
 from msgspec.structs import replace
 
@@ -16,6 +13,7 @@ from driftboard.suite.records import (
     write_record,
 )
 from driftboard.suite.sandbox.process import Finished
+from driftboard.suite.source.code import code_digest
 from driftboard.suite.submissions import Submission, Versions
 
 SOURCE = """
@@ -33,10 +31,15 @@ class Still(Strategy):
     name: ClassVar[str] = "still"
     summary: ClassVar[str] = "Nothing new."
 """
+MOVES = """
+    def begin(self, task, parameters, memory):
+        plan = task.everything()
+        return type(plan)(share.SHARE * plan.share, plan.restart), memory
+"""
 GIGABYTE = 10**9
 
 
-def submission(stamp, specification="still.py"):
+def submission(stamp, specification="still.py", source="still.py"):
     return Submission(
         title="Still",
         authors=("A",),
@@ -44,7 +47,7 @@ def submission(stamp, specification="still.py"):
         schema=2,
         tier="quick",
         strategy=stamp,
-        source="still.py",
+        source=source,
         specification=specification,
         protocol=PROTOCOL.stamp(),
         environment=Versions("0", "3", "2", "cpu"),
@@ -67,7 +70,9 @@ def submitted(make_record):
         for name in ("alpha", "beta")
         for seed in range(3)
     )
-    return SubmissionData(submission(stamp), records, "d" * 64, digest="e" * 64)
+    return SubmissionData(
+        submission(stamp), records, "d" * 64, digest="e" * 64, sources={"still.py": SOURCE.encode()}
+    )
 
 
 def pretend(monkeypatch, records=(), **changes):
@@ -88,26 +93,26 @@ def pretend(monkeypatch, records=(), **changes):
     return calls
 
 
-def outcome(folder, submitted, cells=2, salt=""):
-    findings, badge = run_again(folder, submitted, cells, salt, 60.0, GIGABYTE)
+def outcome(submitted, cells=2, salt=""):
+    findings, badge = run_again(submitted, cells, salt, 60.0, GIGABYTE)
     return {(finding.level, finding.check): finding for finding in findings}, badge
 
 
-def test_equal_cells_earn_a_badge(monkeypatch, folder, submitted):
+def test_equal_cells_earn_a_badge(monkeypatch, submitted):
     calls = pretend(monkeypatch, submitted.records)
-    findings, badge = outcome(folder, submitted)
+    findings, badge = outcome(submitted)
     assert findings.keys() == {("ok", "re-run"), ("ok", "drawn")}
     assert badge == "spot re-run"
-    assert outcome(folder, submitted, cells=6)[1] == "fully re-run"
+    assert outcome(submitted, cells=6)[1] == "fully re-run"
     program = calls[1]
-    assert program[1:6] == ["-m", "driftboard.suite.sandbox.run_cells", "still.py", "out", "3"]
+    assert program[1:6] == ["-m", "driftboard.suite.sandbox.run_cells", "./still.py", "out", "3"]
     assert sorted(program[6:]) == ["alpha", "beta"]
 
 
-def test_other_counts_on_the_same_machine_are_refused(monkeypatch, folder, submitted):
+def test_other_counts_on_the_same_machine_are_refused(monkeypatch, submitted):
     changed = [replace(record, correct=((90, 10), (0, 80))) for record in submitted.records]
     pretend(monkeypatch, changed)
-    findings, badge = outcome(folder, submitted)
+    findings, badge = outcome(submitted)
     assert "not the results of the same run" in findings["FAILED", "re-run"].found
     assert badge is None
 
@@ -121,23 +126,23 @@ def test_other_counts_on_the_same_machine_are_refused(monkeypatch, folder, submi
         ({"code": 0}, "left no record of"),
     ],
 )
-def test_what_does_not_end_well_is_refused(monkeypatch, folder, submitted, changes, words):
+def test_what_does_not_end_well_is_refused(monkeypatch, submitted, changes, words):
     pretend(monkeypatch, **changes)
-    findings, badge = outcome(folder, submitted)
+    findings, badge = outcome(submitted)
     assert words in findings["FAILED", "re-run"].found
     assert badge is None
 
 
-def test_unconfined_writes_are_told(monkeypatch, folder, submitted):
+def test_unconfined_writes_are_told(monkeypatch, submitted):
     pretend(monkeypatch, submitted.records, confined=False)
-    findings, badge = outcome(folder, submitted)
+    findings, badge = outcome(submitted)
     assert "container" in findings["warning", "drawn"].advice
     assert badge == "spot re-run"
 
 
-def test_the_salt_decides_what_is_drawn(monkeypatch, folder, submitted):
+def test_the_salt_decides_what_is_drawn(monkeypatch, submitted):
     pretend(monkeypatch, submitted.records)
-    drawn = {outcome(folder, submitted, 1, str(salt))[0]["ok", "drawn"].found for salt in range(40)}
+    drawn = {outcome(submitted, 1, str(salt))[0]["ok", "drawn"].found for salt in range(40)}
     assert len(drawn) == 6
 
 
@@ -151,13 +156,47 @@ def test_a_real_run_is_repeated_in_a_limited_process(folder):
     records = tuple(map(read_record, record_paths(folder / "made")))
     assert [record.seed for record in records] == [0, 1]
     stamp = load_strategy(specification).stamp
-    assert stamp.source_hash == hashlib.sha256(Path(folder, "still.py").read_bytes()).hexdigest()
+    assert stamp.source_hash == code_digest(SOURCE.encode())
     submitted = SubmissionData(
-        submission(stamp, "still.py,strength=2"), records, stamp.source_hash, digest="e" * 64
+        submission(stamp, "still.py,strength=2"),
+        records,
+        stamp.source_hash,
+        digest="e" * 64,
+        sources={"still.py": SOURCE.encode()},
     )
-    findings, badge = run_again(folder, submitted, 2, "", 300.0, 8 * GIGABYTE)
+    findings, badge = run_again(submitted, 2, "", 300.0, 8 * GIGABYTE)
     assert {finding.level for finding in findings} == {"ok"}, findings
     assert "2 cells, 2 with equal results" in findings[0].found
+    assert badge == "fully re-run"
+
+
+def test_a_strategy_of_several_files_is_run_again_with_all_of_them(tmp_path):
+    """In a folder that has the name of a built-in strategy."""
+    from driftboard.suite.loading import load_strategy
+    from driftboard.suite.records import read_record, record_paths
+    from driftboard.suite.sandbox.run_cells import run_cells
+
+    files = {
+        "ewc/__init__.py": "from .still import Still\n",
+        "ewc/still.py": f"from . import share\n{SOURCE}{MOVES}",
+        "ewc/share.py": "SHARE = 0.5\n",
+    }
+    for place, text in files.items():
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text(text)
+    run_cells(f"{tmp_path / 'ewc'}", tmp_path / "made", 2, ["digits-repeat"], None)
+    records = tuple(map(read_record, record_paths(tmp_path / "made")))
+    assert records[0].plans[1].share == (0.5, 0.5, 0.5)
+    stamp = load_strategy(f"{tmp_path / 'ewc'}").stamp
+    submitted = SubmissionData(
+        submission(stamp, "ewc", "ewc"),
+        records,
+        stamp.source_hash,
+        digest="e" * 64,
+        sources={place: text.encode() for place, text in files.items()},
+    )
+    findings, badge = run_again(submitted, 2, "", 300.0, 8 * GIGABYTE)
+    assert {finding.level for finding in findings} == {"ok"}, findings
     assert badge == "fully re-run"
 
 

@@ -26,6 +26,7 @@ from driftboard.leaderboard.verification.report import badge
 from driftboard.leaderboard.verification.submission import check_source, decode
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import AnyRecord
+from driftboard.suite.source.code import code_digest
 from driftboard.suite.submissions import Submission
 from driftboard.suite.tuning import TuningRecord
 
@@ -367,7 +368,7 @@ def test_any_value_of_a_field_is_decoded_or_refused(name, value):
 
 def test_a_source_that_looks_other_than_it_reads_is_refused(draft, tmp_path):
     draft.source = "# \u202e\n".encode()
-    draft.stamp = replace(STAMP, source_hash=hashlib.sha256(draft.source).hexdigest())
+    draft.stamp = replace(STAMP, source_hash=code_digest(draft.source))
     draft.change_all(lambda record: replace(record, strategy=draft.stamp))
     draft.tuning = None
     assert failures(check(draft.write(tmp_path))) == {"source"}
@@ -378,11 +379,13 @@ def test_a_source_that_looks_other_than_it_reads_is_refused(draft, tmp_path):
 
 def test_files_must_be_those_listed(draft, tmp_path):
     folder = draft.write(tmp_path)
-    (folder / "other.py").write_bytes(b"")
+    tuning = folder / "tuning" / "made-up-1.json"
+    content = tuning.read_bytes()
+    tuning.unlink()
     assert failures(check(folder)) == {"files"}
     relist(folder)
     assert failures(check(folder)) == set()
-    (folder / "other.py").unlink()
+    tuning.write_bytes(content)
     assert failures(check(folder)) == {"files"}
     relist(folder)
     path = folder / "records" / "digits-split" / "made-up-1" / "seed-0000.json"

@@ -232,7 +232,7 @@ def test_code_of_an_own_scenario_is_part_of_the_version_of_its_sequences(
     assert first.correct != second.correct
     code, errors = run(180, "first")
     assert code == 1
-    assert "belongs to another version of the sequence" in errors
+    assert "holds 1 record of another version of the sequence" in errors
     assert run(20, "first")[0] == 0  # the same code again is the same sequence
 
 

@@ -16,6 +16,7 @@ from driftboard._session import load_all_sequences, load_strategies, source_of
 from driftboard.strategies.algorithm_1 import AlgorithmOne
 from driftboard.strategies.constrained import Constrained
 from driftboard.strategies.template import MyMethod
+from driftboard.suite.loading import load_strategy
 from driftboard.suite.sequences import Rotated
 from driftboard.suite.sequences.registry import registered
 
@@ -270,14 +271,19 @@ METHOD = """\
 
 def test_a_class_of_a_module_has_its_file(module):
     loaded, file = module("session_of_a_file", METHOD)
-    assert source_of(loaded.Mine).encode() == file.read_bytes()
+    source = source_of(loaded.Mine)
+    assert [one.content for one in source.files] == [file.read_bytes()]
+    assert source.text == ""
+    assert source.digest == load_strategy(str(file)).stamp.source_hash
 
 
 def test_a_file_that_has_changed_since_its_import_does_not_speak_for_the_class(module):
     loaded, file = module("session_of_an_old_file", METHOD)
     before = source_of(loaded.Mine)
     file.write_text(file.read_text().replace("return 1", "return 2"))
-    assert source_of(loaded.Mine) not in (before, file.read_text())
+    after = source_of(loaded.Mine)
+    assert after.files == ()
+    assert after.digest not in (before.digest, load_strategy(str(file)).stamp.source_hash)
 
 
 def test_the_files_of_bases_count(module):
@@ -287,7 +293,7 @@ def test_the_files_of_bases_count(module):
         for _ in range(2)
     )
     assert source_of(first) == source_of(second)
-    assert file.read_bytes().decode() in source_of(first)
+    assert [one.content for one in source_of(first).files] == [file.read_bytes()]
 
 
 # Sequences.

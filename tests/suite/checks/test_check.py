@@ -571,3 +571,40 @@ def test_the_command_ends_with_1_and_without_a_traceback(call, tmp_path):
     assert "mine.py, line 22: raise ValueError" in line
     assert errors.startswith("driftboard: 1 of 8 checks failed; ")
     assert len(errors.splitlines()) == 1
+
+
+# A strategy of several files.
+
+
+@pytest.fixture
+def write_two(tmp_path):
+    """Return a function that writes a strategy whose only hook does something with a helper."""
+
+    def write(act):
+        (tmp_path / "helpers.py").write_text("KEPT = []\n")
+        body = f"{FINISH}\n    {act}\n    return parameters, memory"
+        lines = "".join(f"    {line}\n" for line in body.splitlines())
+        (tmp_path / "mine.py").write_text(f"import helpers\n{HEADER}\n{lines}")
+        return str(tmp_path / "mine.py")
+
+    return write
+
+
+def test_state_in_another_file_is_found_as_well(write_two):
+    assert failed(check_strategy(write_two("pass"))) == {}
+    found = failed(check_strategy(write_two("helpers.KEPT.append(task.index)")))
+    assert found["hidden memory"].startswith("KEPT of helpers changed while learners were trained")
+
+
+def test_a_hook_that_imports_what_is_no_part_of_the_source_fails(write_two, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "beside.py").write_text("")
+    assert failed(check_strategy(write_two("__import__('beside')"))) == {}
+    for act in ("__import__('be' + 'side')", "from importlib import *; import_module('beside')"):
+        found = failed(check_strategy(write_two(act.replace("*", "import_module"))))
+        start = f"beside of {tmp_path / 'beside.py'} is imported by other means"
+        assert found["imports"].startswith(start)
+
+
+def failed(results):
+    return {one.name: one.message for one in results if one.status == "FAILED"}

@@ -404,8 +404,8 @@ def test_truncated_record_stops_a_run_before_it_trains(late_complaint, tmp_path)
         *("run", "--sequence", "digits-overlap-50", "--strategy", "sgd", "--device", "cpu"),
         *("--out", tmp_path),
     )
-    assert str(broken) in line
-    assert "delete the file and run again" in line
+    assert f"holds 1 record that this version cannot read, such as {broken}" in line
+    assert "add --overwrite" in line
 
 
 def test_truncated_record_stops_a_board_unless_it_is_left_out(

@@ -20,7 +20,7 @@ from driftboard.suite.cli.options import (
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.sequences.registry import registered
 
-TRAINING = ["data", "device", "workers", "cluster", "ray_address"]
+TRAINING = ["data", "device", "workers", "cluster", "ray_address", "overwrite"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +154,8 @@ def test_training_makes_a_request(tmp_path):
     request = training.request(
         tmp_path, sequences, [], sequence_files=[file], seed_count=2, purpose="validation"
     )
+    assert not request.overwrite
+    assert Training(overwrite=True).request(tmp_path, sequences, []).overwrite
     assert request.sequences == sequences
     assert (request.sequence_files, request.strategies, request.seed_count) == ((file,), (), 2)
     assert (request.purpose, request.results) == ("validation", tmp_path)

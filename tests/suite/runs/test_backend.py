@@ -101,7 +101,7 @@ def test_an_interrupt_passes_through(moment, ask, one_thread, monkeypatch):
 
     places = {
         "the device is looked for": "driftboard.suite.training.memory_plan.resolve_device",
-        "the folder is claimed": "driftboard.suite.runs.request.claim_folder",
+        "the folder is claimed": "driftboard.suite.runs.results_folder.claim_folder",
     }
     if moment in places:
         monkeypatch.setattr(places[moment], stopped)
@@ -146,7 +146,7 @@ def test_machines_of_a_cluster_are_told_of_the_data_folder_from_the_root(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ray_executor, "connected", connected)
     monkeypatch.setattr(backend, "ray_workers", workers)
-    monkeypatch.setattr(cells, "plan", lambda request, log: seen.append(request) or [])
+    monkeypatch.setattr(cells, "plan", lambda request, log, found: seen.append(request) or [])
     Backend(cluster="ray").run_jobs(replace(ask(), data=Path("data")), "words")
     assert [(one.data, one.device) for one in seen] == [(tmp_path / "data", "cpu there")] * 2
 

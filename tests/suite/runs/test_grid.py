@@ -12,10 +12,11 @@ from driftboard.suite.data import Pool
 from driftboard.suite.errors import DataError, RecordError
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.records import cell_path, write_record
+from driftboard.suite.records import MARKER, cell_path, read_record, write_record
 from driftboard.suite.runs import request as request_module
-from driftboard.suite.runs.cells import plan
-from driftboard.suite.runs.request import MARKER, Request, claim_folder, missing_cells
+from driftboard.suite.runs.cells import plan, survey
+from driftboard.suite.runs.request import Request
+from driftboard.suite.runs.results_folder import claim_folder
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.scenarios import Recipe
 from driftboard.suite.training import memory_plan
@@ -39,7 +40,7 @@ BYTES_PER_SEED = demand_of(
 
 
 def is_complete(request, sequence):
-    return not any(seeds for _, seeds in missing_cells(request, sequence))
+    return survey(changed(request, sequences=(sequence,))).rows == {sequence.name: []}
 
 
 @pytest.fixture
@@ -101,9 +102,8 @@ def refusal(function, *arguments):
 
 def missing_seeds(request, sequence, loaded):
     """Return what one row of cells lacks."""
-    ((strategy, seeds),) = missing_cells(changed(request, strategies=(loaded,)), sequence)
-    assert strategy is loaded
-    return seeds
+    found = survey(changed(request, sequences=(sequence,), strategies=(loaded,)))
+    return next((row.seeds for row in found.rows[sequence.name]), ())
 
 
 def test_a_tier_decides_the_seeds(request_for):
@@ -141,8 +141,9 @@ def test_every_strategy_has_its_missing_seeds_in_order(request_for, write_cell):
     for seed in range(5):
         write_cell(seed, NOOP)
     write_cell(1)
-    found = list(missing_cells(request_for(), QUICK))
-    assert found == [(SGD, (0, 2, 3, 4)), (NOOP, ())]
+    write_cell(3, NOOP).unlink()
+    rows = survey(request_for()).rows[QUICK.name]
+    assert [(row.strategy, row.seeds) for row in rows] == [("sgd", (0, 2, 3, 4)), ("noop", (3,))]
 
 
 def test_sequence_is_complete_when_no_cell_is_missing(request_for, write_cell):
@@ -196,8 +197,43 @@ def test_broken_record_is_refused_and_named(request_for, write_cell):
     path = write_cell(1)
     path.write_bytes(path.read_bytes()[:100])
     message = refusal(missing_seeds, request_for(), QUICK, SGD)
-    assert str(path) in message
-    assert "delete the file" in message
+    assert f"holds 1 record that this version cannot read, such as {path}" in message
+    assert "--overwrite" in message
+
+
+def test_all_records_of_something_else_are_counted_before_anything_is_trained(
+    request_for, write_cell
+):
+    """Also those of a sequence that comes after one that lacks cells."""
+    other = replace(NOOP.stamp, source_hash="0" * 64)
+    for seed in (0, 1, 4):
+        write_cell(seed, NOOP, sequence=CORE, strategy=other)
+    write_cell(2, sequence=QUICK, protocol=replace(PROTOCOL.stamp(), version=1))
+    broken = write_cell(3, sequence=CORE)
+    broken.write_text("{")
+    request = request_for(sequences=(QUICK, CORE))
+    first = cell_path(request.results, QUICK.name, "sgd", 2)
+    assert refusal(survey, request) == (
+        f"{request.results} holds 1 record of another protocol, 1 record that this version "
+        "cannot read, 3 records of another version of the strategy noop, such as "
+        f"{first}; add --overwrite (in Python overwrite=True) to measure them again, or choose "
+        "another --out"
+    )
+
+
+def test_what_is_overwritten_is_what_is_of_something_else(request_for, write_cell, jobs_of):
+    kept = [write_cell(0), write_cell(1)]
+    old = write_cell(2, strategy=replace(SGD.stamp, source_hash="0" * 64))
+    content = {path: path.read_bytes() for path in (*kept, old)}
+    request = request_for(strategies=(SGD,), overwrite=True)
+    (job,) = jobs_of(request, QUICK)
+    assert (job.seeds, job.wanted) == ((0, 1, 2, 3, 4), (2, 3, 4))
+    assert {path: path.read_bytes() for path in (*kept, old)} == content  # until there are new ones
+    made = [read_record(kept[0])] * 5
+    job.keep([replace(one, seed=seed, memory_bytes=(7, 7)) for seed, one in enumerate(made)])
+    assert {path: path.read_bytes() for path in kept} == {path: content[path] for path in kept}
+    assert [read_record(path).memory_bytes for path in (*kept, old)][2] == (7, 7)
+    assert missing_seeds(request_for(), QUICK, SGD) == ()
 
 
 # Cohorts and jobs.
@@ -304,19 +340,25 @@ def test_cohorts_do_not_depend_on_what_is_done(
     assert cohorts(request, QUICK) == groups
     after = jobs_of(request, QUICK)
     # Where a part of a cohort is done it is trained whole again.
-    assert after == [job for job in before if (job.strategy, job.seeds) != ("sgd", (0, 1))]
+    left = [job for job in before if (job.strategy, job.seeds) != ("sgd", (0, 1))]
+    assert [changed(job, wanted=()) for job in after] == [changed(job, wanted=()) for job in left]
+    assert {job.wanted for job in after if job.strategy == "sgd"} == {(2, 4)}
 
 
-def test_job_names_all_that_a_process_needs(request_for, jobs_of):
+def test_job_names_all_that_a_process_needs(request_for, jobs_of, tmp_path):
+    (tmp_path / "own.py").write_text("import helpers\n")
+    (tmp_path / "helpers.py").write_text("")
     request = request_for(
-        sequence_files=(Path("own.py"),),
+        sequence_files=(tmp_path / "own.py",),
         strategies=(load_strategy("ewc,strength=2"),),
         seed_count=2,
         data=Path("data"),
     )
     (job,) = jobs_of(request, QUICK)
-    assert (job.sequence, job.sequence_files) == (QUICK.name, (Path("own.py"),))
-    assert job.strategy == "ewc,strength=2"
+    (source,) = job.sequence_sources
+    assert (job.sequence, source.names) == (QUICK.name, ("helpers.py", "own.py"))
+    assert (job.strategy, job.source) == ("ewc,strength=2", None)
+    assert (job.seeds, job.wanted) == ((0, 1), (0, 1))
     assert (job.seeds, job.tasks) == ((0, 1), QUICK.scenario.tasks)
     assert (job.purpose, job.device) == ("test", "cpu")
     assert (job.data, job.results) == (Path("data"), request.results)
@@ -371,6 +413,16 @@ def test_folder_of_another_protocol_is_refused_and_left_alone(tmp_path, change):
 def test_unreadable_mark_is_refused(tmp_path, content):
     (tmp_path / MARKER).write_bytes(content)
     assert "is not readable" in refusal(claim_folder, tmp_path, "test")
+
+
+def test_a_folder_is_marked_anew_where_all_that_it_holds_is_measured_again(tmp_path, make_record):
+    marker = tmp_path / MARKER
+    marker.write_bytes(msgspec.json.encode(replace(PROTOCOL.stamp(), version=1)))
+    paths = [write_record(tmp_path, make_record(seed=seed)) for seed in (0, 1)]
+    assert "choose another --out" in refusal(claim_folder, tmp_path, "test", paths[:1])
+    assert "choose another --out" in refusal(claim_folder, tmp_path, "test", [])
+    claim_folder(tmp_path, "test", paths)
+    assert msgspec.json.decode(marker.read_bytes())["version"] == PROTOCOL.version
 
 
 def test_folder_in_the_place_of_the_mark_is_refused(tmp_path):

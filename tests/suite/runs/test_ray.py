@@ -5,6 +5,7 @@ One cluster serves all tests of the file; the interrupted run starts a cluster o
 
 import math
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -581,16 +582,16 @@ def because(error, cause):
     ],
 )
 def test_worker_says_whose_fault_it_was(worker, ask, monkeypatch, error, of_worker, words):
-    from driftboard.suite.runs import worker as worker_module
     from driftboard.suite.runs.cells import plan
+    from driftboard.suite.runs.job import Job
     from driftboard.suite.runs.scheduler import Refusal
 
-    def broken(job, files, folder):
+    def broken(job, on_step):
         raise error
 
-    monkeypatch.setattr(worker_module, "_unpacked", broken)
     (job,) = plan(ask("sgd"))
-    refusal = worker.measure(0, job, {})
+    monkeypatch.setattr(Job, "measure", broken)
+    refusal = worker.measure(0, job)
     assert isinstance(refusal, Refusal)
     assert refusal.of_worker is of_worker
     assert refusal.of_memory is ("not enough memory" in words)
@@ -607,11 +608,10 @@ def test_users_files_come_along(worker, ask, write, monkeypatch, settings):
     monkeypatch.chdir(own.parent)
     for base in (own, f"./{own.name}"):
         (job,) = plan(ask(f"{base}{settings}"))
-        files = {path: path.read_bytes() for path in job.files}
-        assert {path.name for path in files} == {"travelling.py", "sequences.py"}
+        files = (own, own.with_name("sequences.py"))
         elsewhere = {path: path.rename(path.with_suffix(".away")) for path in files}
         try:
-            records = worker.measure(0, job, files)
+            records = worker.measure(0, pickle.loads(pickle.dumps(job)))
         finally:
             for path, away in elsewhere.items():
                 away.rename(path)

@@ -18,7 +18,7 @@ import msgspec
 
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
-from driftboard.suite.errors import DriftboardError, StrategyError
+from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, place_of
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import NAME, StrategyStamp
 from driftboard.suite.sequences.registry import registered
@@ -193,8 +193,11 @@ def add_sequence(
 def _check_sequence(sequence: TaskSequence, known: dict[str, TaskSequence], path: Path) -> None:
     try:
         problem = _problem(sequence, known)
-    except (AttributeError, TypeError, ValueError) as error:
-        problem = f"a field has a value of the wrong type: {error}"
+    except Exception as error:  # the scenario may be of the user's own, and raise anything
+        raise DriftboardError(
+            f"sequence '{sequence.name}' of {path}: a field has a value of the wrong type or kind: "
+            f"{cause_of(error)}{place_of(error)}"
+        ) from error
     if problem:
         raise DriftboardError(f"sequence '{sequence.name}' of {path}: {problem}")
 
@@ -286,7 +289,8 @@ def _instance(chosen: type[Strategy], file: str) -> Strategy:
         strategy = chosen()
     except Exception as error:  # the constructor of a user's class may raise anything
         raise StrategyError(
-            f"{file}: {chosen.__name__}() fails: {error}; give every field a sound default"
+            f"{file}: {chosen.__name__}() fails: {cause_of(error)}; give every field a sound "
+            f"default{place_of(error)}"
         ) from error
     for field in dataclasses.fields(strategy):
         if not isinstance(getattr(strategy, field.name), bool | int | float | str):
@@ -323,7 +327,7 @@ def _with_parameters(
     try:
         changed = dataclasses.replace(strategy, **own)
     except Exception as error:  # as above
-        raise StrategyError(f"{name}: {error}") from error
+        raise StrategyError(f"{name}: {cause_of(error)}{place_of(error)}") from error
     suffix = "-".join(f"{key}-{value}" for key, value in changes.items()).lower()
     return changed, rate, suffix.replace("_", "-").replace("+", "")
 
@@ -367,8 +371,8 @@ def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
         loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        cause = (str(error).strip() or "no message").splitlines()[0]
+        cause = cause_of(error)
         if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "driftboard":
             cause += f"; write {_IMPORTS[kind]}"
-        raise kind(f"{path} does not import: {type(error).__name__}: {cause}") from error
+        raise kind(f"{path} does not import: {cause}{place_of(error)}") from error
     return module

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from driftboard.suite.errors import DriftboardError, StrategyError
+from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, of_library, place_of
 
 if TYPE_CHECKING:
     from driftboard.strategies.base import Strategy
@@ -60,7 +60,8 @@ def _instance(one: object) -> "Strategy":
         return one()
     except Exception as error:  # the constructor of a user's class may raise anything
         raise StrategyError(
-            f"{one.__name__}() fails: {error}; give every field a sound default"
+            f"{one.__name__}() fails: {cause_of(error)}; give every field a sound default"
+            f"{place_of(error)}"
         ) from error
 
 
@@ -126,11 +127,7 @@ def _of_library(value: Any) -> bool:
     name = str(value.__module__)
     if name == "__main__":  # whatever started it
         return False
-    file = getattr(sys.modules.get(name), "__file__", None) or ""
-    return (
-        name.split(".")[0] in sys.stdlib_module_names | {"driftboard"}
-        or "site-packages" in Path(file).parts
-    )
+    return of_library(name, getattr(sys.modules.get(name), "__file__", None) or "")
 
 
 def _file_of(kind: type) -> str:

@@ -11,9 +11,9 @@ from driftboard.suite.cli.options import (
     SequenceFiles,
     Training,
     chosen_sequences,
-    exit_on_failure,
 )
 from driftboard.suite.errors import counted
+from driftboard.suite.runs.scheduler import raise_failures
 
 
 def grade(
@@ -67,4 +67,4 @@ def grade(
         pairs = out / "grades" / "pairs.csv"
         write_atomically(pairs, pair_table(records).encode())
         typer.echo(f"grade records and every pair of tasks: {pairs.parent}")
-    exit_on_failure(failures)
+    raise_failures(failures, out)

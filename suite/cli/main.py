@@ -6,6 +6,7 @@ A command's module imports at its top only what the help needs, and the rest whe
 import io
 import platform
 import sys
+import traceback
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
@@ -17,13 +18,13 @@ from driftboard.suite.cli.grade import grade
 from driftboard.suite.cli.leaderboard import claim, leaderboard
 from driftboard.suite.cli.linear import linear
 from driftboard.suite.cli.list import sequences, strategies
-from driftboard.suite.cli.options import expand_groups
+from driftboard.suite.cli.options import expand_groups, traceback_asked, with_traceback
 from driftboard.suite.cli.reproduce import reproduce
 from driftboard.suite.cli.run import run
 from driftboard.suite.cli.submit import submit, verify
 from driftboard.suite.cli.sweep import sweep
 from driftboard.suite.cli.tune import tune
-from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.errors import DriftboardError
 
 COMMANDS = (
     *(run, new, check, grade, leaderboard, claim, linear, sweep, tune, reproduce),
@@ -41,7 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in COMMANDS:
-    app.command()(expand_groups(command))
+    app.command()(with_traceback(expand_groups(command)))
 app.add_typer(data, name="data")
 
 
@@ -73,14 +74,19 @@ def program(
 def main() -> None:
     """Run the command line.
 
-    What a user can mend, any DriftboardError, ends in one line on stderr and exit code 1; a
-    mistake in the command's options, in typer's usage message and exit code 2.
+    What a user can mend, any DriftboardError, ends in one line on stderr, or a traceback where
+    that is asked for, and exit code 1; a mistake in the command's options, in typer's usage
+    message and exit code 2.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A table has signs that not every terminal or pipe can show; all else of it still counts.
         sys.stdout.reconfigure(errors="replace")
+    traceback_asked.set(False)
     try:
         app()
     except DriftboardError as error:
-        print(f"driftboard: {one_line(str(error))}", file=sys.stderr)
+        if traceback_asked.get():
+            traceback.print_exception(error)
+        else:
+            print(*(f"driftboard: {line}" for line in error.lines), sep="\n", file=sys.stderr)
         sys.exit(1)

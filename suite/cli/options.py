@@ -8,14 +8,15 @@ alias here and name it as a parameter of those commands.
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from driftboard.suite.errors import one_line
 from driftboard.suite.runs.backend import Backend, ProgressBar
+from driftboard.suite.runs.scheduler import Failure
 
 if TYPE_CHECKING:
     from driftboard.suite.loading import LoadedStrategy
@@ -43,7 +44,13 @@ ResultsFolder = Annotated[
 ]
 DataFolder = Annotated[
     Path | None,
-    typer.Option("--data", help="The data folder.", envvar="DRIFTBOARD_DATA", show_default=False),
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="The data folder.",
+        envvar="DRIFTBOARD_DATA",
+        show_default="your own data folder",
+    ),
 ]
 PublishedSets = Annotated[
     list[str] | None,
@@ -56,6 +63,24 @@ SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave out broken records and count them.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+traceback_asked = ContextVar("traceback_asked", default=False)
+"""Whether the present command shall end an error in its whole traceback and not in one line."""
+
+
+def _ask_for_traceback(asked: bool) -> None:
+    if asked:
+        traceback_asked.set(True)
+
+
+ShowTraceback = Annotated[
+    bool,
+    typer.Option(
+        "--traceback",
+        callback=_ask_for_traceback,
+        help="Show the whole traceback of an error, that of a worker too, and not one line.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +134,7 @@ class Training:
         """Return what starts the workers."""
         return Backend(self.workers, self.cluster, self.ray_address)
 
-    def run_jobs(self, request: "Request", what: str) -> list[str]:
+    def run_jobs(self, request: "Request", what: str) -> list[Failure]:
         """Do what ``Backend.run_jobs`` does, with a progress bar on standard error.
 
         Raises:
@@ -243,10 +268,35 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
             values[name] = group(**{one: values.pop(one) for one in names})
         command(**values)
 
-    expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return _with_parameters(expanded, parameters)
+
+
+def with_traceback(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with one more option at the end, which every command has.
+
+    >>> def show(name: str) -> None: ...
+    >>> list(inspect.signature(with_traceback(show)).parameters)
+    ['name', 'traceback']
+    """
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    kind = inspect.Parameter.KEYWORD_ONLY
+    option = inspect.Parameter("traceback", kind, default=False, annotation=ShowTraceback)
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, traceback: bool = False, **values: Any) -> None:
+        command(*arguments, **values)  # the option has done its work when it was read
+
+    return _with_parameters(wrapped, [*own, option])
+
+
+def _with_parameters(
+    command: Callable[..., None], parameters: list[inspect.Parameter]
+) -> Callable[..., None]:
+    """Return the command with these parameters as its signature, which typer reads."""
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     # typer resolves what is left of forward references from here
-    expanded.__annotations__ = {one.name: one.annotation for one in parameters}
-    return expanded
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
 
 
 def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
@@ -261,15 +311,3 @@ def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
         )
         for field in fields(group)
     ]
-
-
-def exit_on_failure(lines: list[str]) -> None:
-    """Print the lines of jobs that failed, and leave with 1 if there are any.
-
-    Raises:
-        typer.Exit: there are.
-    """
-    for line in lines:
-        typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
-    if lines:
-        raise typer.Exit(1)

@@ -11,9 +11,9 @@ from driftboard.suite.cli.options import (
     SeedCount,
     SequencePatterns,
     Training,
-    exit_on_failure,
 )
 from driftboard.suite.errors import counted
+from driftboard.suite.runs.scheduler import raise_failures
 
 if TYPE_CHECKING:
     from driftboard.suite.records import AnyRecord
@@ -55,7 +55,7 @@ def reproduce(
 
     chosen = choose_records(published, sequence, strategy)
     request = _request(published, chosen, seeds, out, training)
-    exit_on_failure(training.run_jobs(request, request.described()))
+    raise_failures(training.run_jobs(request, request.described()), out)
     _report(chosen, out)
 
 

@@ -13,9 +13,9 @@ from driftboard.suite.cli.options import (
     SequencePatterns,
     Training,
     chosen_sequences,
-    exit_on_failure,
 )
 from driftboard.suite.errors import DriftboardError
+from driftboard.suite.runs.scheduler import raise_failures
 
 if TYPE_CHECKING:
     from driftboard.suite.loading import LoadedStrategy
@@ -70,7 +70,7 @@ def run(
         # Where a failed strategy leaves no record, there may be no board; the failure says why.
         with suppress(DriftboardError):
             _show_board(out, reference)
-        exit_on_failure(failures)
+        raise_failures(failures, out)
     _show_board(out, reference)
     _show_next_steps(out)
 

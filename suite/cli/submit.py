@@ -11,9 +11,10 @@ from driftboard.suite.cli.options import (
     PublishedSets,
     Training,
     chosen_sequences,
-    exit_on_failure,
+    traceback_asked,
 )
-from driftboard.suite.errors import DriftboardError, StrategyError, counted
+from driftboard.suite.errors import DriftboardError, StrategyError, counted, escaped
+from driftboard.suite.runs.scheduler import raise_failures
 
 
 def submit(
@@ -67,7 +68,7 @@ def submit(
     folder = out or Path("submissions") / loaded.stamp.name
     request = training.request(folder, chosen_sequences(suite, None), [loaded])
     what = f"{counted(len(request.sequences), 'sequence')} x {loaded.stamp.name}"
-    exit_on_failure(training.run_jobs(request, what))
+    raise_failures(training.run_jobs(request, what), folder)
     assemble(folder, loaded.stamp, loaded.specification, tuned, words, suite)
     _, findings = examine_folder(folder)
     for line in report_lines(findings):
@@ -140,6 +141,9 @@ def verify(
         findings += again
     for line in report_lines(findings, badge):
         typer.echo(line)
+    for finding in findings:
+        if finding.trace and traceback_asked.get():
+            typer.echo(escaped(finding.trace), err=True)
     if json is not None:
         digest = None if submitted is None else submitted.digest
         write_atomically(json, report_json(findings, digest, badge))

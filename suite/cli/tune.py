@@ -11,9 +11,9 @@ from driftboard.suite.cli.options import (
     SequencePatterns,
     Training,
     chosen_sequences,
-    exit_on_failure,
 )
 from driftboard.suite.errors import counted
+from driftboard.suite.runs.scheduler import raise_failures
 
 if TYPE_CHECKING:
     from driftboard.suite.tuning import TuningRecord
@@ -61,7 +61,7 @@ def tune(
         f"{counted(len(tuned), 'strategy', 'strategies')} x {TUNING.trials} trials x "
         f"{counted(len(sequences), 'sequence')}"
     )
-    exit_on_failure(training.run_jobs(request, what))
+    raise_failures(training.run_jobs(request, what), out)
     for name, specifications in trials.items():
         record = tuning_record(specifications, sequences, out)
         write_json(tuning_path(out, name), record)

@@ -58,7 +58,7 @@ class Backend:
 
     def run_jobs(
         self, request: "Request", what: str, show: Callable[[Event], None] = lambda event: None
-    ) -> list[str]:
+    ) -> list[Failure]:
         """Measure what the results folder of a request lacks.
 
         However it ends, no worker outlives the call, and what is done is kept: the same call goes
@@ -70,7 +70,7 @@ class Backend:
             show: called with every event, such as a ``ProgressBar``.
 
         Returns:
-            A line for every job that failed; the others are not affected.
+            The jobs that failed, each reason once; the others are not affected.
 
         Raises:
             DriftboardError: there is no such device, cluster or data set, the results folder
@@ -81,7 +81,7 @@ class Backend:
             show(Log(f"{what}, {counted(cells, 'cell')}: all there already"))
             return []
         self.warm_up()
-        failures: dict[str, None] = {}
+        failures: dict[str, Failure] = {}
         with self._decided(request) as (decided, start):
             from driftboard.suite.runs.cells import plan
             from driftboard.suite.runs.request import claim_folder
@@ -105,13 +105,13 @@ class Backend:
                     for event in scheduler.run(jobs):
                         # What was halved may fail twice for one reason.
                         if isinstance(event, Failure):
-                            failures.setdefault(event.line)
+                            failures.setdefault(event.line, event)
                         show(event)
                 except KeyboardInterrupt:
                     scheduler.keep_finished()
                     raise
                 show(Progress("done", 1.0, 1.0))
-        return list(failures)
+        return list(failures.values())
 
     def _is_complete(self, request: "Request") -> bool:
         """Claim the folder of a request that lacks no record; tell whether it is such a one."""
@@ -136,13 +136,15 @@ class Backend:
             count = worker_count(device, self.workers)
             yield replace(request, device=device), lambda: local_executor(device, count)
             return
+        from driftboard.suite.places import find_data_folder
         from driftboard.suite.runs.ray_executor import connected
 
         with connected(self.ray_address, worker_count("cpu", self.workers)) as cluster:
             decided = replace(
                 request,
                 device=cluster.resolve_device(request.device),
-                data=request.data and request.data.absolute(),  # they may work in another folder
+                # They may work in another folder.
+                data=request.data and find_data_folder(request.data).absolute(),
             )
             yield decided, lambda: ray_workers(cluster, decided, self.workers)
 

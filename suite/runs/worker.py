@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from driftboard.suite.data import load_pool
-from driftboard.suite.errors import DataError, DriftboardError
+from driftboard.suite.errors import DataError, DriftboardError, cause_of, place_of
 from driftboard.suite.runs.job import Job
 from driftboard.suite.runs.scheduler import Refusal, Step
 from driftboard.suite.training.cohort import prepare
@@ -61,7 +61,8 @@ def try_to_measure(
         return measure()
     except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
         blamed = caused_by(error, torch.AcceleratorError, *of_worker)
-        refusal = Refusal(_failure(label, error), blamed, isinstance(error, NO_MEMORY))
+        trace = "".join(traceback.format_exception(error))
+        refusal = Refusal(_failure(label, error), blamed, isinstance(error, NO_MEMORY), trace)
     # Not within the except, whose traceback keeps what the job has made.
     if refusal.of_memory:
         forget()
@@ -91,9 +92,9 @@ def _failure(label: str, error: Exception) -> str:
         return f"{label}: {error}"
     if isinstance(error, NO_MEMORY):
         return f"{label}: not enough memory; use fewer --workers or a device with more"
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    what = "".join(traceback.format_exception_only(error)).strip()
-    return f"{label}: {what} ({Path(place.filename).name}, line {place.lineno})"
+    ours = traceback.extract_tb(error.__traceback__)[-1]
+    place = place_of(error) or f"; {Path(ours.filename).name}, line {ours.lineno}"
+    return f"{label}: {cause_of(error)}{place}"
 
 
 Files = dict[Path, bytes]
@@ -138,17 +139,18 @@ class RayWorker:
 
     def measure(self, number: int, job: Job, files: Files) -> list[Any] | Refusal:
         """Do a job and return its records, or say in one line why there are none."""
-        # A full disk stays full, so the worker is to blame for it.
-        return try_to_measure(job.label, lambda: self._measure(number, job, files), OSError)
-
-    def _measure(self, number: int, job: Job, files: Files) -> list[Any]:
         steps: Iterator[int] = itertools.count(1)
 
         def on_step() -> None:
             self._progress.put.remote(Step(number, next(steps)))
 
-        with tempfile.TemporaryDirectory(prefix="driftboard-") as folder:
+        def measure() -> list[Any]:
             return _unpacked(job, files, Path(folder)).measure(on_step)
+
+        # The files stay until it is said which of their lines failed. A full disk stays full, so
+        # the worker is to blame for it.
+        with tempfile.TemporaryDirectory(prefix="driftboard-") as folder:
+            return try_to_measure(job.label, measure, OSError)
 
 
 def _fault(wanted: Conditions) -> str | None:

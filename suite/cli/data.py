@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from driftboard.suite.cli.options import AsJson, DataFolder, with_traceback
+
 if TYPE_CHECKING:
     from driftboard.suite.data.folder import SourceStatus
 
@@ -16,19 +18,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-DataOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        help="The data folder. Without it: the folder named by DRIFTBOARD_DATA, else your own "
-        "data folder.",
-        show_default=False,
-    ),
-]
-
 
 @app.callback(invoke_without_command=True)
+@with_traceback
 def data(context: typer.Context) -> None:
     """List the data sets unless a command is given."""
     if context.invoked_subcommand is None:
@@ -36,11 +28,10 @@ def data(context: typer.Context) -> None:
 
 
 @app.command("list")
+@with_traceback
 def list_sources(
-    data: DataOption = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON for programs instead of a table.")
-    ] = False,
+    data: DataFolder = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the data sets: present, missing or broken, how many images, and where.
 
@@ -48,8 +39,9 @@ def list_sources(
     import, and wherever Driftboard asks for a data set.
     """
     from driftboard.suite.data.folder import status
+    from driftboard.suite.places import find_data_folder
 
-    folder = _folder(data)
+    folder = find_data_folder(data)
     statuses = status(folder)
     if as_json:
         content = {
@@ -62,20 +54,23 @@ def list_sources(
 
 
 @app.command("fetch")
+@with_traceback
 def fetch_source(
     name: Annotated[str, typer.Argument(help="The data set, such as fashion-mnist.")],
-    data: DataOption = None,
+    data: DataFolder = None,
 ) -> None:
     """Download a data set into the data folder, unless it is there already.
 
     Original files that you have put there yourself are made ready for training.
     """
     from driftboard.suite.data.folder import fetch
+    from driftboard.suite.places import find_data_folder
 
-    _print_status(fetch(name, _folder(data)))
+    _print_status(fetch(name, find_data_folder(data)))
 
 
 @app.command("import")
+@with_traceback
 def import_source(
     name: Annotated[
         str,
@@ -91,7 +86,7 @@ def import_source(
             "(.tar, .tar.gz, .tgz, .zip) with images in train/<class>/ and test/<class>/."
         ),
     ],
-    data: DataOption = None,
+    data: DataFolder = None,
 ) -> None:
     """Bring a data set into the data folder from files you have.
 
@@ -103,6 +98,7 @@ def import_source(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from driftboard.suite.data.folder import import_images
+    from driftboard.suite.places import find_data_folder
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     # On stderr, so that stdout holds the result alone.
@@ -112,14 +108,8 @@ def import_source(
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        entry = import_images(name, path, _folder(data), show)
+        entry = import_images(name, path, find_data_folder(data), show)
     _print_status(entry)
-
-
-def _folder(data: Path | None) -> Path:
-    from driftboard.suite.data import default_data_folder
-
-    return default_data_folder() if data is None else data
 
 
 def _print_status(entry: "SourceStatus") -> None:

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from platformdirs import user_cache_path
-
 from driftboard.suite.data.catalogue import (
     SOURCES,
-    default_data_folder,
     find_source,
     own_images,
 )
@@ -29,6 +26,7 @@ from driftboard.suite.data.store import (
     write_store,
 )
 from driftboard.suite.errors import DataError
+from driftboard.suite.places import cache_folder, find_data_folder
 from driftboard.suite.records import NAME
 
 
@@ -37,7 +35,7 @@ def load_pool(name: str, data_folder: Path | None) -> Pool:
 
     Args:
         name: a key of ``SOURCES``, or ``folder:NAME`` for a user's own images.
-        data_folder: where the store lies; None: :func:`default_data_folder`.
+        data_folder: where the store lies; None: see ``find_data_folder``.
 
     >>> load_pool("digits", None).train_images.shape
     (1297, 1, 8, 8)
@@ -45,9 +43,10 @@ def load_pool(name: str, data_folder: Path | None) -> Pool:
     Raises:
         DataError: no such data set; or it is missing, not converted yet, truncated or broken.
     """
-    source, folder = find_source(name), data_folder or default_data_folder()
+    source = find_source(name)
     if not source.store:
-        return source.read(source, folder)
+        return source.read(source, Path())
+    folder = find_data_folder(data_folder)
     holder = folder / source.subfolder
     if (folder / source.store).is_file():
         store, remedy = folder / source.store, f"replace it: {source.remedy}"
@@ -75,9 +74,12 @@ def convert_originals(name: str, data_folder: Path | None) -> None:
     Raises:
         DataError: no such data set, or its files are truncated or broken.
     """
-    source, folder = find_source(name), data_folder or default_data_folder()
+    source = find_source(name)
+    if not source.store:
+        return
+    folder = find_data_folder(data_folder)
     holder = folder / source.subfolder
-    if not source.store or (folder / source.store).is_file() or not source.has_originals(holder):
+    if (folder / source.store).is_file() or not source.has_originals(holder):
         return
     store = _cached_store(source, holder)
     if not store.is_file():
@@ -101,7 +103,10 @@ def _cached_store(source: Source, holder: Path) -> Path:
         name = path.relative_to(holder)
         key.update(f"\x1f{name}\x1f{status.st_size}\x1f{status.st_mtime_ns}".encode())
     file = f"{Path(source.store).stem}-{key.hexdigest()[:32]}.npz"
-    return user_cache_path("driftboard") / "data" / file
+    kept = cache_folder()
+    if kept is None:
+        raise DataError(f"{source.name} can be kept in no home folder; set HOME or XDG_CACHE_HOME")
+    return kept / "data" / file
 
 
 def _read_originals(source: Source, holder: Path) -> Pool:

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -16,10 +17,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
 from driftboard.suite.data import Pool
-from driftboard.suite.errors import DataError
+from driftboard.suite.errors import DataError, DriftboardError, cause_of, place_of
+from driftboard.suite.places import cache_folder
 from driftboard.suite.protocol import Protocol
 from driftboard.suite.rng import stream
 from driftboard.suite.sequences.scenarios import Indices, Recipe, View
@@ -63,10 +64,17 @@ def make_splits(
         pixels=pool.train_images.shape[2] * pool.train_images.shape[3],
         stream=names,
     )
-    recipes = sequence.scenario.recipes(view)
-    return [
-        replace(recipe, train=train[recipe.train], test=test[recipe.test]) for recipe in recipes
-    ]
+    try:
+        recipes = sequence.scenario.recipes(view)
+        return [
+            replace(recipe, train=train[recipe.train], test=test[recipe.test]) for recipe in recipes
+        ]
+    except DriftboardError:
+        raise
+    except Exception as error:  # the scenario may be of the user's own, and raise anything
+        raise DataError(
+            f"{sequence.name}: its scenario makes no recipes, {cause_of(error)}{place_of(error)}"
+        ) from error
 
 
 def _class_rows(labels: Indices, random: np.random.Generator) -> list[Indices]:
@@ -119,7 +127,8 @@ def cached_splits(
     Raises:
         DataError: as :func:`make_splits`.
     """
-    folder = cache or user_cache_path("driftboard") / "splits"
+    # Without a home folder, a place where nothing can be kept.
+    folder = cache or (cache_folder() or Path(os.devnull)) / "splits"
     common = (
         version("driftboard"),
         protocol.stamp().hash,

@@ -150,11 +150,10 @@ _REMEDIES = {
 
 
 def refusal_of(error: OSError) -> str:
-    """Return what the system said of a file or folder, and what to do about it.
+    """Return what the system said where nothing could be written, and what to do about it.
 
     >>> refusal_of(OSError(errno.ENOSPC, "No space left on device"))
     'No space left on device; free some space or choose another folder'
     """
     said = error.strerror or str(error) or type(error).__name__
-    remedy = _REMEDIES.get(error.errno or 0)
-    return f"{said}; {remedy}" if remedy else said
+    return f"{said}; {_REMEDIES.get(error.errno or 0, 'choose another folder')}"

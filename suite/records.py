@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import RecordError, refusal_of
 
 SCHEMA_VERSION = 3
 
@@ -258,8 +258,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise RecordError(
-            f"cannot write {path}: {error.strerror or error}; "
-            "free some space or choose another folder, then run the same command again"
+            f"cannot write {path}: {refusal_of(error)}, then run the same command again"
         ) from error
 
 

@@ -4,6 +4,7 @@ Nothing appears in the folder before it is complete and checked.
 """
 
 import hashlib
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def load_pool(name: str, data_folder: Path | None) -> Pool:
     if not store.is_file():
         raise DataError(
             f"{holder} has not been prepared for training on this machine; run "
-            f"'driftboard data fetch {name} --data {folder}'"
+            f"`driftboard data fetch {name} --data {shlex.quote(str(folder))}`"
         )
     pool = read_store(store, remedy)
     source.check(pool, store)
@@ -88,10 +89,12 @@ def convert_originals(name: str, data_folder: Path | None) -> None:
         try:
             write_store(store, pool)
         except DataError as error:
+            command = shlex.join(
+                ["driftboard", "data", "import", name.removeprefix(FOLDER_PREFIX), str(holder)]
+            )
             raise DataError(
-                f"{name} cannot be kept in {store.parent} ({short_reason(error.__cause__ or error)}"
-                f"); free some space there, or run 'driftboard data import "
-                f"{name.removeprefix(FOLDER_PREFIX)} {holder} --data DIR' and use that DIR"
+                f"{name} cannot be kept: {error}; set XDG_CACHE_HOME, or run "
+                f"`{command} --data DIR` and use that DIR"
             ) from error
 
 

@@ -81,10 +81,9 @@ class Distances:
                 "measuring; see 'driftboard linear'"
             )
         request = planner.request
-        missing = [
-            seed for seed in request.seeds(sequence) if not self._done(request, sequence, seed)
-        ]
-        if not missing:
+        found = {seed: self._found(request, sequence, seed) for seed in request.seeds(sequence)}
+        missing = [seed for seed, record in found.items() if record is None]
+        if not missing or any(record and record.refusal for record in found.values()):
             return []  # neither data nor splits are needed
         tested = measured_sequence(sequence)
         recipes = planner.recipes(tested)
@@ -114,17 +113,17 @@ class Distances:
         return measure(setting, self.parts, at_once, on_step)
 
     def keep(self, results: Path, records: list[GradeRecord]) -> None:
-        """Write one file per seed, unless it is there."""
+        """Write one file per seed, unless it is there; a refusal is that of the whole sequence."""
         for record in records:
             seed = record.seeds[0].seed if record.seeds else 0
             path = seed_path(results, record.sequence.name, seed)
-            if not path.exists():
+            if not path.exists() or record.refusal is not None:
                 write_record(path, record)
 
-    def _done(self, request: Request, sequence: TaskSequence, seed: int) -> bool:
+    def _found(self, request: Request, sequence: TaskSequence, seed: int) -> GradeRecord | None:
         path = seed_path(request.results, sequence.name, seed)
         if not path.exists():
-            return False
+            return None
         record = read_grade(path)
         check_same(
             path,
@@ -133,7 +132,7 @@ class Distances:
             ("protocol", record.protocol, PROTOCOL.stamp()),
             ("version of the sequence", record.sequence.hash, sequence.hash()),
         )
-        return True
+        return record
 
 
 def grade_records(request: Request) -> list[GradeRecord]:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from driftboard.suite.errors import DriftboardError, counted
+from driftboard.suite.errors import DriftboardError, RecordError, counted, one_line
 from driftboard.suite.runs.scheduler import Event, Failure, Log, Progress, Scheduler
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Backend:
 
         Raises:
             DriftboardError: there is no such device, cluster or data set, the results folder
-                does not fit, or there is nobody left to go on.
+                does not fit or went away meanwhile, or there is nobody left to go on.
         """
         cells = request.cell_count()
         if request.work is None and self._is_complete(request):
@@ -111,6 +111,11 @@ class Backend:
                     scheduler.keep_finished()
                     raise
                 show(Progress("done", 1.0, 1.0))
+            if not failures and (lost := sum(len(job.seeds) for job in plan(decided))):
+                raise RecordError(
+                    f"{counted(lost, 'cell')} of this run vanished from {request.results}, which "
+                    "was removed, moved or emptied meanwhile; run the same command again"
+                )
         return list(failures.values())
 
     def _is_complete(self, request: "Request") -> bool:
@@ -195,7 +200,7 @@ class ProgressBar:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=self._console,
             redirect_stdout=False,
         )
@@ -219,7 +224,7 @@ class ProgressBar:
     def __call__(self, event: Event) -> None:
         """Show an event; failures are left to whoever gets them at the end."""
         if isinstance(event, Log):
-            self._console.print(event.line, highlight=False, markup=False)
+            self._print(event.line)
         elif isinstance(event, Progress) and self._lines_only:
             self._tell(event)
         elif isinstance(event, Progress):
@@ -236,4 +241,10 @@ class ProgressBar:
         if event.total and (ended or time.monotonic() - self._told >= SECONDS_BETWEEN_LINES):
             self._told = time.monotonic()
             share = f"{100 * event.done / event.total:.0f}%"
-            self._console.print(f"{share} {event.label}", highlight=False, markup=False)
+            self._print(f"{share} {event.label}")
+
+    def _print(self, line: str) -> None:
+        """Print a line as it is: not wrapped, for then no path in it could be copied."""
+        self._console.print(
+            one_line(line), highlight=False, markup=False, emoji=False, soft_wrap=True
+        )

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import inspect
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -279,7 +280,7 @@ def _class_in(file: str, class_name: str) -> type[Strategy]:
     if not class_name and len(classes) > 1:
         raise StrategyError(
             f"{file} defines several strategies; choose one: "
-            + " or ".join(f"{file}:{name}" for name in classes)
+            + " or ".join(shlex.quote(f"{file}:{name}") for name in classes)
         )
     return classes[class_name] if class_name else next(iter(classes.values()))
 

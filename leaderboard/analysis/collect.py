@@ -6,6 +6,7 @@ mixed, guessed or dropped in silence.
 
 import hashlib
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -344,5 +345,7 @@ def _submitted(folder: Path) -> tuple[str, str] | None:
     try:
         submission = msgspec.json.decode(content, type=Submission)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordError(f"{path} is not sound; see `driftboard verify {folder}`") from error
+        raise RecordError(
+            f"{path} is not sound; see `driftboard verify {shlex.quote(str(folder))}`"
+        ) from error
     return hashlib.sha256(content).hexdigest(), submission.strategy.name

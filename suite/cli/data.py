@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,36 +120,35 @@ def _print_status(entry: "SourceStatus") -> None:
 
 
 def _print_table(folder: Path, statuses: "list[SourceStatus]") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from driftboard.suite.places import find_data_folder
+    from driftboard.suite.terminal import Column, TextTable
 
-    table = Table(box=box.SIMPLE)
-    table.add_column("name", no_wrap=True)
-    table.add_column("data")
-    table.add_column("state", no_wrap=True)
-    table.add_column("train", justify="right", no_wrap=True)
-    table.add_column("test", justify="right", no_wrap=True)
-    table.add_column("where, or what to run", overflow="fold")
-    styles = {"present": "green", "missing": "dim", "broken": "red"}
-    for entry in statuses:
-        # Text, because names of files may hold what rich would take for markup.
-        table.add_row(
-            Text(entry.name),
-            Text(entry.title),
-            Text(entry.state, style=styles[entry.state]),
-            "?" if entry.train_count is None else f"{entry.train_count:,}",
-            "?" if entry.test_count is None else f"{entry.test_count:,}",
-            Text(_place_or_next_step(entry, folder)),
+    columns = [
+        *(Column("name"), Column("state"), Column("train", "number"), Column("test", "number")),
+        *(Column("data"), Column("where", "words")),
+    ]
+    rows = [
+        (
+            *(entry.name, entry.state, _count(entry.train_count), _count(entry.test_count)),
+            *(entry.title, _place(entry, folder)),
         )
+        for entry in statuses
+    ]
     typer.echo(f"data folder: {folder}")
-    Console().print(table)
+    typer.echo(TextTable(columns, [rows]).text())
+    # Not in the table, where they would be broken.
+    named = "" if folder == find_data_folder() else f" --data {shlex.quote(str(folder))}"
+    if commands := [entry.next_step for entry in statuses if entry.next_step]:
+        typer.echo("to get what is missing or broken:")
+        for command in commands:
+            typer.echo(f"  {command}{named}")
 
 
-def _place_or_next_step(entry: "SourceStatus", folder: Path) -> str:
-    if entry.state == "broken":
-        return f"{entry.reason}; {entry.next_step}"
-    if entry.state == "missing":
-        return entry.next_step
-    return str(Path(entry.path).relative_to(folder)) if entry.path else "comes with Driftboard"
+def _count(images: int | None) -> str:
+    return "?" if images is None else f"{images:,}"
+
+
+def _place(entry: "SourceStatus", folder: Path) -> str:
+    if entry.state == "present":
+        return str(Path(entry.path).relative_to(folder)) if entry.path else "comes with Driftboard"
+    return entry.reason if entry.state == "broken" else ""

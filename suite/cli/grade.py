@@ -44,8 +44,6 @@ def grade(
     Trains on separate parts of every task from one initialisation, writes a grade record per
     sequence and a table of all pairs of tasks. Stopped at any moment, the same command goes on.
     """
-    from rich.console import Console
-
     from driftboard.suite.distance.grades import GRADE_LEGEND, pair_table, terminal_table
     from driftboard.suite.distance.measurement import Distances, grade_records
     from driftboard.suite.records import write_atomically
@@ -62,7 +60,7 @@ def grade(
     failures = training.run_jobs(request, what)
     records = grade_records(request)
     if records:
-        Console().print(terminal_table(records))
+        typer.echo(terminal_table(records).text())
         typer.echo(GRADE_LEGEND)
         pairs = out / "grades" / "pairs.csv"
         write_atomically(pairs, pair_table(records).encode())

@@ -42,8 +42,6 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Build the leaderboard from the records of one or more results folders."""
-    from rich.console import Console
-
     from driftboard.baselines.published import published_records
     from driftboard.leaderboard.render.terminal import terminal_table
 
@@ -58,7 +56,7 @@ def leaderboard(
         published={name: published_records(name) for name in published or ()},
         reports=report or [],
     )
-    Console().print(terminal_table(board))
+    typer.echo(terminal_table(board).text())
     if board.source.skipped:
         typer.echo(f"{counted(len(board.source.skipped), 'broken record')} left out:")
         for reason in board.source.skipped:

@@ -3,6 +3,7 @@
 A command's module imports at its top only what the help needs, and the rest when it runs.
 """
 
+import codecs
 import io
 import platform
 import sys
@@ -24,7 +25,7 @@ from driftboard.suite.cli.run import run
 from driftboard.suite.cli.submit import submit, verify
 from driftboard.suite.cli.sweep import sweep
 from driftboard.suite.cli.tune import tune
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, one_line
 
 COMMANDS = (
     *(run, new, check, grade, leaderboard, claim, linear, sweep, tune, reproduce),
@@ -74,19 +75,43 @@ def program(
 def main() -> None:
     """Run the command line.
 
-    What a user can mend, any DriftboardError, ends in one line on stderr, or a traceback where
-    that is asked for, and exit code 1; a mistake in the command's options, in typer's usage
-    message and exit code 2.
+    What a user can mend, a DriftboardError or a file or folder that the system refuses, ends in
+    one line on stderr, or a traceback where that is asked for, and exit code 1; a mistake in the
+    command's options, in typer's usage message and exit code 2.
     """
+    codecs.register_error("driftboard", _in_plainer_signs)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A table has signs that not every terminal or pipe can show; all else of it still counts.
-        sys.stdout.reconfigure(errors="replace")
+        sys.stdout.reconfigure(errors="driftboard")
     traceback_asked.set(False)
     try:
         app()
-    except DriftboardError as error:
+    except (DriftboardError, OSError) as error:
         if traceback_asked.get():
             traceback.print_exception(error)
         else:
-            print(*(f"driftboard: {line}" for line in error.lines), sep="\n", file=sys.stderr)
+            print(*(f"driftboard: {line}" for line in _lines_of(error)), sep="\n", file=sys.stderr)
         sys.exit(1)
+
+
+_PLAINER = dict(zip("─…★†", "-~*+", strict=True))
+
+
+def _in_plainer_signs(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Return what to show of a character that an encoding lacks; see ``codecs.register_error``.
+
+    Bytes in the name of a file that are no characters are shown as they are.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    sign = error.object[error.start]
+    if "\udc80" <= sign <= "\udcff":
+        return bytes([ord(sign) - 0xDC00]), error.start + 1
+    return _PLAINER.get(sign, "?"), error.start + 1
+
+
+def _lines_of(error: DriftboardError | OSError) -> list[str]:
+    if isinstance(error, DriftboardError):
+        return error.lines
+    said = one_line(str(error.strerror or error))
+    return [f"{error.filename}: {said}" if error.filename else said]

@@ -145,13 +145,10 @@ class Training:
             with ProgressBar() as bar:
                 return self.backend().run_jobs(request, what, bar)
         except KeyboardInterrupt:
-            from rich.console import Console
-
-            Console(stderr=True).print(
+            typer.echo(
                 f"stopped; what is done is kept in {request.results}: the same command goes on "
                 "from there",
-                highlight=False,
-                markup=False,
+                err=True,
             )
             raise typer.Exit(130) from None
 

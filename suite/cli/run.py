@@ -1,5 +1,6 @@
 """``driftboard run``: train what is missing and print the leaderboard."""
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -92,19 +93,17 @@ def _chosen_strategies(
         raise DriftboardError(f"a strategy is named twice: {', '.join(names)}")
     if reference not in names:
         raise DriftboardError(
-            f"the reference '{reference}' is not among the strategies; add --strategy {reference} "
-            f"or choose another with --reference"
+            f"the reference '{reference}' is not among the strategies; add --strategy "
+            f"{shlex.quote(reference)} or choose another with --reference"
         )
     return chosen
 
 
 def _show_board(results: Path, reference: str) -> None:
-    from rich.console import Console
-
     from driftboard.leaderboard.build import build_leaderboard
     from driftboard.leaderboard.render.terminal import terminal_table
 
-    Console().print(terminal_table(build_leaderboard([results], results, reference)))
+    typer.echo(terminal_table(build_leaderboard([results], results, reference)).text())
 
 
 def _show_next_steps(results: Path) -> None:
@@ -115,7 +114,7 @@ def _show_next_steps(results: Path) -> None:
         "driftboard sequences": "what they were tested on",
         "driftboard new my-method": "a method of your own",
         "driftboard run --suite core --data DIR": "Fashion-MNIST and CIFAR-10",
-        f"driftboard leaderboard {results}": "a page, LaTeX and figures",
+        f"driftboard leaderboard {shlex.quote(str(results))}": "a page, LaTeX and figures",
     }
     width = max(map(len, steps))
     for command, what in steps.items():

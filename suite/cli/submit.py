@@ -1,5 +1,6 @@
 """``driftboard submit`` and ``driftboard verify``: put a submission together, and check one."""
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -84,15 +85,14 @@ def _tuning_of(folder: Path, specification: str) -> Path:
     Raises:
         DriftboardError: there is none in the folder.
     """
-    from driftboard.suite.loading import load_strategy
+    from driftboard.suite.loading import load_strategy, split_specification
     from driftboard.suite.tuning import read_tuning, tuning_path
 
-    path = tuning_path(folder, load_strategy(specification.split(",")[0]).stamp.name)
+    tuned = "".join(split_specification(specification)[:2])
+    path = tuning_path(folder, load_strategy(tuned).stamp.name)
     if not path.is_file():
-        raise DriftboardError(
-            f"there is no {path}; make it with `driftboard tune {specification.split(',')[0]} "
-            f"--out {folder}`"
-        )
+        command = shlex.join(["driftboard", "tune", tuned, "--out", str(folder)])
+        raise DriftboardError(f"there is no {path}; make it with `{command}`")
     read_tuning(path)
     return path
 

@@ -1,5 +1,6 @@
 """``driftboard tune``: choose a strategy's settings on the tuning seeds."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -70,21 +71,22 @@ def tune(
 
 
 def _show(name: str, record: "TuningRecord") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from driftboard.suite.loading import split_specification
+    from driftboard.suite.terminal import Column, TextTable
 
-    table = Table(title=name, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("", "setting", "Avg.Acc", "Forgetting", "Task.Acc", "diverged"):
-        justify: Literal["left", "right"] = "left" if column == "setting" else "right"
-        table.add_column(column, justify=justify, overflow="fold")
-    for place, trial in enumerate(record.trials):
-        table.add_row(
+    numbers = ("Avg.Acc", "Forgetting", "Task.Acc", "diverged")
+    columns = [Column(""), *(Column(one, "number") for one in numbers), Column("setting", "words")]
+    rows = [
+        (
             "*" if place == record.chosen else "",
-            trial.specification,
             f"{100 * trial.avg_acc:.1f}",
             f"{100 * trial.forgetting:.1f}",
             f"{100 * trial.task_acc:.1f}",
             str(trial.diverged),
+            split_specification(trial.specification)[2].replace(",", " ").strip() or "its own",
         )
-    Console().print(table)
+        for place, trial in enumerate(record.trials)
+    ]
+    typer.echo(TextTable(columns, [rows], title=name).text())
+    chosen = shlex.quote(record.trials[record.chosen].specification)
+    typer.echo(f"chosen: --strategy {chosen}")

@@ -12,7 +12,7 @@ from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.analysis.cells import Metric
 from driftboard.leaderboard.analysis.section import Row, Section
 from driftboard.leaderboard.claim.trend import PAPER, Claim
-from driftboard.leaderboard.formatting import TIED_BEST, interval_text, rank_set_text, shortened
+from driftboard.leaderboard.formatting import TIED_BEST, interval_text, rank_set_text, short_name
 from driftboard.leaderboard.render.claim_page import answer
 from driftboard.leaderboard.render.figures.curves import claim_figure
 from driftboard.leaderboard.render.figures.drawing import (
@@ -160,7 +160,8 @@ def forest_figure(board: Board) -> "Figure":
     """
     strategies = _strategies(board)
     names = [
-        shortened(name) + (" (reference)" if name == board.reference else "") for name in strategies
+        short_name(name) + (" (reference)" if name == board.reference else "")
+        for name in strategies
     ]
     figure, panels = _panels(board, names)
     for panel, section in zip(panels, _panels_of(board), strict=True):
@@ -176,7 +177,7 @@ def forest_figure(board: Board) -> "Figure":
 def ranks_figure(board: Board) -> "Figure":
     """Draw the ranks that are possible, and the rank by the mean; a star if the best one is."""
     strategies = _strategies(board)
-    figure, panels = _panels(board, [shortened(name) for name in strategies])
+    figure, panels = _panels(board, [short_name(name) for name in strategies])
     for panel, section in zip(panels, _panels_of(board), strict=True):
         _draw_ranks(panel, _placed(section, strategies))
     most = max(1, *(len(section.ranked) for section in _panels_of(board)))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.analysis.cells import Metric
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
-from driftboard.leaderboard.formatting import shortened
+from driftboard.leaderboard.formatting import short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,7 +113,7 @@ def difference_title(board: Board) -> str:
     """Return the title of an axis of differences from the reference in the metric that ranks."""
     metric = board.metrics[0]
     unit = " (points)" if metric.is_share else ""
-    return f"Δ {metric.title} from {shortened(board.reference)}{unit}   {_arrow(metric)}"
+    return f"Δ {metric.title} from {short_name(board.reference)}{unit}   {_arrow(metric)}"
 
 
 def draw_intervals(

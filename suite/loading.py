@@ -21,7 +21,7 @@ from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, place_of
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.records import NAME, StrategyStamp
+from driftboard.suite.records import LONGEST_NAME, NAME, StrategyStamp
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.session import SESSION_SUFFIX, read_session_object
@@ -78,7 +78,7 @@ def load_strategy(
     rate: float | None = None
     if settings:
         strategy, rate, suffix = _with_parameters(strategy, settings[1:].split(","), name)
-        name = f"{name}-{suffix}"
+        name = with_suffix(name, suffix)
     if not NAME.fullmatch(name):
         raise StrategyError(
             f"'{name}' cannot be a strategy's name; use up to 64 lower-case letters, digits, "
@@ -95,6 +95,19 @@ def load_strategy(
             "characters"
         )
     return LoadedStrategy(specification, strategy, stamp, 1.0 if rate is None else rate)
+
+
+def with_suffix(name: str, suffix: str) -> str:
+    """Return the name of a strategy with its settings; one too long ends in a digest of the whole.
+
+    >>> with_suffix("mine", "rate-0.5"), with_suffix("m" * 60, "rate-0.5")[-15:]
+    ('mine-rate-0.5', 'mmmmmm-ff98dcd7')
+    """
+    whole = f"{name}-{suffix}"
+    if len(whole) <= LONGEST_NAME or len(name) > LONGEST_NAME:
+        return whole
+    end = f"-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    return whole[: LONGEST_NAME - len(end)] + end
 
 
 _FILE = re.compile(r"(.+?\.(?:py|pkl))(:[^,]*)?(,.*)?", re.DOTALL)
@@ -290,8 +303,8 @@ def _instance(chosen: type[Strategy], file: str) -> Strategy:
         strategy = chosen()
     except Exception as error:  # the constructor of a user's class may raise anything
         raise StrategyError(
-            f"{file}: {chosen.__name__}() fails: {cause_of(error)}; give every field a sound "
-            f"default{place_of(error)}"
+            f"{file}: {chosen.__name__}() fails: {cause_of(error)}{place_of(error)}; give every "
+            "field a sound default"
         ) from error
     for field in dataclasses.fields(strategy):
         if not isinstance(getattr(strategy, field.name), bool | int | float | str):
@@ -328,7 +341,9 @@ def _with_parameters(
     try:
         changed = dataclasses.replace(strategy, **own)
     except Exception as error:  # as above
-        raise StrategyError(f"{name}: {cause_of(error)}{place_of(error)}") from error
+        # How a class says that a value is no good; anything else is a mistake of its own.
+        cause = cause_of(error).removeprefix("ValueError: ")
+        raise StrategyError(f"{name}: {cause}{place_of(error)}") from error
     suffix = "-".join(f"{key}-{value}" for key, value in changes.items()).lower()
     return changed, rate, suffix.replace("_", "-").replace("+", "")
 
@@ -372,8 +387,8 @@ def _import_file(path: Path, kind: type[DriftboardError]) -> ModuleType:
         loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        cause = cause_of(error)
+        cause = cause_of(error) + place_of(error)
         if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "driftboard":
             cause += f"; write {_IMPORTS[kind]}"
-        raise kind(f"{path} does not import: {cause}{place_of(error)}") from error
+        raise kind(f"{path} does not import: {cause}") from error
     return module

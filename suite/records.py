@@ -27,7 +27,8 @@ SCHEMA_VERSION = 3
 MARKER = "driftboard.json"
 """The file at the top of a results folder that says which protocol it belongs to."""
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+LONGEST_NAME = 64
+NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 """The names of strategies, sequences and data sets, which also name files and folders."""
 
 Name = Annotated[str, Meta(pattern=rf"^{NAME.pattern}\Z")]

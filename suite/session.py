@@ -81,8 +81,8 @@ def read_session_object(path: Path) -> tuple[Any, str]:
         content, source, cells = pickle.loads(path.read_bytes())
     except Exception as error:  # anything may come out of somebody else's code
         raise DriftboardError(
-            f"{path} does not load: {cause_of(error)}; pass the object to driftboard.run again"
-            f"{place_of(error)}"
+            f"{path} does not load: {cause_of(error)}{place_of(error)}; pass the object to "
+            "driftboard.run again"
         ) from error
     for name, lines in cells.items():  # no file has them, and messages quote them
         linecache.cache.setdefault(name, (sum(map(len, lines)), None, lines, name))

@@ -60,8 +60,8 @@ def _instance(one: object) -> "Strategy":
         return one()
     except Exception as error:  # the constructor of a user's class may raise anything
         raise StrategyError(
-            f"{one.__name__}() fails: {cause_of(error)}; give every field a sound default"
-            f"{place_of(error)}"
+            f"{one.__name__}() fails: {cause_of(error)}{place_of(error)}; give every field a sound "
+            "default"
         ) from error
 
 

@@ -73,6 +73,16 @@ BROKEN = {
         "search",
         "low must be below high",
     ),
+    "a range of words": (
+        f'{STRENGTH}\nsearch: ClassVar = {{"strength": Range("low", "high")}}',
+        "search",
+        "search of 'strength': low and high must be finite numbers",
+    ),
+    "no ranges but a list": (
+        f"{STRENGTH}\nsearch: ClassVar = ['strength']",
+        "search",
+        "search is no dict of ranges; write {name: Range(low, high)}",
+    ),
     "a logarithm of zero": (
         f'{STRENGTH}\nsearch: ClassVar = {{"strength": Range(0.0, 1.0, True)}}',
         "search",
@@ -85,7 +95,8 @@ def __post_init__(self):
     if self.strength > 1:
         raise ValueError("at most 1")""",
         "search",
-        "search goes to strength=2, which Mine refuses: at most 1",
+        "search goes to strength=2, which Mine refuses: ValueError: at most 1; mine.py, line 25: "
+        'raise ValueError("at most 1")',
     ),
     "a plan of the wrong shape": (
         f"{BEGIN}\n    return UpdatePlan(torch.ones(2), torch.zeros(2).bool()), memory",

@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 import typer
 
 from driftboard.suite.cli.options import (
+    Exclusions,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
     Training,
     chosen_sequences,
+    excluded,
 )
 from driftboard.suite.errors import counted
 from driftboard.suite.runs.scheduler import raise_failures
@@ -27,6 +29,7 @@ def grade(
         typer.Option(help="The tier of sequences to grade.", show_default="quick"),
     ] = None,
     sequence_file: SequenceFiles = None,
+    exclude: Exclusions = None,
     seeds: SeedCount = None,
     parts: Annotated[
         int,
@@ -48,7 +51,9 @@ def grade(
     from driftboard.suite.distance.measurement import Distances, grade_records
     from driftboard.suite.records import write_atomically
 
-    chosen = chosen_sequences(suite, sequence, sequence_file, seeds)
+    sequences = chosen_sequences(suite, sequence, sequence_file, seeds)
+    gone = excluded(exclude, [one.name for one in sequences])
+    chosen = [one for one in sequences if one.name not in gone]
     request = training.request(
         out,
         chosen,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from driftboard.suite.errors import DriftboardError
 from driftboard.suite.runs.backend import Backend, ProgressBar
 from driftboard.suite.runs.scheduler import Failure
 
@@ -33,6 +34,13 @@ SequenceFiles = Annotated[
 SequencePatterns = Annotated[
     list[str] | None,
     typer.Option("--sequence", help="A sequence or pattern such as 'fashion-*'; may be repeated."),
+]
+Exclusions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        help="Leave out the sequences and strategies of this name or pattern; may be repeated.",
+    ),
 ]
 SeedCount = Annotated[
     int | None,
@@ -226,6 +234,34 @@ def chosen_sequences(
     chosen = choose_sequences(known_sequences(files), tier, patterns, bool(files))
     PROTOCOL.check_seed_count(seed_count, (one.tier for one in chosen), tuning=tuning)
     return chosen
+
+
+def excluded(
+    patterns: Iterable[str] | None,
+    sequences: Iterable[str],
+    strategies: Iterable[str] | None = None,
+) -> set[str]:
+    """Return the names among those chosen that ``--exclude`` leaves out.
+
+    >>> sorted(excluded(["*-split", "joint"], ["digits-split", "digits-repeat"], ["sgd", "joint"]))
+    ['digits-split', 'joint']
+
+    Raises:
+        DriftboardError: a pattern matches nothing, or nothing is left of one kind.
+    """
+    from driftboard.suite.patterns import matching
+
+    chosen = {"sequence": set(sequences)}
+    if strategies is not None:
+        chosen["strategy"] = set(strategies)
+    names = set().union(*chosen.values())
+    found = matching(
+        patterns or (), names, f"there is no {' and no '.join(chosen)} to exclude called"
+    )
+    for kind, known in chosen.items():
+        if known <= found:
+            raise DriftboardError(f"--exclude leaves no {kind}; leave out a part of them only")
+    return found
 
 
 def expand_groups(command: Callable[..., None]) -> Callable[..., None]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from driftboard.suite.cli.options import (
+    Exclusions,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
     SequencePatterns,
     Training,
     chosen_sequences,
+    excluded,
 )
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.runs.scheduler import raise_failures
@@ -37,6 +39,7 @@ def run(
             "may be repeated. Without it: all built-in strategies.",
         ),
     ] = None,
+    exclude: Exclusions = None,
     seeds: SeedCount = None,
     tuning: Annotated[
         bool,
@@ -57,12 +60,15 @@ def run(
     Stopped at any moment, the same command goes on and ends with the same records.
     """
     training.backend().warm_up()
-    strategies = _chosen_strategies(strategy, reference)
+    strategies = _loaded_strategies(strategy)
     sequences = chosen_sequences(suite, sequence, sequence_file, seeds, tuning=tuning)
+    names = [one.stamp.name for one in strategies]
+    gone = excluded(exclude, [one.name for one in sequences], names)
+    _check_reference(reference, [name for name in names if name not in gone])
     request = training.request(
         out,
-        sequences,
-        strategies,
+        [one for one in sequences if one.name not in gone],
+        [one for one in strategies if one.stamp.name not in gone],
         sequence_files=sequence_file or (),
         seed_count=seeds,
         purpose="validation" if tuning else "test",
@@ -76,13 +82,11 @@ def run(
     _show_next_steps(out)
 
 
-def _chosen_strategies(
-    specifications: list[str] | None, reference: str
-) -> "tuple[LoadedStrategy, ...]":
-    """Return the strategies to run.
+def _loaded_strategies(specifications: list[str] | None) -> "tuple[LoadedStrategy, ...]":
+    """Return the strategies that are named, or all built-in ones.
 
     Raises:
-        DriftboardError: one is named twice, or the reference is not among them.
+        DriftboardError: one is named twice.
     """
     from driftboard.strategies.catalogue import BUILTIN
     from driftboard.suite.loading import load_strategy
@@ -91,12 +95,15 @@ def _chosen_strategies(
     names = [item.stamp.name for item in chosen]
     if len(set(names)) < len(names):
         raise DriftboardError(f"a strategy is named twice: {', '.join(names)}")
+    return chosen
+
+
+def _check_reference(reference: str, names: list[str]) -> None:
     if reference not in names:
         raise DriftboardError(
             f"the reference '{reference}' is not among the strategies; add --strategy "
             f"{shlex.quote(reference)} or choose another with --reference"
         )
-    return chosen
 
 
 def _show_board(results: Path, reference: str) -> None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from driftboard.suite.cli.options import (
+    Exclusions,
     ResultsFolder,
     SequenceFiles,
     SequencePatterns,
     Training,
     chosen_sequences,
+    excluded,
 )
 from driftboard.suite.errors import counted
 from driftboard.suite.runs.scheduler import raise_failures
@@ -31,6 +33,7 @@ def tune(
     ] = None,
     sequence: SequencePatterns = None,
     sequence_file: SequenceFiles = None,
+    exclude: Exclusions = None,
     out: ResultsFolder = Path("driftboard-tuning"),
     training: Training,
 ) -> None:
@@ -50,6 +53,9 @@ def tune(
 
     sequences = chosen_sequences(suite, sequence, sequence_file)
     tuned = [load_strategy(text) for text in strategy]
+    gone = excluded(exclude, [one.name for one in sequences], [one.stamp.name for one in tuned])
+    sequences = tuple(one for one in sequences if one.name not in gone)
+    tuned = [one for one in tuned if one.stamp.name not in gone]
     trials = {loaded.stamp.name: trial_specifications(loaded) for loaded in tuned}
     request = training.request(
         out,

@@ -174,7 +174,7 @@ def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, TaskSequence]:
             contents: list[Any] = [content]
         else:
             contents = list(vars(_import_file(path, DriftboardError)).values())
-            source = path.read_text("utf-8")
+            source = importlib.util.decode_source(path.read_bytes())
         values = {id(value): value for value in contents}  # each one once
         found = [value for value in values.values() if isinstance(value, TaskSequence)]
         if not found:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from driftboard.suite.cli.options import AsJson, known_sequences
+from driftboard.suite.errors import DriftboardError
 
 
 def sequences(
@@ -40,6 +41,9 @@ def sequences(
     from driftboard.suite.sequences.task_sequence import describe
     from driftboard.suite.terminal import Column, TextTable
 
+    for folder in results or ():
+        if not folder.is_dir():
+            raise DriftboardError(f"there is no folder {folder}; name one that has grades")
     known = known_sequences(sequence_file).values()
     chosen = [value for value in known if suite in (None, value.tier)]
     grades = known_grades(tuple(results or ()))

@@ -9,6 +9,7 @@ import platform
 import sys
 import traceback
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -85,6 +86,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="driftboard")
     traceback_asked.set(False)
     try:
+        _check_current_folder()
         app()
     except (DriftboardError, OSError) as error:
         if traceback_asked.get():
@@ -92,6 +94,20 @@ def main() -> None:
         else:
             print(*(f"driftboard: {line}" for line in _lines_of(error)), sep="\n", file=sys.stderr)
         sys.exit(1)
+
+
+def _check_current_folder() -> None:
+    """Check that the current folder is there: in one that was removed torch ends the process.
+
+    Raises:
+        DriftboardError: it is not.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise DriftboardError(
+            f"the current folder cannot be used: {error.strerror}; change to another, with cd"
+        ) from error
 
 
 _PLAINER = dict(zip("─…★†", "-~*+", strict=True))

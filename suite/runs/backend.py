@@ -84,10 +84,11 @@ class Backend:
         failures: dict[str, Failure] = {}
         with self._decided(request) as (decided, start):
             from driftboard.suite.runs.cells import plan
-            from driftboard.suite.runs.request import claim_folder
+            from driftboard.suite.runs.request import check_writable, claim_folder
 
             if request.work is None:
                 claim_folder(request.results, request.purpose)
+            check_writable(request.results)
             with start() as executor:
                 show(
                     Log(

@@ -237,6 +237,17 @@ def claim_folder(results: Path, purpose: Purpose) -> None:
         )
 
 
+def check_writable(folder: Path) -> None:
+    """Check that a folder can be made and written to, before anything is trained for it.
+
+    Raises:
+        RecordError: it cannot.
+    """
+    probe = folder / ".writable"
+    write_atomically(probe, b"")
+    probe.unlink(missing_ok=True)
+
+
 def missing_cells(
     request: Request, sequence: TaskSequence
 ) -> Iterator[tuple[LoadedStrategy, tuple[int, ...]]]:

@@ -135,6 +135,7 @@ def test_advice_fits_what_was_refused(code, remedy):
 
 
 def test_a_refusal_that_nobody_knows_is_told_as_it_is():
-    assert refusal_of(OSError(errno.EIO, "Input/output error")) == "Input/output error"
-    assert refusal_of(OSError("words")) == "words"
-    assert refusal_of(OSError()) == "OSError"
+    known = OSError(errno.EIO, "Input/output error")
+    assert refusal_of(known) == "Input/output error; choose another folder"
+    assert refusal_of(OSError("words")) == "words; choose another folder"
+    assert refusal_of(OSError()) == "OSError; choose another folder"

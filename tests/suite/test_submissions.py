@@ -15,6 +15,7 @@ from driftboard.leaderboard.analysis.collect import collect
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import PROTOCOL, TUNING, Training
 from driftboard.suite.records import StrategyStamp, cell_path, write_record
+from driftboard.suite.runs.scheduler import Failure
 from driftboard.suite.sequences.scenarios import Relabelled
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.submissions import (
@@ -302,7 +303,7 @@ def test_a_source_that_changes_while_it_runs_is_noticed(
 def test_failed_cells_leave_no_submission(call, monkeypatch, my_method, tmp_path):
     monkeypatch.setattr(
         "driftboard.suite.cli.options.Training.run_jobs",
-        lambda *_: ["digits-split / my-method: too bad"],
+        lambda *_: [Failure("digits-split / my-method: too bad")],
     )
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert line == "failed: digits-split / my-method: too bad"

@@ -150,7 +150,7 @@ def test_machines_of_a_cluster_are_told_of_the_data_folder_from_the_root(
     monkeypatch.setattr(backend, "ray_workers", workers)
     monkeypatch.setattr(cells, "plan", lambda request, *log: seen.append(request) or [])
     Backend(cluster="ray").run_jobs(replace(ask(), data=Path("data")), "words")
-    assert [(one.data, one.device) for one in seen] == [(tmp_path / "data", "cpu there")] * 2
+    assert [(one.data, one.device) for one in seen] == [(tmp_path / "data", "cpu there")] * 3
 
 
 def test_a_bar_shows_lines_above_and_the_work_below():

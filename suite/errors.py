@@ -61,7 +61,7 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 # What went wrong in somebody else's code, and where.
 
-LONGEST_CODE = 120
+LONGEST_CAUSE, LONGEST_CODE = 300, 120
 
 
 def cause_of(error: BaseException) -> str:
@@ -74,8 +74,12 @@ def cause_of(error: BaseException) -> str:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
     except Exception:  # the class may be a user's own
         text = ""
-    first = text.strip().partition("\n")[0]
+    first = _cut(text.strip().partition("\n")[0], LONGEST_CAUSE)
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def place_of(error: BaseException) -> str:
@@ -88,8 +92,7 @@ def place_of(error: BaseException) -> str:
     if place is None:
         return place_of(error.__cause__) if error.__cause__ else ""
     file, line, code = place
-    code = code.strip()
-    code = code if len(code) <= LONGEST_CODE else f"{code[:LONGEST_CODE]}..."
+    code = _cut(code.strip(), LONGEST_CODE)
     name = "cell" if is_cell(file) else Path(file).name
     return f"; {name}, line {line}" + (f": {code}" if code else "")
 

@@ -30,6 +30,8 @@ from driftboard.suite.training.networks import is_network_name
 RESERVED = "overall"
 RATE = "rate"
 HIGHEST_RATE = 100.0
+DECLARED = ("role", "summary", "literature", "search", "trains_on_all_tasks")
+"""What a class says of itself, besides its name."""
 
 
 _IMPORTS: dict[type[DriftboardError], str] = {
@@ -207,7 +209,7 @@ def add_sequence(
 def _check_sequence(sequence: TaskSequence, known: dict[str, TaskSequence], path: Path) -> None:
     try:
         problem = _problem(sequence, known)
-    except Exception as error:  # the scenario may be of the user's own, and raise anything
+    except (Exception, SystemExit) as error:  # the scenario may be of the user's own
         raise DriftboardError(
             f"sequence '{sequence.name}' of {path}: a field has a value of the wrong type or kind: "
             f"{cause_of(error)}{place_of(error)}"
@@ -301,7 +303,9 @@ def _class_in(file: str, class_name: str) -> type[Strategy]:
 def _instance(chosen: type[Strategy], file: str) -> Strategy:
     try:
         strategy = chosen()
-    except Exception as error:  # the constructor of a user's class may raise anything
+        for name in DECLARED:
+            getattr(strategy, name)  # it may be a property, and raise when it is read
+    except (Exception, SystemExit) as error:  # a user's class may raise anything
         raise StrategyError(
             f"{file}: {chosen.__name__}() fails: {cause_of(error)}{place_of(error)}; give every "
             "field a sound default"
@@ -340,7 +344,7 @@ def _with_parameters(
         )
     try:
         changed = dataclasses.replace(strategy, **own)
-    except Exception as error:  # as above
+    except (Exception, SystemExit) as error:  # as above
         # How a class says that a value is no good; anything else is a mistake of its own.
         cause = cause_of(error).removeprefix("ValueError: ")
         raise StrategyError(f"{name}: {cause}{place_of(error)}") from error

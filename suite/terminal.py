@@ -11,6 +11,8 @@ from typing import Literal
 
 from driftboard.suite.errors import escaped
 
+LEAST_WIDTH = 20
+"""Narrower terminals are taken to be so wide, for words would be broken everywhere."""
 LEAST_WORDS = 20
 """A column of words is at least so wide; where there is less room they go below their row."""
 
@@ -47,7 +49,7 @@ class TextTable:
          first     1
          second   20
         """
-        width = width or shutil.get_terminal_size().columns
+        width = max(LEAST_WIDTH, width or shutil.get_terminal_size().columns)
         sizes, below = self._layout(width)
         total = _taken(sizes) - 1
         lines = [f" {line:^{total}}".rstrip() for line in _wrapped(self.title, width - 1)]

@@ -58,10 +58,16 @@ def submit(
     from driftboard.leaderboard.verification.checks import examine_folder
     from driftboard.leaderboard.verification.report import has_failed, report_lines
     from driftboard.suite.loading import load_strategy
-    from driftboard.suite.submissions import assemble, make_credits, source_of
+    from driftboard.suite.submissions import (
+        assemble,
+        check_specification,
+        make_credits,
+        source_of,
+    )
 
     words = make_credits(title, author, link or (), licence, description, remark or ())
     source_of(strategy)
+    check_specification(strategy)
     loaded = load_strategy(strategy)
     if loaded.stamp.role != "ranked":
         raise StrategyError(f"{strategy} is a bound; only ranked strategies are submitted")

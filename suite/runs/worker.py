@@ -59,7 +59,9 @@ def try_to_measure(
     """
     try:
         return measure()
-    except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
+    # A defect of ours, or somebody else's code: other jobs go on. Ctrl-C does not come here, so
+    # what looks like it is of that code as well.
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         blamed = caused_by(error, torch.AcceleratorError, *of_worker)
         trace = "".join(traceback.format_exception(error))
         refusal = Refusal(_failure(label, error), blamed, isinstance(error, NO_MEMORY), trace)
@@ -86,7 +88,7 @@ def caused_by(error: BaseException | None, *kinds: type[BaseException]) -> bool:
     return False
 
 
-def _failure(label: str, error: Exception) -> str:
+def _failure(label: str, error: BaseException) -> str:
     """Return the line that tells why a job failed."""
     if isinstance(error, DriftboardError):
         return f"{label}: {error}"

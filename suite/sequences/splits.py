@@ -71,7 +71,7 @@ def make_splits(
         ]
     except DriftboardError:
         raise
-    except Exception as error:  # the scenario may be of the user's own, and raise anything
+    except (Exception, SystemExit) as error:  # the scenario may be of the user's own
         raise DataError(
             f"{sequence.name}: its scenario makes no recipes, {cause_of(error)}{place_of(error)}"
         ) from error

@@ -211,7 +211,7 @@ class Hooks:
             raise
         except torch.OutOfMemoryError:  # not the strategy's fault: fewer learners are tried
             raise
-        except Exception as error:  # a user's hook may raise anything
+        except (Exception, SystemExit) as error:  # a user's hook may raise anything
             raise self._error(hook, f"raised {cause_of(error)}", place_of(error)) from error
 
     def _error(self, hook: str, what: str, place: str = "") -> StrategyError:

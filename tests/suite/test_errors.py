@@ -37,6 +37,8 @@ class Unspeakable(Exception):  # noqa: N818
         (KeyError(), "KeyError"),
         (ValueError(" \n "), "ValueError"),
         (Unspeakable(), "Unspeakable"),
+        (ValueError("x" * 301), f"ValueError: {'x' * 300}..."),
+        (SystemExit(3), "SystemExit: 3"),
         (SyntaxError("no syntax", ("mine.py", 3, 1, "def :", 3, 2)), "SyntaxError: no syntax"),
     ],
 )

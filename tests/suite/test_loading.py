@@ -228,6 +228,10 @@ BROKEN = {
         mine(f"{NAMED}def __post_init__(self): 1 / 0"),
         "Mine() fails: ZeroDivisionError: division by zero; file.py, line 9: def __post_init__",
     ),
+    "fails at what it declares": (
+        mine(f"{NAMED}search = property(lambda self: 1 / 0)"),
+        "Mine() fails: ZeroDivisionError: division by zero; file.py, line 9: ",
+    ),
     "taken name": (mine('name: ClassVar[str] = "ewc"'), "'ewc' is taken"),
     "empty name": (mine("pass"), "'' is empty"),
     "upper-case name": (mine('name: ClassVar[str] = "Mine"'), "cannot be a strategy's name"),

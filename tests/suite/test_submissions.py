@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from driftboard.leaderboard.analysis.collect import collect
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.protocol import PROTOCOL, TUNING, Training
 from driftboard.suite.records import StrategyStamp, cell_path, write_record
 from driftboard.suite.runs.scheduler import Failure
@@ -22,6 +22,7 @@ from driftboard.suite.submissions import (
     SUBMISSION,
     Credits,
     Submission,
+    check_specification,
     explained,
     file_digests,
     kind_of,
@@ -298,6 +299,13 @@ def test_a_source_that_changes_while_it_runs_is_noticed(
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert "changed while it ran" in line
     assert not (tmp_path / "sub" / SUBMISSION).exists()
+
+
+@pytest.mark.parametrize("words", [":M\u00e9thode", ",\u00e4=1", ",a=b c"])
+def test_what_a_submission_cannot_hold_is_refused_before_it_is_run(words):
+    with pytest.raises(StrategyError, match="a submission cannot hold '"):
+        check_specification(f"mine.py{words}")
+    check_specification("a b/mine.py:Mine_2,alphaT=1e-05,mode=Exact,_x=+1.5")
 
 
 def test_failed_cells_leave_no_submission(call, monkeypatch, my_method, tmp_path):

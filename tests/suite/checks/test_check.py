@@ -623,6 +623,7 @@ STOPPED = {
     "a plan that is refused": ({"begin": "return None, memory"}, "begin"),
     "a memory that is refused": ({"begin": "return task.everything(), {'a': 1}"}, "begin"),
     "a gradient that is refused": ({"correct": "return {}"}, "correct"),
+    "a hook that leaves": ({"begin": "raise SystemExit(3)"}, "begin"),
     "a step that is raised": ({"correct": "return gradient['no']"}, "correct"),
     "an end that is refused": ({"finish": "return parameters"}, "finish"),
 }

@@ -101,6 +101,18 @@ def test_the_line_of_a_strategy_is_quoted(call, folder, command, absolute):
     )
 
 
+@pytest.mark.parametrize("way_out", ["raise SystemExit(3)", "exit()", "raise KeyboardInterrupt"])
+def test_code_that_wants_to_leave_is_quoted(call, folder, way_out):
+    text = (folder / "mine.py").read_text()
+    (folder / "mine.py").write_text(
+        text.replace("return task.no_such_thing # [not", f"{way_out} # [not")
+    )
+    code, _, errors = call(*OF_STRATEGIES["run"].format("mine.py").split())
+    assert code == 1
+    assert "Traceback" not in errors
+    assert last_line(errors).endswith(f"; mine.py, line 15: {way_out} # [not markup]")
+
+
 @pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
 @pytest.mark.parametrize("command", OF_SEQUENCES.values(), ids=OF_SEQUENCES.keys())
 def test_the_line_of_a_scenario_is_quoted(call, folder, command, absolute):

@@ -1,18 +1,25 @@
 """The paper's tables and other publications' numbers as data, and both beside ours."""
 
 import csv
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from statistics import fmean, variance
+from typing import NamedTuple
 
 import msgspec
 
 from driftboard.baselines.published import published_records, published_sets
+from driftboard.baselines.reproduction import LEAST_MARGIN
+from driftboard.baselines.verdict import Difference, Judgement, judge
 from driftboard.leaderboard.analysis.cells import METRICS, cell_of, matrix_of
-from driftboard.leaderboard.analysis.statistics import Interval, mean_interval
-from driftboard.leaderboard.formatting import NOTHING, interval_text
+from driftboard.leaderboard.analysis.statistics import mean_interval
+from driftboard.leaderboard.formatting import NOTHING, estimate_text, interval_text
 from driftboard.leaderboard.render.markdown import markdown_table
-from driftboard.suite.errors import DriftboardError
+from driftboard.leaderboard.verification.rerun import Noise
+from driftboard.suite.errors import DriftboardError, counted
 
 STAND_INS = {
     "cifar10-split-full": "cifar10-split",
@@ -33,6 +40,13 @@ _DIFFERENCES = (
     "paper's, only the order of the strategies can be held against it.",
     "The paper's rows do not satisfy Avg.Acc = Task.Acc - (M - 1)/M forgetting; see "
     "docs/results/literature.md.",
+)
+_OF_CLAIMS = (
+    "The verdict speaks of the publication's claim, not of a re-run: seeds and code are others, "
+    "and so may be settings that it does not name. Welch's test with its standard error; "
+    "REPRODUCED: the 90 % interval of the difference lies within half a point, CONTRADICTED: the "
+    "95 % interval lies wholly outside, with Holm's correction over these numbers, INCONCLUSIVE: "
+    "neither."
 )
 _METRICS = {metric.name: metric for metric in METRICS["accuracy"]}
 
@@ -65,7 +79,7 @@ class LiteratureValue:
     optimiser: str
     iterations: str
     batch_size: str
-    seeds: str
+    seeds: int
     selection: str  # of hyper-parameters
     strategy: str
     metric: str
@@ -73,6 +87,13 @@ class LiteratureValue:
     standard_error: float
     our_sequence: str
     our_strategy: str
+
+
+class Ours(NamedTuple):
+    """The published values of all seeds, as shares; ``diverged`` ones count as chance."""
+
+    values: Sequence[float]
+    diverged: int
 
 
 def paper_values() -> tuple[PaperValue, ...]:
@@ -97,37 +118,68 @@ def paper_comparison() -> str:
     Raises:
         DriftboardError: nothing is published.
     """
-    ours = _published_means()
+    ours = _published_values()
     parts = ["# The paper's tables beside ours"]
     for table in ("I", "II", "III"):
         rows = [_row(value, ours) for value in paper_values() if value.table == table]
         table_text = markdown_table(rows, left=("Sequence", "Strategy", "Metric", "Stand-in"))
         parts += [f"## Table {table}", table_text]
     parts.append("## What differs\n\n" + "\n".join(f"- {line}" for line in _DIFFERENCES))
-    literature = [_literature_row(value, ours) for value in literature_values()]
-    left = ("Sequence", "Strategy", "Our sequence", "Our strategy", "How", "Source")
-    parts += ["## Other publications", markdown_table(literature, left)]
+    values = literature_values()
+    verdicts = literature_verdicts(values, ours)
+    literature = [_literature_row(value, ours, verdicts.get(value)) for value in values]
+    left = ("Sequence", "Strategy", "Our sequence", "Our strategy", "Verdict", "How", "Source")
+    parts += ["## Other publications", markdown_table(literature, left), _OF_CLAIMS]
     return "\n\n".join(parts)
 
 
-def _published_means() -> dict[Key, Interval]:
-    """Return the mean over seeds of every published sequence, strategy and metric."""
-    values: dict[Key, dict[int, float]] = {}
+def literature_verdicts(
+    values: Sequence[LiteratureValue], ours: Mapping[Key, Ours]
+) -> dict[LiteratureValue, Judgement]:
+    """Judge other publications' numbers together, where we have run their setting.
+
+    Their seeds are others, so the difference is tested by Welch with their standard error, against
+    a margin of half a point.
+    """
+    known = [value for value in values if _key(value) in ours]
+    differences = [_welch(value, ours[_key(value)].values) for value in known]
+    return dict(zip(known, judge(differences, [LEAST_MARGIN] * len(known)), strict=True))
+
+
+def _key(value: LiteratureValue) -> Key:
+    return value.our_sequence, value.our_strategy, value.metric
+
+
+def _welch(value: LiteratureValue, ours: Sequence[float]) -> Difference:
+    """Return ours minus theirs as a share; its error comes from both sides."""
+    n = len(ours)
+    parts = [
+        ((value.standard_error / 100.0) ** 2, value.seeds - 1),
+        (variance(ours) / n, n - 1),
+    ]
+    error = math.sqrt(sum(part for part, _ in parts))
+    freedom = error**4 / sum(part**2 / free for part, free in parts)
+    mean = fmean(ours) - value.mean / 100.0
+    return Difference(mean, 0.0, n, Noise(error, math.floor(freedom)), identical=False)
+
+
+def _published_values() -> dict[Key, Ours]:
+    """Return every published sequence, strategy and metric."""
+    values: dict[Key, list[float]] = {}
+    diverged: Counter[Key] = Counter()
     for name in published_sets():
         for record in published_records(name):
             found = cell_of(record, matrix_of(record)).metrics
             for metric in _METRICS:
                 key = (record.sequence.name, record.strategy.name, metric)
-                values.setdefault(key, {})[record.seed] = found[metric]
+                values.setdefault(key, []).append(found[metric])
+                diverged[key] += record.status == "diverged"
     if not values:
         raise DriftboardError("no records are published with this version")
-    return {
-        key: mean_interval(list(by_seed.values()), _METRICS[key[2]].low, _METRICS[key[2]].high)
-        for key, by_seed in values.items()
-    }
+    return {key: Ours(found, diverged[key]) for key, found in values.items()}
 
 
-def _row(value: PaperValue, ours: Mapping[Key, Interval]) -> dict[str, str]:
+def _row(value: PaperValue, ours: Mapping[Key, Ours]) -> dict[str, str]:
     stand_in = STAND_INS.get(value.sequence, "")
     deviation = "" if value.deviation is None else f" ± {value.deviation:.2f}"
     return {
@@ -135,13 +187,15 @@ def _row(value: PaperValue, ours: Mapping[Key, Interval]) -> dict[str, str]:
         "Strategy": f"`{value.strategy}`",
         "Metric": _METRICS[value.metric].title,
         "Paper": f"{value.mean:.2f}{deviation}",
-        "Ours": _text(ours.get((value.sequence, value.strategy, value.metric))),
+        "Ours": _text(value.metric, ours.get((value.sequence, value.strategy, value.metric))),
         "Stand-in": f"`{stand_in}`" if stand_in else NOTHING,
-        "On the stand-in": _text(ours.get((stand_in, value.strategy, value.metric))),
+        "On the stand-in": _text(value.metric, ours.get((stand_in, value.strategy, value.metric))),
     }
 
 
-def _literature_row(value: LiteratureValue, ours: Mapping[Key, Interval]) -> dict[str, str]:
+def _literature_row(
+    value: LiteratureValue, ours: Mapping[Key, Ours], found: Judgement | None
+) -> dict[str, str]:
     names = ("network", "optimiser", "iterations", "batch_size", "seeds", "selection")
     how = {name.replace("_", " "): getattr(value, name) for name in names}
     return {
@@ -150,11 +204,23 @@ def _literature_row(value: LiteratureValue, ours: Mapping[Key, Interval]) -> dic
         "Avg.Acc ± standard error": f"{value.mean:.2f} ± {value.standard_error:.2f}",
         "Our sequence": f"`{value.our_sequence}`",
         "Our strategy": f"`{value.our_strategy}`" if value.our_strategy else NOTHING,
-        "Ours": _text(ours.get((value.our_sequence, value.our_strategy, value.metric))),
+        "Ours": _text(value.metric, ours.get(_key(value))),
+        "Ours minus theirs": NOTHING if found is None else _difference_text(found.difference),
+        "Verdict": NOTHING if found is None else found.verdict,
         "How": "; ".join(f"{name}: {text}" for name, text in how.items() if text),
         "Source": value.source,
     }
 
 
-def _text(interval: Interval | None) -> str:
-    return NOTHING if interval is None else interval_text(interval, is_share=True)
+def _text(metric: str, ours: Ours | None) -> str:
+    if ours is None:
+        return NOTHING
+    low, high = _METRICS[metric].low, _METRICS[metric].high
+    text = interval_text(mean_interval(ours.values, low, high), is_share=True)
+    if ours.diverged:
+        text += f", {ours.diverged} of {counted(len(ours.values), 'run')} diverged"
+    return text
+
+
+def _difference_text(found: Difference) -> str:
+    return estimate_text(found.mean, *found.interval(0.90), is_share=True, sign="+")

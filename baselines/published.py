@@ -3,8 +3,6 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import date
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -13,7 +11,8 @@ from msgspec import Struct
 
 from driftboard.leaderboard.analysis.collect import collect
 from driftboard.suite.archive import read_archive, write_archive
-from driftboard.suite.errors import DriftboardError, RecordError
+from driftboard.suite.errors import DriftboardError, RecordError, counted
+from driftboard.suite.patterns import matching
 from driftboard.suite.records import (
     AnyRecord,
     Digest,
@@ -96,32 +95,16 @@ def choose_records(
             matches both a sequence's and a strategy's.
     """
     records = list(published_records(name))
-    on = _matching(name, "sequence", {record.sequence.name for record in records}, sequences)
-    of = _matching(name, "strategy", {record.strategy.name for record in records}, strategies)
+    on = matching(
+        sequences, {record.sequence.name for record in records}, f"'{name}' has no sequence"
+    )
+    of = matching(
+        strategies, {record.strategy.name for record in records}, f"'{name}' has no strategy"
+    )
     chosen = [one for one in records if one.sequence.name in on and one.strategy.name in of]
     if not chosen:
         raise DriftboardError(f"'{name}' has no record of these strategies on these sequences")
     return chosen
-
-
-def _matching(
-    published: str, kind: str, names: set[str], patterns: Sequence[str] | None
-) -> set[str]:
-    """Return the names that match any of the patterns, by default all.
-
-    Every pattern must match something: what is left out silently looks reproduced.
-    """
-    found = set[str]()
-    for pattern in patterns or ["*"]:
-        matches = [name for name in names if fnmatchcase(name, pattern)]
-        if not matches:
-            near = get_close_matches(pattern, sorted(names), n=3, cutoff=0.4)
-            raise DriftboardError(
-                f"'{published}' has no {kind} '{pattern}'"
-                + (f"; did you mean {', '.join(near)}?" if near else "")
-            )
-        found.update(matches)
-    return found
 
 
 def publish_records(
@@ -141,7 +124,11 @@ def publish_records(
         RecordError: the records cannot stand together, or one is broken.
         ValueError: a strategy is not a built-in one.
     """
-    collect(results)  # refuses records that cannot stand together
+    if count := collect(results).left_out.records:
+        raise RecordError(
+            f"the folders hold {counted(count, 'record')} that cannot stand beside the others; "
+            "`driftboard leaderboard` of these folders says which"
+        )
     cells: dict[tuple[str, str, int], AnyRecord] = {}
     for path in (path for folder in results for path in record_paths(folder)):
         record = read_record(path)

@@ -1,198 +1,91 @@
-"""A re-run beside published records: one verdict for every sequence, strategy and metric.
+"""A re-run beside published records: a verdict on every number and every strategy's overall mean.
 
-Does it reproduce the numbers? Equivalence within a margin that was fixed beforehand. REPRODUCED:
-the 90 % interval of the difference lies within the margin (two one-sided tests, Schuirmann 1987,
-Journal of Pharmacokinetics and Biopharmaceutics 15). CONTRADICTED: the 95 % interval lies wholly
-outside, after Holm's correction over all comparisons. INCONCLUSIVE: neither; more seeds decide.
+Equality comes first: of how many cells are all counts those that were published. What
+``verdict.py`` says of the other numbers takes re-run noise as it was measured.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
-from typing import Literal, get_args
+from statistics import fmean
+from typing import NamedTuple, get_args
 
-from scipy.special import stdtr, stdtrit
-
+from driftboard.baselines.rerun_noise import NoiseRow, measured_noise, noise_of
+from driftboard.baselines.verdict import (
+    Difference,
+    Judgement,
+    Verdict,
+    difference,
+    judge,
+    margin,
+    mean_noise,
+)
 from driftboard.leaderboard.analysis.cells import METRICS, Metric, cell_of, matrix_of
-from driftboard.leaderboard.analysis.statistics import ROUNDING, SIGNIFICANT, holm, t_interval
-from driftboard.leaderboard.columns import Value
+from driftboard.leaderboard.analysis.collect import OVERALL
+from driftboard.leaderboard.analysis.statistics import common_seeds, seed_averages
+from driftboard.leaderboard.column import Value
 from driftboard.leaderboard.formatting import estimate_text, number_text
 from driftboard.leaderboard.render.csv import csv_text
 from driftboard.leaderboard.render.markdown import markdown_table
-from driftboard.suite.errors import RecordError
-from driftboard.suite.records import AnyRecord, LossRecord, read_record, record_paths
+from driftboard.suite.errors import RecordError, counted
+from driftboard.suite.records import AnyRecord, LossRecord, Record, read_record, record_paths
 
-Verdict = Literal["REPRODUCED", "INCONCLUSIVE", "CONTRADICTED"]
+# In points of percent as shares; for losses, shares of the published mean.
+LEAST_MARGIN = 0.005
+MOST_MARGIN = 0.02  # of an overall mean
+SHOWN = 5  # lines on numbers that were neither reproduced nor contradicted
 
-MARGIN_DEVIATIONS = 2.0
-MOST_SEEDS = 1000
-LEAST_MARGIN = 0.005  # half a point of percent; for losses, this share of the published mean
-
+BySeed = Mapping[int, float]
 Place = tuple[str, str]  # sequence, strategy
 Values = dict[str, dict[Place, dict[int, float]]]  # by metric, place and seed
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """Found minus published, with its standard error on ``freedom`` degrees of freedom.
-
-    ``paired`` tells that it was taken seed by seed. ``error`` is NaN and ``freedom`` 0 where one
-    value alone cannot tell; ``identical`` says that all values are equal, which needs no test.
-    """
-
-    mean: float
-    error: float
-    freedom: float
-    n: int
-    paired: bool
-    identical: bool
-
-    def interval(self, confidence: float) -> tuple[float, float]:
-        """Return the t interval of the difference; NaN where there is none."""
-        if self.identical or self.error == 0.0:
-            return self.mean, self.mean
-        if math.isnan(self.error):
-            return math.nan, math.nan
-        return t_interval(self.mean, self.error, self.freedom, confidence)
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """The verdict on one number; ``seeds`` says how many would settle it, None if unknown."""
-
-    difference: Difference
-    margin: float
-    p_contradicted: float  # corrected
-    verdict: Verdict
-    seeds: int | None
-
-
-def margin(published: Sequence[float], least: float) -> float:
-    """Return how far a re-run may be off: twice the deviation over the published seeds.
-
-    It is at least ``least``, for numbers that do not vary over the published seeds.
-
-    >>> margin([0.75, 0.75], least=0.005), margin([1.0, 2.0, 3.0], least=0.005)
-    (0.005, 2.0)
-    """
-    spread = stdev(published) if len(published) > 1 else 0.0
-    return max(MARGIN_DEVIATIONS * spread, least)
-
-
-def difference(published: Mapping[int, float], found: Mapping[int, float]) -> Difference:
-    """Compare values by seed: paired where all found seeds were published, else by Welch.
-
-    >>> found = difference({0: 0.5, 1: 0.75}, {0: 0.625, 1: 0.875})
-    >>> found.mean, found.n, found.paired
-    (0.125, 2, True)
-
-    Raises:
-        ValueError: one side has no value.
-    """
-    if not published or not found:
-        raise ValueError("nothing to compare")
-    if found.keys() <= published.keys():
-        return _paired([found[seed] - published[seed] for seed in sorted(found)])
-    return _welch(list(published.values()), list(found.values()))
-
-
-def _paired(differences: Sequence[float]) -> Difference:
-    n = len(differences)
-    identical = all(abs(one) <= ROUNDING for one in differences)
-    error = stdev(differences) / math.sqrt(n) if n > 1 else math.nan
-    return Difference(fmean(differences), error, n - 1, n, paired=True, identical=identical)
-
-
-def _welch(published: Sequence[float], found: Sequence[float]) -> Difference:
-    mean = fmean(found) - fmean(published)
-    n = min(len(published), len(found))
-    if n < 2:
-        return Difference(mean, math.nan, 0, n, paired=False, identical=False)
-    parts = [stdev(values) ** 2 / len(values) for values in (published, found)]
-    error = math.sqrt(sum(parts))
-    weights = sum(
-        part**2 / (len(values) - 1) for part, values in zip(parts, (published, found), strict=True)
-    )
-    freedom = error**4 / weights if weights else math.inf
-    return Difference(mean, error, freedom, n, paired=False, identical=False)
-
-
-def judge(differences: Sequence[Difference], margins: Sequence[float]) -> list[Judgement]:
-    """Judge all numbers of a re-run together, each with its margin.
-
-    >>> equal = difference({0: 0.5, 1: 0.75}, {0: 0.5, 1: 0.75})
-    >>> judge([equal], [0.005])[0].verdict
-    'REPRODUCED'
-    """
-    p_values = [_p_outside(one, limit) for one, limit in zip(differences, margins, strict=True)]
-    return [
-        Judgement(one, limit, p, _verdict(one, limit, p), _seeds_needed(one, limit))
-        for one, limit, p in zip(differences, margins, holm(p_values), strict=True)
-    ]
-
-
-def _p_outside(found: Difference, limit: float) -> float:
-    """Return the two-sided p-value of a difference no larger than the margin."""
-    excess = abs(found.mean) - limit
-    if found.identical or excess <= 0.0:
-        return 1.0
-    if math.isnan(found.error):
-        return math.nan
-    if found.error == 0.0:
-        return 0.0
-    return min(1.0, 2.0 * float(stdtr(found.freedom, -excess / found.error)))
-
-
-def _verdict(found: Difference, limit: float, p: float) -> Verdict:
-    low, high = found.interval(0.90)
-    if -limit < low and high < limit:
-        return "REPRODUCED"
-    return "CONTRADICTED" if p < SIGNIFICANT else "INCONCLUSIVE"
-
-
-def _seeds_needed(found: Difference, limit: float) -> int | None:
-    """Return the fewest seeds that would reproduce this difference if it and its spread stay.
-
-    None where no number of seeds would, or where one seed tells nothing of the spread.
-    """
-    room = limit - abs(found.mean)
-    if room <= 0.0 or math.isnan(found.error):
-        return None
-    spread = found.error * math.sqrt(found.n)
-    for n in range(2, MOST_SEEDS + 1):
-        freedom = n - 1 if found.paired else 2 * (n - 1)
-        if float(stdtrit(freedom, 0.95)) * spread / math.sqrt(n) < room:
-            return n
-    return None
-
-
-@dataclass(frozen=True, slots=True)
 class Reproduced:
-    """The verdict on one metric of one strategy on one sequence."""
+    """The verdict on one metric of one strategy on one sequence, or overall.
+
+    ``published`` and ``found`` are means over the seeds that both have, ``sequences`` says over
+    how many sequences.
+    """
 
     sequence: str
     strategy: str
     metric: Metric
+    sequences: int
     published: float
     found: float
     judgement: Judgement
 
+    @property
+    def is_overall(self) -> bool:
+        """Whether it is a mean over sequences."""
+        return self.sequence == OVERALL
+
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
-    """All verdicts, and what had to be left out.
+    """All verdicts, and what has to be known beside them.
 
-    ``changed`` names the strategies whose source is not that of the published records.
+    ``rows`` holds overall means first. All counts of ``equal`` of the ``cells`` that both have
+    are the same. ``changed`` names the strategies whose source is not that of the published
+    records, ``unmeasured`` the sequences without a measured re-run noise. ``diverged`` counts, of
+    the same cells, those that diverged when they were published and in the re-run.
     """
 
     rows: tuple[Reproduced, ...]
+    equal: int
+    cells: int
     changed: tuple[str, ...]
+    unmeasured: tuple[str, ...]
+    diverged: tuple[int, int]
 
-    def count(self, verdict: Verdict) -> int:
-        """Return how often a verdict was given."""
-        return sum(row.judgement.verdict == verdict for row in self.rows)
+    def count(self, verdict: Verdict, overall: bool | None = None) -> int:
+        """Return how often a verdict was given: in all, of overall means, or of the others."""
+        return sum(
+            row.judgement.verdict == verdict and overall in (None, row.is_overall)
+            for row in self.rows
+        )
 
 
 def compare_folder(published: Sequence[AnyRecord], results: Path) -> Reproduction:
@@ -210,52 +103,119 @@ def compare_folder(published: Sequence[AnyRecord], results: Path) -> Reproductio
     return compare(published, found)
 
 
-def compare(published: Iterable[AnyRecord], found: Iterable[AnyRecord]) -> Reproduction:
-    """Compare a re-run with published records, on the cells that the re-run has.
+def compare(
+    published: Iterable[AnyRecord],
+    found: Iterable[AnyRecord],
+    noise: Iterable[NoiseRow] | None = None,
+) -> Reproduction:
+    """Compare a re-run with published records, on the cells that both have.
+
+    ``noise`` is what an honest re-run may be off by, by default what comes with the package.
 
     Raises:
-        RecordError: the two are not of one protocol, split or sequence, or share nothing.
+        RecordError: the two are not of one protocol, split or sequence, or share no cell.
     """
     old, new = list(published), list(found)
     _check_comparable(old, new)
-    known, measured = _values(old), _values(new)
-    tasks: list[tuple[Metric, Place]] = [
-        (metric, place)
-        for metric in METRICS["excess-loss" if isinstance(old[0], LossRecord) else "accuracy"]
-        for place in sorted(measured[metric.name])
-        if place in known[metric.name]
-    ]
-    if not tasks:
-        raise RecordError("the re-run has no sequence and strategy that was published")
-    pairs = [(known[m.name][place], measured[m.name][place]) for m, place in tasks]
-    judgements = judge(
-        [difference(before, after) for before, after in pairs],
-        [_margin(metric, before) for (metric, _), (before, _) in zip(tasks, pairs, strict=True)],
-    )
-    rows = [
-        Reproduced(*place, metric, fmean(before.values()), fmean(after.values()), judgement)
-        for (metric, place), (before, after), judgement in zip(
-            tasks, pairs, judgements, strict=True
-        )
-    ]
+    known = {_cell(record): record for record in old}
+    common = [record for record in new if _cell(record) in known]
+    if not common:
+        raise RecordError("the re-run has no sequence, strategy and seed that was published")
+    rows = measured_noise().rows if noise is None else tuple(noise)
+    metrics = METRICS["excess-loss" if isinstance(old[0], LossRecord) else "accuracy"]
+    places = sorted({(record.sequence.name, record.strategy.name) for record in common})
     return Reproduction(
-        rows=tuple(sorted(rows, key=lambda row: (row.sequence, row.strategy))),
+        rows=judge_values(values_of(old), values_of(common), metrics, rows),
+        equal=sum(_results(record) == _results(known[_cell(record)]) for record in common),
+        cells=len(common),
         changed=_changed(old, new),
+        unmeasured=tuple(
+            dict.fromkeys(one[0] for one in places if not noise_of(*one, metrics[0].name, rows))
+        ),
+        diverged=(
+            sum(known[_cell(record)].status == "diverged" for record in common),
+            sum(record.status == "diverged" for record in common),
+        ),
     )
 
 
-def _margin(metric: Metric, published: Mapping[int, float]) -> float:
-    values = list(published.values())
-    return margin(values, LEAST_MARGIN * (1.0 if metric.is_share else abs(fmean(values))))
-
-
-def _values(records: Iterable[AnyRecord]) -> Values:
+def values_of(records: Iterable[AnyRecord]) -> Values:
+    """Return the metrics of records by metric, sequence and strategy, and seed."""
     values: Values = {}
     for record in records:
         place = (record.sequence.name, record.strategy.name)
         for name, value in cell_of(record, matrix_of(record)).metrics.items():
             values.setdefault(name, {}).setdefault(place, {})[record.seed] = value
     return values
+
+
+def judge_values(
+    published: Values, found: Values, metrics: Sequence[Metric], noise: Sequence[NoiseRow]
+) -> tuple[Reproduced, ...]:
+    """Judge all overall means together, and all numbers of single sequences together."""
+    before, after = published[metrics[0].name], found[metrics[0].name]
+    places = [one for one in sorted(after) if common_seeds([before.get(one, {}), after[one]])]
+    by_strategy: dict[str, list[Place]] = {}
+    for place in places:
+        by_strategy.setdefault(place[1], []).append(place)
+    groups = [[on for on in by_strategy.values() if len(on) > 1], [[place] for place in places]]
+    rows: list[Reproduced] = []
+    for group in groups:
+        numbers = [
+            number
+            for on in group
+            for metric in metrics
+            if (number := _number(published[metric.name], found[metric.name], metric, on, noise))
+        ]
+        judgements = judge([one.difference for one in numbers], [one.margin for one in numbers])
+        rows += [
+            Reproduced(*one.about, judgement)
+            for one, judgement in zip(numbers, judgements, strict=True)
+        ]
+    return tuple(rows)
+
+
+class _Number(NamedTuple):
+    """One number of a re-run before it is judged; ``about`` are the other fields of its row."""
+
+    about: tuple[str, str, Metric, int, float, float]
+    difference: Difference
+    margin: float
+
+
+def _number(
+    published: Mapping[Place, BySeed],
+    found: Mapping[Place, BySeed],
+    metric: Metric,
+    on: Sequence[Place],
+    rows: Sequence[NoiseRow],
+) -> _Number | None:
+    """Return the mean over one or several sequences; None if these have no seed in common."""
+    before = seed_averages([published[place] for place in on])
+    after = seed_averages([found[place] for place in on])
+    seeds = common_seeds([before, after])
+    if not seeds:
+        return None
+    cells = [noise_of(*place, metric.name, rows) for place in on]
+    unit = 1.0 if metric.is_share else abs(fmean(before.values()))
+    most = MOST_MARGIN * unit if len(on) > 1 else math.inf
+    (sequence, strategy), *others = on
+    means = [fmean(values[seed] for seed in seeds) for values in (before, after)]
+    return _Number(
+        (OVERALL if others else sequence, strategy, metric, len(on), means[0], means[1]),
+        difference(before, after, mean_noise(cells, len(seeds))),
+        margin(mean_noise(cells, len(before)), LEAST_MARGIN * unit, most),
+    )
+
+
+def _cell(record: AnyRecord) -> tuple[str, str, int]:
+    return record.sequence.name, record.strategy.name, record.seed
+
+
+def _results(record: AnyRecord) -> tuple[object, ...]:
+    if isinstance(record, Record):
+        return record.correct, record.correct_untrained
+    return record.losses, record.losses_untrained
 
 
 def _check_comparable(old: Sequence[AnyRecord], new: Sequence[AnyRecord]) -> None:
@@ -280,16 +240,30 @@ def _changed(old: Iterable[AnyRecord], new: Iterable[AnyRecord]) -> tuple[str, .
 
 
 def summary(reproduction: Reproduction) -> list[str]:
-    """Return the verdicts in a few lines: how many of each, and what to look at."""
+    """Return the verdicts in a few lines: equality first, then how many of each, then which."""
     rows = reproduction.rows
-    counts = ", ".join(f"{reproduction.count(verdict)} {verdict}" for verdict in get_args(Verdict))
-    identical = sum(row.judgement.difference.identical for row in rows)
-    lines = [f"{len(rows)} numbers: {counts}; {identical} of them equal to the last digit"]
+    lines = [f"equal on the same seeds: {reproduction.equal} of {reproduction.cells} cells"]
+    for overall, what in ((True, "overall means"), (False, "numbers of single sequences")):
+        if of := [row for row in rows if row.is_overall == overall]:
+            counts = [f"{reproduction.count(one, overall)} {one}" for one in get_args(Verdict)]
+            lines.append(f"{len(of)} {what}: {', '.join(counts)}")
+    if any(reproduction.diverged):
+        before, after = reproduction.diverged
+        lines.append(f"diverged, with the accuracy of chance: {before} published, {after} found")
     if reproduction.changed:
         names = ", ".join(reproduction.changed)
         lines.append(f"source changed since the records were published: {names}")
-    lines += [_in_words(row) for row in rows if row.judgement.verdict == "CONTRADICTED"]
-    lines += [_in_words(row) for row in rows if row.judgement.verdict == "INCONCLUSIVE"]
+    if reproduction.unmeasured:
+        names = ", ".join(reproduction.unmeasured)
+        lines.append(f"judged by the re-run's own spread, no noise is measured for: {names}")
+    first = {row.strategy: row for row in reversed(rows)}  # the overall mean, where there is one
+    lines += [_in_words(row) for row in reversed(first.values())]
+    others = [row for row in rows if row not in first.values()]
+    lines += [_in_words(row) for row in others if row.judgement.verdict == "CONTRADICTED"]
+    open_ones = [_in_words(row) for row in others if row.judgement.verdict == "INCONCLUSIVE"]
+    lines += open_ones[:SHOWN]
+    if (left := len(open_ones) - SHOWN) > 0:
+        lines.append(f"{counted(left, 'more number')} INCONCLUSIVE, see the page")
     return lines
 
 
@@ -300,10 +274,15 @@ def reproduction_page(reproduction: Reproduction) -> str:
     left = ("Sequence", "Strategy", "Metric", "Verdict")
     parts.append(markdown_table([_cells(row) for row in reproduction.rows], left))
     parts.append(
-        "Found minus published, with the 90 % t interval, paired by seed where the re-run used "
-        "published seeds. REPRODUCED: the interval lies within the margin, twice the deviation "
-        "over the published seeds and at least half a point. CONTRADICTED: the 95 % interval lies "
-        "wholly outside it, with Holm's correction over all numbers. INCONCLUSIVE: neither."
+        "Published and found: means over the same seeds. Difference: found minus published, with "
+        "the wider of the 90 % t intervals by re-run noise and by the spread over seeds. Margin: "
+        "what 80 % of honest re-runs of all published seeds pass, at least half a point, of an "
+        "overall mean at most two points. REPRODUCED: the interval lies within the margin. "
+        "CONTRADICTED: the 95 % interval by re-run noise lies wholly outside it, with Holm's "
+        "correction over all overall means, and over all other numbers. INCONCLUSIVE: neither. "
+        "Detectable: the smallest true difference that this re-run would have contradicted with "
+        "90 %. Where no re-run noise is measured, the spread over seeds stands in its place and "
+        "the margin is half a point."
     )
     return "\n\n".join(parts) + "\n"
 
@@ -319,7 +298,7 @@ def _cells(row: Reproduced) -> dict[str, str]:
     found = row.judgement.difference
     scale = 100.0 if is_share else 1.0
     return {
-        "Sequence": f"`{row.sequence}`",
+        "Sequence": row.sequence if row.is_overall else f"`{row.sequence}`",
         "Strategy": f"`{row.strategy}`",
         "Metric": row.metric.title,
         "Verdict": row.judgement.verdict,
@@ -327,6 +306,8 @@ def _cells(row: Reproduced) -> dict[str, str]:
         "Found": estimate_text(row.found, math.nan, math.nan, is_share),
         "Difference": estimate_text(found.mean, *found.interval(0.90), is_share, sign="+"),
         "Margin": number_text(scale * row.judgement.margin),
+        "Detectable": number_text(scale * row.judgement.detectable),
+        "Sequences": str(row.sequences),
         "Seeds": str(found.n),
     }
 
@@ -347,23 +328,21 @@ def _raw(row: Reproduced) -> dict[str, Value]:
         "high": high,
         "margin": judgement.margin,
         "p_contradicted": judgement.p_contradicted,
+        "detectable": judgement.detectable,
+        "noise": None if found.noise is None else found.noise.size,
+        "sequences": row.sequences,
         "seeds": found.n,
-        "paired": int(found.paired),
         "identical": int(found.identical),
-        "seeds_needed": judgement.seeds,
     }
 
 
 def _in_words(row: Reproduced) -> str:
-    """Return one verdict with its numbers, and what would settle it."""
-    judgement, cells = row.judgement, _cells(row)
-    text = (
-        f"{judgement.verdict}: {row.strategy} on {row.sequence}, {cells['Metric']} "
-        f"{cells['Found']}, published {cells['Published']}, difference {cells['Difference']} "
-        f"against a margin of {cells['Margin']}"
+    """Return one verdict with its numbers, and what the re-run could have told apart."""
+    cells = _cells(row)
+    where = f"over {counted(row.sequences, 'sequence')}" if row.is_overall else f"on {row.sequence}"
+    return (
+        f"{row.judgement.verdict}: {row.strategy} {where}, {cells['Metric']} {cells['Found']}, "
+        f"published {cells['Published']} on the same {counted(row.judgement.difference.n, 'seed')}"
+        f", difference {cells['Difference']} against a margin of {cells['Margin']}; a true one of "
+        f"{cells['Detectable']} would have been contradicted with 90 %"
     )
-    if judgement.verdict == "CONTRADICTED":
-        return text
-    if judgement.seeds is None:
-        return f"{text}; run more seeds: these do not tell on which side it lies"
-    return f"{text}; about {judgement.seeds} seeds would settle it"

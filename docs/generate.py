@@ -168,13 +168,9 @@ def _explained(name: str, explanation: object) -> str:
 
 def claim_columns() -> dict[str, str]:
     """Return name and meaning of every column of ``claim.csv``, in order."""
-    return {name: _CLAIM_MEANINGS[name] for name in published_columns("claim")}
+    from driftboard.leaderboard.render.claim_page import COLUMNS
 
-
-def published_columns(name: str) -> list[str]:
-    """Return the columns of a published CSV file; a test of the package makes it again."""
-    with (ROOT / "baselines" / "core-fashion" / f"{name}.csv").open() as file:
-        return file.readline().strip().split(",")
+    return {name: _CLAIM_MEANINGS[name] for name in COLUMNS}
 
 
 def columns_table(columns: dict[str, str]) -> str:
@@ -212,7 +208,7 @@ _LEADERBOARD_MEANINGS = {
     "means share a rank",
     "flags": "`few-seeds`, `at-ceiling`, divided by `;`",
     "step": "norm of a task's update relative to that of its solution, mean over the tasks after "
-    "the first and over cells; the same for the three metrics",
+    "the first and over finished runs; the same for the three metrics",
     "drift": "distance of the final solution from the first task's, relative to that; likewise",
     "distance": "measured distance between the sequence's tasks; empty for averages over sequences",
     "distance_low": "lower bound of the distance's 95 % interval",
@@ -221,16 +217,30 @@ _LEADERBOARD_MEANINGS = {
     "rank_low": "first rank of the rank set; the same for the three metrics, empty for bounds and "
     "incomplete strategies",
     "rank_high": "last rank of it",
-    "tied_best": "1 if the rank set begins at 1",
+    "tied_best": "1 if it is marked as not ruled out as best: no ranked strategy is significantly "
+    "better, in the tests of all pairs or against the reference, and that does not hold for all",
     "letters": "groups of ranked strategies without significant difference, divided by spaces",
     "diverged_low": "lower bound of the Clopper-Pearson interval of the share of diverged seeds",
     "diverged_high": "upper bound of it",
-    "memory_bytes": "the most that the strategy carried over between tasks",
+    "memory_bytes": "the most that the strategy carried over between tasks in a finished run",
     "sequences": "number of sequences",
     "sequences_low": "lower bound of the interval of the mean over new sequences",
     "sequences_high": "upper bound of it",
     "sequences_difference_low": "the same for the difference from the reference, lower bound",
     "sequences_difference_high": "upper bound of it",
+    "compute": "floating-point operations of training over those of the reference, on the runs "
+    "that finished for both; empty where one was not counted",
+    "compute_runs": "number of these runs",
+    "finished": "number of runs (sequences times seeds) that did not diverge; `step`, `drift`, "
+    "`memory_bytes` and `compute` are of these",
+    "diverged_runs": "number of those that did",
+    "finished_mean": "the mean without diverged runs: each sequence's over its finished ones, then "
+    "over the sequences; empty where none diverged or a sequence has no finished one",
+    "finished_difference": "the same of the differences from the reference, on the runs that "
+    "finished for both; empty where neither diverged",
+    "near_chance": "runs whose first task ended near chance: (accuracy - chance) / (1 - chance) "
+    "below .1; nothing was learned that could be forgotten",
+    "reliability": "of the sequence's measured distance; low below .5",
     "evidence": "`published`, `records checked`, `spot re-run` or `fully re-run`; empty where no "
     "check is known",
 }
@@ -247,9 +257,19 @@ _CLAIM_MEANINGS = {
     "distance_high": "upper bound of it",
     "grade": "of that sequence",
     "value": "the number, raw",
-    "low": "lower bound of its 95 % interval",
+    "low": "lower bound of its 95 % interval: of a difference over seeds, of the fit over "
+    "sequences",
     "high": "upper bound of it",
-    "n": "number of seeds",
+    "n": "number of seeds of a difference; of the fit of families, or of sequences",
+    "diverged": "of a difference: seeds of which a run diverged; it counts with the accuracy of "
+    "chance",
+    "finished": "the difference without these seeds; empty where there are none",
+    "finished_low": "lower bound of its 95 % interval",
+    "finished_high": "upper bound of it",
+    "reliability": "of the measured distance; low below .5",
+    "seeds_low": "of the fit: lower bound of its 95 % interval over seeds",
+    "seeds_high": "upper bound of it",
+    "seeds": "of the fit: number of seeds",
 }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from driftboard.leaderboard.analysis.board import Board
+    from driftboard.leaderboard.analysis.join import Choice
     from driftboard.leaderboard.claim.trend import Claim
     from driftboard.suite.distance.grades import Grade
     from driftboard.suite.records import AnyRecord
@@ -44,6 +45,7 @@ def build_leaderboard(
     update: Path | None = None,
     published: Mapping[str, Iterable["AnyRecord"]] | None = None,
     reports: Sequence[Path] = (),
+    choice: "Choice | None" = None,
 ) -> "Board":
     """Write the board below ``out`` in each of the formats and return it as data.
 
@@ -62,24 +64,34 @@ def build_leaderboard(
         published: records that join those of the folders, by the name of their published set.
         reports: what ``driftboard verify --json`` wrote of submissions among the folders; their
             badges stand on the board.
+        choice: which strategies and sequences, and whose records stand where sources meet.
 
     Raises:
         RecordError: the records cannot stand on one board (see ``collect``), the reference
             strategy has none, ``out`` cannot be written, or ``update`` lacks its markers.
+        DriftboardError: a pattern of ``choice`` matches nothing.
     """
     from driftboard.leaderboard.analysis.board import build_board
-    from driftboard.leaderboard.analysis.collect import collect, evidence
+    from driftboard.leaderboard.analysis.collect import collect
+    from driftboard.leaderboard.analysis.evidence import credits_of, evidence, submitted_among
+    from driftboard.leaderboard.analysis.join import EVERYTHING, Source
     from driftboard.leaderboard.render.markdown import overall_tables, update_file
     from driftboard.suite.distance.grades import known_grades
 
-    known = {name: list(records) for name, records in (published or {}).items()}
-    in_memory = {f"published {name}": records for name, records in known.items()}
-    collection = collect(results, skip_broken, in_memory)
+    choice = choice or EVERYTHING
+    known = {Source(f"published {name}", True): some for name, some in (published or {}).items()}
+    collection = collect(results, skip_broken, known, choice)
     hashes = {stamp.hash for stamp in collection.sequences.values()}
     grades = known_grades(tuple(results), among=hashes)
-    board = build_board(collection, reference, grades, evidence(results, reports, known))
+    submitted = submitted_among(results)
+    badges = evidence(collection.backing, submitted, reports)
+    authors = credits_of(collection.backing, submitted)
+    board = build_board(collection, reference, grades, badges, authors)
     if command is None:
-        command = _command_line(results, out, reference, skip_broken, known, reports)
+        others: list[str | Path] = [word for path in reports for word in ("--report", path)]
+        others += ["--out", out, "--reference", reference]
+        others += ["--skip-broken"] if skip_broken else []
+        command = command_line("leaderboard", results, published or (), choice, others)
     write_board(board, grades, command, out, formats)
     if update is not None:
         update_file(update, overall_tables(board, command))
@@ -160,18 +172,14 @@ def _claim(board: "Board", grades: Mapping[str, "Grade"]) -> "Claim | None":
     return None
 
 
-def _command_line(
-    results: Sequence[Path],
-    out: Path,
-    reference: str,
-    skip_broken: bool,
-    published: Collection[str],
-    reports: Sequence[Path],
+def command_line(
+    command: str,
+    results: Iterable[Path],
+    published: Iterable[str],
+    choice: "Choice",
+    others: Iterable[object],
 ) -> str:
-    words = ["driftboard", "leaderboard", *map(str, results)]
+    """Return what a reader types to make the same files again; ``others`` come last."""
+    words = ["driftboard", command, *map(str, results)]
     words += [word for name in published for word in ("--published", name)]
-    words += [word for path in reports for word in ("--report", str(path))]
-    words += ["--out", str(out), "--reference", reference]
-    if skip_broken:
-        words.append("--skip-broken")
-    return shlex.join(words)
+    return shlex.join([*words, *choice.options(), *map(str, others)])

@@ -8,86 +8,26 @@ entries is that of the CSV file. Its columns are a promise, so new ones come at 
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
 
-from driftboard.leaderboard.analysis.board import Board, GradeContrast
 from driftboard.leaderboard.analysis.cells import Measure
-from driftboard.leaderboard.analysis.section import Row, Score, Section
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
+from driftboard.leaderboard.column import Column, Line, Value
 from driftboard.leaderboard.formatting import (
     CROSSING,
+    LOW_RELIABILITY,
+    MAY_BE_BEST,
     NOTHING,
-    TIED_BEST,
     bytes_text,
     difference_text,
     divergence_text,
     interval_text,
     notes_text,
     number_text,
+    of_finished_text,
     p_text,
     rank_set_text,
 )
-
-Value = str | int | float | None
-Layout = Literal["full", "brief", "print", "narrow", "sequences"]
-"""The tables: all columns; few of them, for a README; on paper; in a terminal; over sequences."""
-Kind = Literal["name", "words", "count", "number"]
-"""Names and words are aligned left; counts, such as 1-3, are not numbers to calculate with."""
-
-
-class Line(NamedTuple):
-    """What a cell is computed from: one strategy in one section by one metric."""
-
-    section: Section
-    row: Row
-    score: Score
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column of the tables, or several of the CSV file that belong together.
-
-    In the CSV file ``keys`` name the columns and ``values`` gives their raw numbers; ``change``
-    gives them in a line that is about a change between grades, where None leaves them empty.
-    Values ``of_row`` do not depend on the metric and are computed once for all its lines.
-
-    In tables for people ``title`` is the heading, with ``{metric}`` where there is one such
-    column for every metric, ``text`` what a cell shows, ``number`` what it is sorted by (by
-    default the first of ``values``) and ``mark`` what is set above the line where a format can.
-    ``places`` names the tables that have the column, and orders each from left to right;
-    ``others`` does so for the metrics after the first one, ``places`` then for the first.
-
-    ``explanation`` stands in the legend after ``term``, by default the title, at the place
-    ``legend``, or nowhere if that is 0; where it is empty for a board, it is left out. If
-    ``joined`` is set, these characters append it to the previous item of the legend.
-    """
-
-    keys: tuple[str, ...] = ()
-    of_row: bool = False
-    values: Callable[[Line], tuple[Value, ...]] = lambda line: ()
-    change: Callable[[GradeContrast], tuple[Value, ...]] | None = None
-    title: str = ""
-    kind: Kind = "number"
-    text: Callable[[Line], str] = lambda line: ""
-    number: Callable[[Line], Value] | None = None
-    mark: Callable[[Line], str] | None = None
-    places: Mapping[Layout, int] = field(default_factory=dict)
-    others: Mapping[Layout, int] = field(default_factory=dict)
-    legend: int = 0
-    term: str = ""
-    joined: str = ""
-    explanation: str | Callable[[Board], str] = ""
-
-    def changed(self, contrast: GradeContrast) -> tuple[Value, ...]:
-        """Return the values in a line that is about a change between grades."""
-        return self.change(contrast) if self.change else (None,) * len(self.keys)
-
-    def explained(self, board: Board) -> str:
-        """Return what the legend of a board says of the column."""
-        return self.explanation if isinstance(self.explanation, str) else self.explanation(board)
-
 
 _METRICS: Mapping[Measure, str] = {
     "accuracy": "Avg.Acc, the accuracy over all tasks after the last one; Forgetting, accuracy "
@@ -126,7 +66,9 @@ def _distance(line: Line) -> tuple[Value, ...]:
 
 def _rank_set(line: Line) -> tuple[Value, ...]:
     ranks = line.row.rank_set
-    return (ranks.best, ranks.worst, int(ranks.is_tied_best)) if ranks else (None, None, None)
+    if ranks is None:
+        return None, None, None
+    return ranks.best, ranks.worst, int(line.row.may_be_best)
 
 
 COLUMNS = (
@@ -169,7 +111,8 @@ COLUMNS = (
         legend=2,
         term="`[low, high]`",
         explanation="95 % interval over seeds, Student t, clipped to the possible range; no "
-        "interval with one seed.",
+        "interval with one seed. It holds the test images fixed: another test set may give "
+        "other means.",
     ),
     Column(
         keys=("n",),
@@ -280,7 +223,7 @@ COLUMNS = (
         keys=("step",),
         values=lambda line: (line.row.step,),
         title="Step",
-        text=lambda line: number_text(line.row.step, digits=3),
+        text=lambda line: of_finished_text(line.row, number_text(line.row.step, digits=3)),
         places={"full": 9},
         legend=9,
         explanation="the norm of a task's update of all blocks before the head, relative to that "
@@ -290,12 +233,13 @@ COLUMNS = (
         keys=("drift",),
         values=lambda line: (line.row.drift,),
         title="Drift",
-        text=lambda line: number_text(line.row.drift, digits=3),
+        text=lambda line: of_finished_text(line.row, number_text(line.row.drift, digits=3)),
         places={"full": 10, "print": 7},
         legend=10,
         joined=" ",
         explanation="the distance of the final blocks before the head from the first task's "
-        "solution, relative to its norm. Means over records.",
+        "solution, relative to its norm. Step, Drift, Memory and Compute are of finished runs "
+        "only; `(28/30)`: of 28 of 30 runs, the others diverged.",
     ),
     Column(
         keys=("distance", "distance_low", "distance_high", "grade"),
@@ -306,8 +250,9 @@ COLUMNS = (
             "the measured parameter distance of consecutive tasks, with its 95 % jackknife "
             "interval over seeds: 0 for the same task, 2 for unrelated ones. Grade: near, medium "
             f"or far by the cut-offs of the grading. `{CROSSING}`: the interval contains a "
-            "cut-off, new seeds might give another grade. Each grade's table is made as the "
-            "overall one."
+            f"cut-off, new seeds might give another grade. `{LOW_RELIABILITY}`: low reliability, "
+            "the solutions from two parts of a task's images have little in common. Each grade's "
+            "table is made as the overall one."
             if board.strata
             else ""
         ),
@@ -317,13 +262,15 @@ COLUMNS = (
         values=_rank_set,
         title="Ranks",
         kind="count",
-        text=lambda line: rank_set_text(line.row.rank_set),
+        text=lambda line: rank_set_text(line.row.rank_set, line.row.may_be_best),
         places={"full": 2, "brief": 1, "print": 1},
         legend=7,
         explanation="the ranks that are possible: 1 + the number of significantly better "
         "strategies, to the number of strategies less the significantly worse ones, by paired t "
         "tests of all pairs with Holm's correction. All true ranks lie in their sets together in "
-        f"95 % of cases. `{TIED_BEST}`: tied for best, none is significantly better.",
+        f"95 % of cases. `{MAY_BE_BEST}`: not ruled out as best, because none is significantly "
+        "better, neither in these tests nor in those against the reference; no mark where that "
+        "holds for all ranked strategies of a table.",
     ),
     Column(keys=("letters",), values=lambda line: (line.row.letters,)),
     Column(
@@ -334,22 +281,10 @@ COLUMNS = (
         keys=("memory_bytes",),
         values=lambda line: (line.row.memory_bytes,),
         title="Memory",
-        text=lambda line: bytes_text(line.row.memory_bytes),
+        text=lambda line: of_finished_text(line.row, bytes_text(line.row.memory_bytes)),
         places={"full": 11},
         legend=11,
         explanation="the most that the strategy carries over between tasks.",
-    ),
-    Column(
-        title="Time",  # in no CSV file: equal runs give equal files
-        text=lambda line: number_text(line.row.relative_time, unit="x"),
-        number=lambda line: line.row.relative_time,
-        places={"full": 12},
-        legend=12,
-        joined=" ",
-        explanation=lambda board: (
-            f"training time relative to `{board.reference}` on the cells that both have from the "
-            "same kind of device."
-        ),
     ),
     Column(
         keys=("sequences", "sequences_low", "sequences_high"),
@@ -393,6 +328,35 @@ COLUMNS = (
         title="Max.Forgetting",  # in no table yet, they are wide enough
         explanation="the largest accuracy on a task after any task before the last one, minus "
         "that at the end; mean over the tasks but the last.",
+    ),
+    Column(
+        keys=("compute", "compute_runs"),
+        values=lambda line: (line.row.compute, line.row.compute_runs),
+        title="Compute",
+        text=lambda line: of_finished_text(
+            line.row, number_text(line.row.compute, unit="x"), line.row.compute_runs
+        ),
+        places={"full": 12},
+        legend=12,
+        joined=" ",
+        explanation=lambda board: (
+            f"floating-point operations of training relative to `{board.reference}`, on the runs "
+            "that both have; empty where one was not counted."
+        ),
+    ),
+    Column(
+        keys=("finished", "diverged_runs", "finished_mean", "finished_difference"),
+        values=lambda line: (
+            len(line.row.finished),
+            line.row.diverged_runs,
+            line.score.finished_mean,
+            line.score.finished_difference,
+        ),
+    ),
+    Column(keys=("near_chance",), values=lambda line: (line.row.near_chance,)),
+    Column(
+        keys=("reliability",),
+        values=lambda line: (getattr(line.section.grade, "reliability", None),),
     ),
 )
 """Every column, in the order of the CSV file; new ones at the end."""

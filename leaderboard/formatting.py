@@ -11,11 +11,13 @@ import unicodedata
 from driftboard.leaderboard.analysis.section import AT_CEILING, FEW_SEEDS, Row
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference, RankSet
 from driftboard.suite.distance.distance import Estimate
+from driftboard.suite.distance.grades import Grade
 from driftboard.suite.terminal import shortened
 
 NOTHING = "-"
-TIED_BEST = "★"  # marks a strategy that none is significantly better than
+MAY_BE_BEST = "★"  # marks a strategy that is not ruled out as best
 CROSSING = "†"  # marks a distance whose interval contains a cut-off between grades
+LOW_RELIABILITY = "‡"  # marks a distance that was measured badly
 LONGEST_NAME = 22  # characters, where there is no room for a name of 64
 
 # What nobody can see but what moves text about: control, format (among them the bidirectional
@@ -25,12 +27,12 @@ _BYTE_UNITS = ("kB", "MB", "GB", "TB")
 _FLAG_WORDS = {FEW_SEEDS: "n < 5", AT_CEILING: "ceiling"}
 
 
-def rank_set_text(ranks: RankSet | None) -> str:
-    """Return e.g. ``1-3 ★``: the ranks that are possible, and a star if the best one is."""
+def rank_set_text(ranks: RankSet | None, may_be_best: bool = False) -> str:
+    """Return e.g. ``1-3 ★``: the ranks that are possible, and whether it is marked."""
     if ranks is None:
         return NOTHING
     span = str(ranks.best) if ranks.best == ranks.worst else f"{ranks.best}-{ranks.worst}"
-    return f"{span} {TIED_BEST}" if ranks.is_tied_best else span
+    return f"{span} {MAY_BE_BEST}" if may_be_best else span
 
 
 def p_text(p: float) -> str:
@@ -75,15 +77,20 @@ def estimate_text(mean: float, low: float, high: float, is_share: bool, sign: st
     return f"{first} [{', '.join(bounds)}]" if bounds else first
 
 
-def distance_text(distance: Estimate, crosses: bool = False, sign: str = "") -> str:
-    """Return e.g. ``0.31 [0.28, 0.34]``, marked where the interval contains a cut-off."""
+def distance_text(distance: Estimate, sign: str = "") -> str:
+    """Return e.g. ``0.31 [0.28, 0.34]``."""
     if math.isnan(distance.value):
         return NOTHING
     value, low, high = (
         f"{number:{sign}z.2f}" for number in (distance.value, distance.low, distance.high)
     )
-    bounds = "" if math.isnan(distance.low) else f" [{low}, {high}]"
-    return f"{value}{bounds}{f' {CROSSING}' if crosses else ''}"
+    return value if math.isnan(distance.low) else f"{value} [{low}, {high}]"
+
+
+def graded_text(grade: Grade) -> str:
+    """Return a measured distance, marked where new seeds or images might well give another."""
+    marks = [CROSSING] * grade.crosses + [LOW_RELIABILITY] * grade.is_unreliable
+    return " ".join([distance_text(grade.distance), *marks])
 
 
 def _plain_form(largest: float, sign: str) -> str:
@@ -108,6 +115,14 @@ def bytes_text(count: int | None) -> str:
 def number_text(number: float, digits: int = 2, unit: str = "") -> str:
     """Return a plain number with its unit, or that there is none."""
     return NOTHING if math.isnan(number) else f"{number:z.{digits}f}{unit}"
+
+
+def of_finished_text(row: Row, text: str, runs: int | None = None) -> str:
+    """Return a text with the number of runs that it is of, where that is not all of the row's."""
+    count = len(row.finished) if runs is None else runs
+    if text == NOTHING or count == len(row.cells):
+        return text
+    return f"{text} ({count}/{len(row.cells)})"
 
 
 def divergence_text(row: Row) -> str:

@@ -1,35 +1,29 @@
-"""The board as tables: what every format renders, without a number computed anew.
-
-A text that every format shows is made of parts: plain strings are our own words, ``Code`` is a
-name that may be set as code, and ``Quote`` is text from elsewhere that a format makes harmless.
-"""
+"""The board as tables: what every format renders, without a number computed anew."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import version
 from typing import NamedTuple
 
 from driftboard.leaderboard.analysis.board import UNGRADED, Board, GradeContrast
 from driftboard.leaderboard.analysis.cells import Metric
-from driftboard.leaderboard.analysis.collect import SHOWN_HASH, Collection
+from driftboard.leaderboard.analysis.join import SHOWN_HASH
 from driftboard.leaderboard.analysis.section import Row, Section
 from driftboard.leaderboard.analysis.statistics import SIGNIFICANT
-from driftboard.leaderboard.columns import COLUMNS, Column, Kind, Layout, Line, Value
-from driftboard.leaderboard.formatting import NOTHING, difference_text, distance_text, notes_text
+from driftboard.leaderboard.column import Column, Kind, Layout, Line, Value
+from driftboard.leaderboard.columns import COLUMNS
+from driftboard.leaderboard.formatting import NOTHING, difference_text, graded_text
+from driftboard.leaderboard.words import (
+    Code,
+    Quote,
+    Words,
+    count_of,
+    distance_sentence,
+    divergence_notes,
+    flag_notes,
+    section_notes,
+)
 from driftboard.suite.distance.grades import Grade
-from driftboard.suite.errors import counted
-
-
-class Code(str):
-    """A name of ours, which a format may set as code."""
-
-
-class Quote(str):
-    """Text from elsewhere, which a format makes harmless."""
-
-
-Words = tuple[str, ...]
 
 
 class Cell(NamedTuple):
@@ -82,16 +76,7 @@ class Table:
     groups: Mapping[str, Sequence[Entries]]
     sequences: tuple[str, ...] = ()
     about: Words = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One entry of the legend: a term, what it means with code in backticks, and a quotation."""
-
-    term: str
-    text: str
-    quoted: str = ""
+    notes: tuple[Words, ...] = ()
 
 
 GROUPS = {
@@ -104,16 +89,17 @@ GROUPS = {
 
 def overall_table(board: Board, layout: Layout = "full") -> Table:
     """Return the average over all sequences, with a note on the rows that need one."""
-    title = f"Overall, {_count(board.overall)}"
-    if layout == "narrow":
-        title += f", Δ from {board.reference}"
-    return _table(board, board.overall, (title,), layout=layout, notes=_notes(board.overall))
+    title = f"Overall, {count_of(board.overall)}"
+    if layout != "narrow":
+        return _table(board, board.overall, (title,), layout=layout)
+    found = _table(board, board.overall, (f"{title}, Δ from {board.reference}",), layout=layout)
+    return replace(found, notes=(*flag_notes(board.overall), *found.notes))
 
 
 def suite_tables(board: Board) -> Iterator[Table]:
     """Return the average over each tier, where there are several."""
     for suite in board.suites:
-        yield _table(board, suite, (f"Suite: {suite.tier}, {_count(suite)}",))
+        yield _table(board, suite, (f"Suite: {suite.tier}, {count_of(suite)}",))
 
 
 def grade_tables(board: Board) -> Iterator[Table]:
@@ -125,7 +111,7 @@ def grade_tables(board: Board) -> Iterator[Table]:
         for section in board.sections_of(stratum):
             about += (Code(section.name), " ", *_short_distance(section.grade), "; ")
         about = (*about[:-1], ".")
-        yield _table(board, stratum, (f"{title}, {_count(stratum)}",), about)
+        yield _table(board, stratum, (f"{title}, {count_of(stratum)}",), about)
 
 
 def sequence_tables(board: Board) -> Iterator[Table]:
@@ -148,7 +134,7 @@ def sequence_tables(board: Board) -> Iterator[Table]:
 def printed_tables(board: Board) -> Iterator[Table]:
     """Return every average in the columns that fit on paper."""
     for section in board.averages:
-        title = f"{section.name.replace(':', ' ')}, {_count(section)}"
+        title = f"{section.name.replace(':', ' ')}, {count_of(section)}"
         yield _table(board, section, (title,), layout="print")
 
 
@@ -165,7 +151,7 @@ def new_sequences_table(board: Board, title: str, means: str, tables: str) -> Ta
         f"{tables}: what to expect of a new sequence, not of new seeds."
     )
     found = _table(board, board.overall, (title,), (about,), "sequences", only=("ranked",))
-    return replace(found, name="new:sequences")
+    return replace(found, name="new:sequences", notes=divergence_notes(board.overall))
 
 
 def change_tables(board: Board) -> list[Table]:
@@ -203,99 +189,13 @@ def raw_rows(board: Board) -> Iterator[list[Value]]:
         yield [value for column in COLUMNS for value in column.changed(contrast)]
 
 
-def legend(board: Board, command: str) -> list[Point]:
-    """Return what a reader must know; ``command`` is what makes the board again."""
-    points = [
-        Point(
-            "Estimand",
-            "the mean over new seeds on these sequences, not over other sequences. For "
-            "the overall table each seed is first averaged over the sequences.",
-        )
-    ]
-    for column in sorted((one for one in COLUMNS if one.legend), key=lambda one: one.legend):
-        term, text = column.term or column.title, column.explained(board)
-        if column.joined:
-            last = points.pop()
-            text = f"{last.text}{column.joined}{term}: {text}"
-            term = last.term
-        if text:
-            points.append(Point(term, text))
-    protocol = board.source.protocol
-    versions = "; ".join(f"{name} {', '.join(of)}" for name, of in board.source.versions.items())
-    return [
-        *points,
-        Point(
-            "Protocol",
-            f"`{protocol.name}` version {protocol.version}, hash `{protocol.hash}`.",
-        ),
-        Point("Records made with", "", versions),
-        Point("Table made with", f"driftboard {version('driftboard')}, scipy {version('scipy')}."),
-        Point("Command", "", command),
-    ]
-
-
-def facts(board: Board) -> dict[str, str]:
-    """Return what the board is made of, by term."""
-    collection = board.source
-    protocol = collection.protocol
-    found = {
-        "Strategies": str(len(board.overall.rows)),
-        "Sequences": str(len(board.sections)),
-        "Seeds": str(len({cell.seed for cell in collection.cells})),
-        "Records": str(len(collection.cells)),
-        "Split": collection.split,
-        "Reference": board.reference,
-        "Protocol": f"{protocol.name}, version {protocol.version}",
-    }
-    if collection.skipped:
-        found["Broken records left out"] = str(len(collection.skipped))
-    return found
-
-
-def extent(collection: Collection) -> str:
-    """Return e.g. ``2 sequences with 5 seeds, 30 records, test split.``"""
-    seeds = {cell.seed for cell in collection.cells}
-    return (
-        f"{counted(len(collection.sequences), 'sequence')} with {counted(len(seeds), 'seed')}, "
-        f"{counted(len(collection.cells), 'record')}, {collection.split} split."
-    )
-
-
-def caveats(collection: Collection) -> str:
-    """Return the sentences, each after a space, on what keeps records from being published."""
-    text = ""
-    if collection.split == "validation":
-        text += " **Validation data: for tuning, not for publication.**"
-    if collection.skipped:
-        text += f" Broken records left out: {len(collection.skipped)}."
-    return text
-
-
-def distance_sentence(grade: Grade | None) -> Words:
-    """Return all that is known of a sequence's measured distance, in a sentence."""
-    if grade is None:
-        return ("Distance: not measured.",)
-    if grade.distance.n == 0:
-        return "Distance: not measurable, ", Quote(grade.note), "."
-    text = (
-        f"Distance {distance_text(grade.distance, grade.crosses)} over "
-        f"{counted(grade.distance.n, 'seed')}, reliability {grade.reliability:.2f}, grade "
-        f"{grade.level or UNGRADED}"
-    )
-    return (f"{text} (", Quote(grade.note), ").") if grade.note else (f"{text}.",)
-
-
 def _short_distance(grade: Grade | None) -> Words:
     """Return e.g. ``0.31 [0.28, 0.34]``, or why there is none."""
     if grade is None:
         return ("not measured",)
     if grade.level is None:
         return "(", Quote(grade.note), ")"
-    return (distance_text(grade.distance, grade.crosses),)
-
-
-def _count(section: Section) -> str:
-    return counted(len(section.sequences), "sequence")
+    return (graded_text(grade),)
 
 
 def _table(
@@ -305,7 +205,6 @@ def _table(
     about: Words = (),
     layout: Layout = "full",
     only: Sequence[str] = tuple(GROUPS),
-    notes: tuple[str, ...] = (),
 ) -> Table:
     groups = {GROUPS[name]: getattr(section, name) for name in only}
     headed = _headed(board.metrics, layout)
@@ -320,7 +219,7 @@ def _table(
         },
         sequences=section.sequences,
         about=about,
-        notes=notes,
+        notes=section_notes(section),
     )
 
 
@@ -356,19 +255,6 @@ def _cell(column: Column, line: Line) -> Cell:
     return Cell(column.text(line), number, mark)
 
 
-def _notes(section: Section) -> tuple[str, ...]:
-    """Return a line for each note that rows have, with the strategies that it is about."""
-    strategies: dict[str, list[str]] = {}
-    for row in section.rows:
-        if note := notes_text(row):
-            strategies.setdefault(note, []).append(row.strategy)
-    count = len(section.rows)
-    return tuple(
-        f"{note}: {'all' if len(names) == count else ', '.join(names)}"
-        for note, names in strategies.items()
-    )
-
-
 def _changes(board: Board, metric: Metric, contrasts: Sequence[GradeContrast]) -> Table:
     pairs = list(dict.fromkeys(map(_pair, contrasts)))
     rows: dict[str, dict[str, Cell]] = {}
@@ -389,6 +275,7 @@ def _changes(board: Board, metric: Metric, contrasts: Sequence[GradeContrast]) -
         ),
         groups={"Ranked": list(rows.values())},
         sequences=board.overall.sequences,
+        notes=divergence_notes(board.overall) if metric == board.metrics[0] else (),
     )
 
 

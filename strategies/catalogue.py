@@ -21,6 +21,7 @@ BUILTIN: dict[str, Strategy] = {
     "constrained-0.1": Constrained(share=0.1),
     "constrained-0.3": Constrained(share=0.3),
     "constrained-first-0.1": Constrained(first_block=0.1),
+    "fraction-0.6": Fraction(fraction=0.6, share=0.2),
     "noop": Noop(),
     "scratch": Scratch(),
     "frozen-reset": FrozenReset(),

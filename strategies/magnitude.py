@@ -9,13 +9,14 @@ The magnitude lies in the memory, under ``magnitude``, so that learners that are
 can have different ones: whoever starts them may put it there.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from driftboard.strategies.base import Memory, Parameters, Strategy, Task, UpdatePlan
+from driftboard.strategies.base import Memory, Parameters, Range, Strategy, Task, UpdatePlan
 
 _LITERATURE = "After He, Bai, Yang 2026, arXiv 2602.20796"
 
@@ -25,28 +26,39 @@ class Fraction(Strategy):
     """Take a fraction of the update that training found.
 
     The solution is ``w_prev + alpha (w - w_prev)``, where ``w_prev`` is the last task's solution
-    and ``w`` what training found: the update magnitude of the project's linear theory.
+    and ``w`` what training found: the update magnitude of the project's linear theory. With a
+    ``share`` training finds it by smaller steps. Constant, both are the control of ``hybrid``,
+    which lets gradients choose the fraction.
 
     Parameters:
         fraction: alpha, in [0, 1].
+        share: share of every step that every block takes from the second task on, in [0, 1].
     """
 
     fraction: float = 0.5
+    share: float = 1.0
 
     name: ClassVar[str] = "fraction"
     summary: ClassVar[str] = "Every block continues; a fraction of the finished update is taken."
+    search: ClassVar[Mapping[str, Range]] = {
+        "fraction": Range(0.0, 1.0),
+        "share": Range(0.03, 1.0, logarithmic=True),
+    }
     literature: ClassVar[str] = _LITERATURE
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
-        if not 0 <= self.fraction <= 1:
-            raise ValueError(f"fraction must be in [0, 1], not {self.fraction}")
+        for field in ("fraction", "share"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise ValueError(f"{field} must be in [0, 1], not {getattr(self, field)}")
 
     def begin(
         self, task: Task, parameters: Parameters, memory: Memory
     ) -> tuple[UpdatePlan, Memory]:
-        """Remember where the task starts."""
-        return _begun(task, parameters, memory, self.fraction)
+        """Remember where the task starts; from the second task on take the share of each step."""
+        plan, memory = _begun(task, parameters, memory, self.fraction)
+        share = self.share if task.index > 0 else 1.0
+        return UpdatePlan(share * plan.share, plan.restart), memory
 
     def finish(
         self, task: Task, parameters: Parameters, memory: Memory

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from driftboard.suite.errors import RecordError
-from driftboard.suite.records import AnyRecord, decode_record, encode_record, write_atomically
+from driftboard.suite.records import AnyRecord, decode_record, write_atomically
+from driftboard.suite.sealing import sealed
 
 
 def write_archive(path: Path, records: Iterable[AnyRecord]) -> None:
@@ -18,7 +19,7 @@ def write_archive(path: Path, records: Iterable[AnyRecord]) -> None:
         RecordError: the file cannot be written.
     """
     ordered = sorted(records, key=lambda r: (r.sequence.name, r.strategy.name, r.seed))
-    lines = b"".join(encode_record(record) + b"\n" for record in ordered)
+    lines = b"".join(sealed(record) + b"\n" for record in ordered)
     write_atomically(path, lzma.compress(lines, preset=6))
 
 

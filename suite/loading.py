@@ -19,11 +19,11 @@ import msgspec
 
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
-from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, place_of
-from driftboard.suite.protocol import PROTOCOL
+from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, one_line, place_of
 from driftboard.suite.records import LONGEST_NAME, NAME, StrategyStamp
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.sequences.task_sequence import KnownSequences, TaskSequence
+from driftboard.suite.sequences.validation import problem_of
 from driftboard.suite.session import SESSION_SUFFIX, read_session_object
 from driftboard.suite.training.networks import is_network_name
 
@@ -160,16 +160,18 @@ def _fits_a_record(stamp: StrategyStamp) -> bool:
         return False
 
 
-def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, TaskSequence]:
+def load_sequences(files: tuple[Path, ...] = ()) -> KnownSequences:
     """Return the registered sequences and those that the given Python files define, by name.
 
+    One that is not sound is kept apart with the line that says why: it only matters if chosen.
+
     Raises:
-        DriftboardError: a file does not import, or defines no sequence or an invalid one.
+        DriftboardError: a file does not import, or defines no sequence.
 
     >>> load_sequences()["digits-split"].tier
     'quick'
     """
-    sequences = registered()
+    sequences = KnownSequences(registered())
     for path in files:
         if path.suffix == SESSION_SUFFIX:
             content, source = read_session_object(path)
@@ -184,7 +186,10 @@ def load_sequences(files: tuple[Path, ...] = ()) -> dict[str, TaskSequence]:
                 f"{path} defines no sequence; assign a driftboard.TaskSequence to a name in it"
             )
         for sequence in found:
-            add_sequence(sequences, sequence, source, path)
+            try:
+                add_sequence(sequences, sequence, source, path)
+            except DriftboardError as error:
+                sequences.unsound.setdefault(str(sequence.name), str(error))
     return sequences
 
 
@@ -202,43 +207,25 @@ def add_sequence(
     kind = type(sequence.scenario)
     if dataclasses.is_dataclass(kind) and not kind.__module__.startswith("driftboard."):
         kind.source_hash = hashlib.sha256(source.encode()).hexdigest()
-    _check_sequence(sequence, known, path)
+    if problem := _problem(sequence, known):
+        raise DriftboardError(f"sequence {one_line(repr(sequence.name))} of {path}: {problem}")
     known[sequence.name] = sequence
-
-
-def _check_sequence(sequence: TaskSequence, known: dict[str, TaskSequence], path: Path) -> None:
-    try:
-        problem = _problem(sequence, known)
-    except (Exception, SystemExit) as error:  # the scenario may be of the user's own
-        raise DriftboardError(
-            f"sequence '{sequence.name}' of {path}: a field has a value of the wrong type or kind: "
-            f"{cause_of(error)}{place_of(error)}"
-        ) from error
-    if problem:
-        raise DriftboardError(f"sequence '{sequence.name}' of {path}: {problem}")
 
 
 def _problem(sequence: TaskSequence, known: dict[str, TaskSequence]) -> str | None:
     """Return what is wrong with a user's sequence, if anything."""
-    training = sequence.training_under(PROTOCOL)
-    sequence.hash()  # refuses what is not plain data
+    if problem := problem_of(sequence):
+        return problem
     if not NAME.fullmatch(sequence.name):
-        return "its name may hold lower-case letters, digits, dots, hyphens and underscores"
+        return "its name may hold up to 64 lower-case letters, digits, dots, hyphens, underscores"
     if sequence.name in known:
         return "a sequence of that name exists already"
     if sequence.name == RESERVED:
         return f"'{RESERVED}' is what the tables call the mean over all sequences"
     if sequence.tier != "own":
         return "its tier must be 'own'; the others belong to the benchmark"
-    if sequence.scenario.tasks < 2:
-        return "it has fewer than two tasks, so there is nothing to forget"
     if not is_network_name(sequence.network):
         return f"there is no network '{sequence.network}'"
-    counts = (sequence.train_per_class, sequence.test_per_class)
-    if any(count is not None and count < 1 for count in counts):
-        return "train_per_class and test_per_class must be at least 1"
-    if min(training.epochs, training.batch_size) < 1:
-        return "its training needs at least one epoch and one image in a batch"
     return None
 
 

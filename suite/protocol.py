@@ -9,10 +9,17 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.records import ProtocolStamp
+
+FromOne = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(gt=0, le=1e300)]  # finite
+Momentum = Annotated[float, Meta(ge=0, lt=1)]
+"""``sequences/validation.py`` checks such limits of what a user writes."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,11 @@ class Training:
     0.9
     """
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    momentum: float = 0.9
-    minimum_steps: int = 60
+    epochs: FromOne
+    batch_size: FromOne
+    learning_rate: Rate
+    momentum: Momentum = 0.9
+    minimum_steps: Annotated[int, Meta(ge=0)] = 60
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,8 @@ class AdamTraining(Training):
     ``momentum`` is its beta_1, ``second_momentum`` beta_2.
     """
 
-    second_momentum: float = 0.999
-    epsilon: float = 1e-8
+    second_momentum: Momentum = 0.999
+    epsilon: Annotated[float, Meta(gt=0, le=1)] = 1e-8
 
 
 @dataclass(frozen=True)

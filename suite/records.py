@@ -5,7 +5,6 @@ for the linear sequences, from excess losses. A record carries a digest of its c
 flipped bit does not make another valid record. Reading records imports no torch.
 """
 
-import hashlib
 import os
 import re
 import secrets
@@ -18,9 +17,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
-from msgspec.structs import force_setattr
 
 from driftboard.suite.errors import RecordError, refusal_of
+from driftboard.suite.sealing import sealed, unsealed
 
 SCHEMA_VERSION = 3
 
@@ -217,7 +216,7 @@ class LossRecord(_Run, frozen=True, tag="excess-loss"):
 
 
 AnyRecord = Record | LossRecord
-ShapeT = TypeVar("ShapeT")
+ShapeT = TypeVar("ShapeT", bound=Struct)
 
 _DECODER: msgspec.json.Decoder[AnyRecord] = msgspec.json.Decoder(AnyRecord)  # looks types up once
 
@@ -264,7 +263,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def read_json(path: Path | Traversable, shape: type[ShapeT], name: str, advice: str) -> ShapeT:
-    """Return the content of a JSON file, decoded as the msgspec type ``shape``.
+    """Return the content of a JSON file, decoded as the msgspec type ``shape`` and unsealed.
 
     Args:
         path: the file.
@@ -276,29 +275,20 @@ def read_json(path: Path | Traversable, shape: type[ShapeT], name: str, advice: 
         RecordError: the file is unreadable, truncated, of another schema or inconsistent.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=shape)
+        return unsealed(msgspec.json.decode(path.read_bytes(), type=shape))
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, RecordError) as error:
         raise RecordError(f"{path} is not {name}: {error}; {advice}") from error
 
 
 def write_json(path: Path, content: Struct) -> None:
-    """Write a struct as indented JSON, whole or not at all.
+    """Write a struct as indented JSON, sealed if its type is, whole or not at all.
 
     Raises:
         RecordError: the file cannot be written.
     """
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
-
-
-def encode_record(record: AnyRecord) -> bytes:
-    """Return a record as one line of JSON that ends with the digest of its content.
-
-    That is the SHA-256 of the same line with ``null`` in the digest's place.
-    """
-    content = msgspec.json.encode(record)
-    return content[: -len(b"null}")] + f'"{hashlib.sha256(content).hexdigest()}"}}'.encode()
+    write_atomically(path, msgspec.json.format(sealed(content), indent=1) + b"\n")
 
 
 def decode_record(content: bytes, place: str) -> AnyRecord:
@@ -324,23 +314,10 @@ def decode_record(content: bytes, place: str) -> AnyRecord:
         raise RecordError(f"{place} is damaged: {error}") from error
 
 
-def unsealed(record: AnyRecord) -> AnyRecord:
-    """Return a record that has just been decoded without its digest, once it has proved right.
-
-    Raises:
-        RecordError: the digest is that of something else.
-    """
-    said = record.digest
-    force_setattr(record, "digest", None)  # nobody else has the record yet
-    if said != hashlib.sha256(msgspec.json.encode(record)).hexdigest():
-        raise RecordError("its content does not fit its digest")
-    return record
-
-
 def write_record(results: Path, record: AnyRecord) -> Path:
     """Write one record to its place below ``results`` and return its path."""
     path = cell_path(results, record.sequence.name, record.strategy.name, record.seed)
-    write_atomically(path, msgspec.json.format(encode_record(record), indent=1) + b"\n")
+    write_json(path, record)
     return path
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
     Count,
+    Digest,
     NonNegative,
     Positive,
     ProtocolStamp,
@@ -24,6 +24,7 @@ from driftboard.suite.records import (
     read_json,
     write_atomically,
 )
+from driftboard.suite.sealing import sealed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +48,7 @@ class SweepRecord(Struct, frozen=True, forbid_unknown_fields=True):
     a learner diverged its counts are those of chance and its norms 0.
     """
 
-    schema: Literal[1]
+    schema: Literal[2]
     protocol: ProtocolStamp
     sequence: SequenceStamp
     kind: Kind
@@ -57,6 +58,7 @@ class SweepRecord(Struct, frozen=True, forbid_unknown_fields=True):
     correct: tuple[tuple[tuple[Count, ...], ...], ...]
     update_norms: tuple[tuple[NonNegative, ...], ...]
     diverged: tuple[bool, ...]
+    digest: Digest | None = None  # of all the rest; set in files only
 
     def __post_init__(self) -> None:
         """Check what the field types cannot: that all parts tell of the same learners.
@@ -86,7 +88,7 @@ def sweep_path(results: Path, sequence: str, kind: str, seed: int) -> Path:
 
 def write_sweep(path: Path, record: SweepRecord) -> None:
     """Write a sweep record whole or not at all."""
-    write_atomically(path, msgspec.json.encode(record) + b"\n")
+    write_atomically(path, sealed(record) + b"\n")
 
 
 def read_sweep(path: Path) -> SweepRecord:
@@ -95,7 +97,7 @@ def read_sweep(path: Path) -> SweepRecord:
     Raises:
         RecordError: the file is unreadable, truncated, of another schema or inconsistent.
     """
-    return read_json(path, SweepRecord, "a sweep record of schema 1", "delete it and sweep again")
+    return read_json(path, SweepRecord, "a sweep record of schema 2", "delete it and sweep again")
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ class Sweep:
         correct = torch.where(finite[:, :, None], of_seed("correct"), chance)
         norms = torch.where(finite, of_seed("update_norms").norm(dim=2), 0.0)
         return SweepRecord(
-            schema=1,
+            schema=2,
             protocol=PROTOCOL.stamp(),
             sequence=prepared.stamp,
             kind=self.kind,

@@ -37,8 +37,20 @@ if TYPE_CHECKING:
     from driftboard.suite.loading import LoadedStrategy
 
 
+class Means(Struct, frozen=True, forbid_unknown_fields=True):
+    """Means over sequences and seeds."""
+
+    avg_acc: NonNegative
+    task_acc: NonNegative
+    forgetting: float
+
+
 class Trial(Struct, frozen=True, forbid_unknown_fields=True):
-    """One setting and what it reached, means over sequences and seeds."""
+    """One setting and what it reached, means over sequences and seeds.
+
+    Cells that ``diverged`` count with the accuracy of chance; ``finished`` is without them, None
+    where none did or all, and in records that do not tell.
+    """
 
     specification: Text
     strategy: StrategyStamp
@@ -46,6 +58,7 @@ class Trial(Struct, frozen=True, forbid_unknown_fields=True):
     task_acc: NonNegative
     forgetting: float
     diverged: Count  # cells
+    finished: Means | None = None
 
 
 class TuningRecord(Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,6 +71,7 @@ class TuningRecord(Struct, frozen=True, forbid_unknown_fields=True):
     seeds: tuple[Count, ...]
     trials: tuple[Trial, ...]
     chosen: Count
+    digest: Digest | None = None  # of all the rest; set in files only
 
 
 def search_problem(strategy: "Strategy") -> str | None:
@@ -155,13 +169,28 @@ def _trial(
     ]
     if len(matrices) < len(records):
         raise RecordError("linear sequences have no accuracy and cannot be tuned on")
+    finished = [
+        matrix
+        for matrix, record in zip(matrices, records, strict=True)
+        if record.status == "finished"
+    ]
+    means = _means(matrices)
     return Trial(
         specification=specification,
         strategy=stamp,
-        avg_acc=fmean(metrics.average_accuracy(matrix) for matrix in matrices),
-        task_acc=fmean(metrics.task_accuracy(matrix) for matrix in matrices),
-        forgetting=fmean(metrics.forgetting(matrix) for matrix in matrices),
-        diverged=sum(record.status == "diverged" for record in records),
+        avg_acc=means.avg_acc,
+        task_acc=means.task_acc,
+        forgetting=means.forgetting,
+        diverged=len(matrices) - len(finished),
+        finished=_means(finished) if 0 < len(finished) < len(matrices) else None,
+    )
+
+
+def _means(matrices: Sequence[metrics.Matrix]) -> Means:
+    return Means(
+        avg_acc=fmean(map(metrics.average_accuracy, matrices)),
+        task_acc=fmean(map(metrics.task_accuracy, matrices)),
+        forgetting=fmean(map(metrics.forgetting, matrices)),
     )
 
 

@@ -296,7 +296,7 @@ def make_grade_record():
 
         head = (7.0,) * 10
         return grades.GradeRecord(
-            schema=1,
+            schema=2,
             grading=GRADING.stamp(),
             protocol=GRADING.stamp(),
             sequence=stamp,

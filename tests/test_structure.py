@@ -114,14 +114,8 @@ def test_reading_finds_imports_of_every_form(monkeypatch, tmp_path):
 
 LAYERS = (
     "strategies",
-    *(
-        "suite.errors",
-        "suite.patterns",
-        "suite.places",
-        "suite.terminal",
-        "suite.rng",
-        "suite.metrics",
-    ),
+    *("suite.errors", "suite.patterns", "suite.places", "suite.terminal"),
+    *("suite.rng", "suite.metrics", "suite.sealing"),
     *("suite.records", "suite.archive", "suite.protocol"),
     *(
         "suite.data",
@@ -133,7 +127,8 @@ LAYERS = (
     ),
     *("suite.runs", "suite.distance", "suite.sweeps", "suite.tuning", "suite.submissions"),
     *("suite.checks", "suite.sandbox"),
-    *("leaderboard.analysis", "leaderboard.formatting", "leaderboard.columns"),
+    *("leaderboard.analysis", "leaderboard.formatting"),
+    *("leaderboard.column", "leaderboard.columns", "leaderboard.words"),
     *("leaderboard.table", "leaderboard.claim", "leaderboard.render", "leaderboard.build"),
     *("leaderboard.verification", "baselines"),
     "roof",
@@ -199,15 +194,8 @@ def test_every_folder_with_modules_is_packaged():
 
 @pytest.mark.parametrize("name", modules_of("leaderboard"))
 def test_leaderboard_knows_of_the_suite_only_what_is_light(name):
-    known = (
-        "records",
-        "metrics",
-        "errors",
-        "places",
-        "terminal",
-        "distance.grades",
-        "distance.distance",
-    )
+    known = ("records", "sealing", "metrics", "errors", "patterns", "places", "terminal")
+    known += ("distance.grades", "distance.distance")
     known += ("sweeps", "submissions", "tuning", "protocol", "sequences.registry")
     known += ("sandbox.process", "sequences.task_sequence")
     allowed = tuple(f"driftboard.suite.{module}" for module in known)
@@ -222,7 +210,7 @@ def test_baselines_never_import_torch(name):
 
 LIGHT = ["records", "metrics", "protocol", "sequences.task_sequence", "sequences.registry"]
 LIGHT += ["sequences.scenarios", "errors", "distance.grades", "distance.distance"]
-LIGHT += ["sweeps", "tuning", "submissions", "rng", "patterns", "places", "terminal"]
+LIGHT += ["sweeps", "tuning", "submissions", "rng", "sealing", "patterns", "places", "terminal"]
 LIGHT += [f"runs.{name}" for name in ("backend", "scheduler", "local", "ray_executor")]
 LIGHT += [name.removeprefix("driftboard.suite.") for name in FILES if ".suite.cli" in name]
 

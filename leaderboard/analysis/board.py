@@ -10,8 +10,11 @@ from itertools import combinations
 from typing import Literal
 
 from driftboard.leaderboard.analysis.cells import METRICS, Cell, Metric
-from driftboard.leaderboard.analysis.collect import OVERALL, Badge, Collection
-from driftboard.leaderboard.analysis.section import Scope, Section, build_section
+from driftboard.leaderboard.analysis.collect import OVERALL, Collection
+from driftboard.leaderboard.analysis.evidence import Badge
+from driftboard.leaderboard.analysis.join import LeftOut
+from driftboard.leaderboard.analysis.scope import Scope
+from driftboard.leaderboard.analysis.section import Section, build_section
 from driftboard.leaderboard.analysis.statistics import (
     PairedDifference,
     holm,
@@ -19,7 +22,8 @@ from driftboard.leaderboard.analysis.statistics import (
     seed_averages,
 )
 from driftboard.suite.distance.grades import LEVELS, Grade, Level
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import RecordError, counted
+from driftboard.suite.submissions import Credits
 
 Stratum = Level | Literal["ungraded"]
 UNGRADED: Literal["ungraded"] = "ungraded"
@@ -49,7 +53,8 @@ class Board:
 
     ``suites`` holds a section per tier, named ``suite:core`` and so on, where there are several.
     ``strata`` holds a section per grade that occurs, named ``grade:near`` and so on, and
-    ``grade:ungraded`` where only some of the sequences have a grade.
+    ``grade:ungraded`` where only some of the sequences have a grade. ``authors`` holds what
+    those who submitted strategies say of them, by strategy.
     """
 
     reference: str
@@ -59,6 +64,7 @@ class Board:
     contrasts: tuple[GradeContrast, ...]
     sections: tuple[Section, ...]  # one per sequence, by name
     source: Collection
+    authors: Mapping[str, Credits]
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -86,11 +92,12 @@ def build_board(
     reference: str = "sgd",
     grades: Mapping[str, Grade] = {},
     evidence: Mapping[str, Badge] = {},
+    authors: Mapping[str, Credits] = {},
 ) -> Board:
     """Compute the leaderboard of a collection, with differences from ``reference``.
 
     ``grades`` are looked up by the hash of the sequence; those of other sequences do not matter.
-    ``evidence`` says of strategies how far their numbers were checked.
+    ``evidence`` says of strategies how far their numbers were checked, ``authors`` who made them.
 
     Raises:
         RecordError: there is no cell of the reference strategy.
@@ -100,6 +107,7 @@ def build_board(
         raise RecordError(
             f"there are no records of the reference strategy {reference!r}; "
             f"name one of these with --reference: {', '.join(roles)}"
+            + _left_out(collection.left_out)
         )
     stamps = dict(sorted(collection.sequences.items()))
     found = {name: grades.get(stamp.hash) for name, stamp in stamps.items()}
@@ -128,6 +136,19 @@ def build_board(
         contrasts=_contrasts({level: scope(names) for level, names in strata.items()}),
         sections=tuple(section(name, (name,), found[name]) for name in stamps),
         source=collection,
+        authors=authors,
+    )
+
+
+def _left_out(left_out: LeftOut) -> str:
+    """Return why records of a strategy may be missing, with their numbers."""
+    asked = left_out.unchosen.records if left_out.unchosen else 0
+    counts = {
+        "that were not asked for": asked,
+        "of another protocol, source or version": sum(one.records for one in left_out.other_kinds),
+    }
+    return "".join(
+        f"; {counted(count, 'record')} {why} are left out" for why, count in counts.items() if count
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from driftboard.suite import metrics
-from driftboard.suite.records import AnyRecord, LossRecord
+from driftboard.suite.records import AnyRecord, LossRecord, Record
 
 Measure = Literal["accuracy", "excess-loss"]
 
@@ -55,8 +55,10 @@ class Cell:
     ``task_acc`` in [0, 1], ``forgetting``, ``backward_transfer`` and ``forward_transfer`` in
     [-1, 1]. Of excess losses: ``avg_loss`` and ``task_loss``, at least 0, and ``forgetting``,
     any number, positive where a task was forgotten. ``step`` and ``drift`` are what the functions
-    of these names say, ``memory_bytes`` is the most that the strategy carried over between
-    tasks, ``seconds`` the training time of all tasks together on ``device``.
+    of these names say, NaN of a run that diverged. ``memory_bytes`` is the most that the strategy
+    carried over between tasks, ``seconds`` the training time of all tasks together,
+    ``operations`` the floating-point operations of training, None where they were not counted.
+    ``near_chance`` says whether the first task ended near chance, see ``ends_near_chance``.
     """
 
     sequence: str
@@ -70,11 +72,18 @@ class Cell:
     drift: float
     memory_bytes: int
     seconds: float
-    device: str
+    operations: int | None
+    near_chance: bool
+
+    @property
+    def has_finished(self) -> bool:
+        """Whether the run did not diverge."""
+        return self.status == "finished"
 
 
 def cell_of(record: AnyRecord, matrix: metrics.Matrix) -> Cell:
     """Recompute every number of one record; ``matrix`` is what ``matrix_of`` returns of it."""
+    finished = record.status == "finished"  # else its norms are 0 from where it diverged
     return Cell(
         sequence=record.sequence.name,
         tier=record.sequence.tier,
@@ -83,11 +92,12 @@ def cell_of(record: AnyRecord, matrix: metrics.Matrix) -> Cell:
         seed=record.seed,
         status=record.status,
         metrics=_metrics(record, matrix),
-        step=step(record.update_norms, record.solution_norms),
-        drift=drift(record.drift_norms, record.solution_norms),
+        step=step(record.update_norms, record.solution_norms) if finished else math.nan,
+        drift=drift(record.drift_norms, record.solution_norms) if finished else math.nan,
         memory_bytes=max(record.memory_bytes),
         seconds=math.fsum(record.cost.seconds),
-        device=record.environment.device,
+        operations=None if record.operations is None else sum(record.operations),
+        near_chance=ends_near_chance(record),
     )
 
 
@@ -96,6 +106,18 @@ def matrix_of(record: AnyRecord) -> metrics.Matrix:
     if isinstance(record, LossRecord):
         return np.asarray(record.losses, dtype=np.float64)
     return metrics.accuracy_matrix(record.correct, record.test_sizes)
+
+
+def ends_near_chance(record: AnyRecord) -> bool:
+    """Tell whether the first task ends near chance: nothing was learned that could be forgotten.
+
+    It does where (accuracy - chance) / (1 - chance) is below a tenth. Excess losses have no
+    chance, and a single class leaves nothing to guess: there the answer is no.
+    """
+    if not isinstance(record, Record) or record.classes[0] == 1:
+        return False
+    correct, size, classes = record.correct[0][0], record.test_sizes[0], record.classes[0]
+    return 10 * (correct * classes - size) < size * (classes - 1)  # in integers, so exactly
 
 
 def step(

@@ -1,56 +1,55 @@
 """From results folders to one row of metrics per cell (sequence, strategy, seed).
 
-Whatever must not stand in one table is refused here, with one line that names it: nothing is
+Whatever must not stand in one table is refused or left out with a line that names it: nothing is
 mixed, guessed or dropped in silence.
 """
 
-import hashlib
-import re
-import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
-from msgspec import Struct
 
 from driftboard.leaderboard.analysis.cells import Cell, Measure, cell_of, matrix_of
+from driftboard.leaderboard.analysis.join import (
+    EVERYTHING,
+    Choice,
+    Join,
+    LeftOut,
+    Place,
+    Source,
+    Unchosen,
+    measure_of,
+)
 from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.metrics import Matrix
 from driftboard.suite.records import (
     AnyRecord,
-    Digest,
     Environment,
-    LossRecord,
     ProtocolStamp,
     SequenceStamp,
     cell_place,
-    read_json,
     read_record,
     record_paths,
 )
-from driftboard.suite.submissions import SUBMISSION, Submission
 
 OVERALL = "overall"  # what the tables call the mean over all sequences
 
-SHOWN_HASH = 12  # leading digits of a hash that are shown to people
-
-_HASH = re.compile(r"\b[0-9a-f]{64}\b")
-_SHOWN_VARIANTS = 4
-_NOT_CONTENT = {"cost", "environment"}  # may differ between two equal runs
-
-Badge = Literal["published", "records checked", "spot re-run", "fully re-run"]
-"""How far somebody has checked a strategy's numbers."""
+PUBLISHED = Source("", is_published=True)
+"""Stands for all published sets together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
     """All cells of one measure, protocol and split, sorted by sequence, strategy and seed.
 
-    ``matrices`` holds the mean over seeds of the accuracy matrices, shape (tasks, tasks), entry
-    [t, k] for task k after training task t, by sequence and strategy; of excess losses likewise.
+    ``matrices`` holds the mean over the seeds that finished of the accuracy matrices, shape
+    (tasks, tasks), entry [t, k] for task k after training task t, by sequence and strategy; of
+    excess losses likewise. ``builds`` counts records by the digest of the package that made them,
+    None where it was not recorded. ``backing`` names by strategy the sources that have all of its
+    cells as they stand, published sets taken together as ``PUBLISHED``.
     """
 
     cells: tuple[Cell, ...]
@@ -60,18 +59,16 @@ class Collection:
     split: Literal["test", "validation"]
     sequences: Mapping[str, SequenceStamp]
     versions: Mapping[str, tuple[str, ...]]  # e.g. "torch": every version behind the records
+    builds: Mapping[str | None, int]
+    backing: Mapping[str, frozenset[Source]]
+    left_out: LeftOut
     skipped: tuple[str, ...]  # why, for each broken record that was left out
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What remains of a record once it has been read: far less memory than the record.
+    """What remains of a record once it has been read: far less memory than the record."""
 
-    ``record`` is the record itself where no file of its own holds it.
-    """
-
-    path: Path
-    record: AnyRecord | None
     cell: Cell
     matrix: Matrix
     environment: Environment
@@ -80,92 +77,116 @@ class _Kept:
 class _Gathered:
     """Takes one record after the other and keeps what a collection needs of each."""
 
-    def __init__(self) -> None:
-        self.kept: dict[tuple[str, str, int], _Kept] = {}
+    def __init__(self, choice: Choice) -> None:
+        self.choice = choice
+        self.kept: dict[Place, _Kept] = {}
         self.sequences: dict[str, SequenceStamp] = {}
         self.sample: AnyRecord | None = None
-        self._previous: AnyRecord | None = None
-        self._kinds: dict[str, dict[str, Path]] = {}
-        self._conflicts: list[tuple[Path, Path]] = []
+        self.join = Join()
+        self._taken: set[tuple[str, str]] = set()  # sequence and strategy
+        self._left: dict[tuple[str, str], int] = {}
 
-    def take(self, path: Path, record: AnyRecord, in_memory: bool = False) -> None:
-        """Add a record; of two with equal content only one is kept."""
-        # Neighbours mostly differ in their seed only, and to compare is faster than to format.
-        if self._previous is None or not _same_kind(record, self._previous):
-            for subject, kind in _kinds(record):
-                self._kinds.setdefault(subject, {}).setdefault(kind, path)
-        self._previous = record
-        cell = (record.sequence.name, record.strategy.name, record.seed)
-        if cell in self.kept:
-            # Rare, so the other one is read again rather than held.
-            other_path = self.kept[cell].path
-            other = self.kept[cell].record or read_record(other_path)
-            if not same_content(record, other):
-                self._conflicts.append((path, other_path))
-            # Any rule will do that does not depend on the order of the folders.
-            if _cost_and_environment(other) <= _cost_and_environment(record):
-                return
-        self.sample = record
+    def asks_for(self, sequence: str, strategy: str) -> bool:
+        """Tell whether records of this sequence and strategy are wanted, and count them if not."""
+        place = sequence, strategy
+        if place in self._taken:
+            return True
+        if place not in self._left and self.choice.takes(sequence, strategy):
+            self._taken.add(place)
+            return True
+        self._left[place] = self._left.get(place, 0) + 1
+        return False
+
+    def take(self, source: Source, path: Path, record: AnyRecord, in_memory: bool = False) -> None:
+        """Add a record, if it stands."""
+        if not self.join.take(source, path, record, in_memory):
+            return
+        self.sample = self.sample or record
         self.sequences[record.sequence.name] = record.sequence
         matrix = matrix_of(record)
-        self.kept[cell] = _Kept(
-            path, record if in_memory else None, cell_of(record, matrix), matrix, record.environment
-        )
+        cell = cell_of(record, matrix)
+        place = (cell.sequence, cell.strategy, cell.seed)
+        self.kept[place] = _Kept(cell, matrix, record.environment)
 
     def collection(self, skipped: Sequence[str]) -> Collection:
         """Return what was gathered.
 
         Raises:
-            RecordError: there is nothing; the whole, or what shares a name, is of several kinds;
-                or one cell has two contents.
+            DriftboardError: there is nothing; a source contradicts itself; or a pattern matches
+                nothing.
         """
+        places = self._taken | self._left.keys()
+        self.choice.check(
+            {sequence for sequence, _ in places}, {strategy for _, strategy in places}
+        )
         if self.sample is None:
-            raise RecordError("no results folder was given; name at least one")
-        for subject, variants in self._kinds.items():
-            if len(variants) > 1:
-                raise RecordError(_mixture_message(subject, variants))
-        for path, other in self._conflicts:
             raise RecordError(
-                f"{path} and {other} are records of one cell with different content; "
-                "find out which one is right and leave the other out"
+                "no record is of these strategies and sequences"
+                if places
+                else "no results folder was given; name at least one"
             )
-        kept = [self.kept[cell] for cell in sorted(self.kept)]
+        self.join.check()
+        kept = [self.kept[place] for place in sorted(self.kept)]
         return Collection(
             cells=tuple(one.cell for one in kept),
             matrices=_mean_matrices(kept),
-            measure=_measure(self.sample),
+            measure=measure_of(self.sample),
             protocol=self.sample.protocol,
             split=self.sample.split,
             sequences=self.sequences,
             versions=_versions([one.environment for one in kept]),
+            builds=Counter(one.environment.package for one in kept),
+            backing=self._backing(),
+            left_out=self.join.left_out(self._unchosen()),
             skipped=tuple(sorted(set(skipped))),
         )
+
+    def _unchosen(self) -> Unchosen | None:
+        if not self._left:
+            return None
+        strategies = {name for _, name in self._left} - {name for _, name in self._taken}
+        sequences = {name for name, _ in self._left} - {name for name, _ in self._taken}
+        count = sum(self._left.values())
+        return Unchosen(count, tuple(sorted(strategies)), tuple(sorted(sequences)))
+
+    def _backing(self) -> dict[str, frozenset[Source]]:
+        backing: dict[str, frozenset[Source]] = {}
+        for place in self.kept:
+            sources = frozenset(
+                PUBLISHED if source.is_published else source for source in self.join.sources(place)
+            )
+            backing[place[1]] = backing.get(place[1], sources) & sources
+        return backing
 
 
 def collect(
     results: Sequence[Path],
     skip_broken: bool = False,
-    records: Mapping[str, Iterable[AnyRecord]] = {},
+    records: Mapping[Source, Iterable[AnyRecord]] = {},
+    choice: Choice = EVERYTHING,
 ) -> Collection:
-    """Read every record below the results folders; their order makes no difference.
+    """Read the records below results folders and those in memory that are asked for.
 
-    ``records`` holds those that are in memory, by a text that says where they are from.
-
-    A cell that occurs several times with equal content (cost and environment apart) counts
-    once. With ``skip_broken`` an unreadable record is left out and counted.
+    Where sources meet, ``join.py`` says which stand: folders as they are named, then ``records``,
+    published ones last, or first if ``choice`` prefers them. With ``skip_broken`` an unreadable
+    record is left out and counted.
 
     Raises:
         RecordError: a folder without records; a broken record; a file that lies in the wrong
-            place; one cell with two contents; records of several measures, protocols, splits,
-            or variants of one sequence or strategy.
+            place; a folder with two versions of a strategy or sequence; folders of several
+            measures, protocols or splits; or nothing that is asked for.
+        DriftboardError: a pattern matches nothing.
     """
-    gathered = _Gathered()
+    gathered = _Gathered(choice)
     skipped: list[str] = []
-    for folder in results:
-        skipped += _read_folder(folder, skip_broken, gathered)
-    for origin, some in records.items():
-        for record in some:
-            gathered.take(Path(origin), record, in_memory=True)
+    folders = {Source(str(folder)): folder for folder in results}
+    for source in choice.in_order([*folders, *records]):
+        if source in folders:
+            skipped += _read_folder(source, folders[source], skip_broken, gathered)
+            continue
+        for record in records[source]:
+            if gathered.asks_for(record.sequence.name, record.strategy.name):
+                gathered.take(source, Path(source.name), record, in_memory=True)
     return gathered.collection(skipped)
 
 
@@ -185,23 +206,25 @@ def read_folder(folder: Path) -> list[AnyRecord]:
     return records
 
 
-def _measure(record: AnyRecord) -> Measure:
-    return "excess-loss" if isinstance(record, LossRecord) else "accuracy"
-
-
 def _mean_matrices(kept: Iterable[_Kept]) -> dict[tuple[str, str], tuple[tuple[float, ...], ...]]:
     by_place: dict[tuple[str, str], list[Matrix]] = {}
     for one in kept:
+        if not one.cell.has_finished:
+            continue
         by_place.setdefault((one.cell.sequence, one.cell.strategy), []).append(one.matrix)
     means = {place: np.mean(matrices, axis=0) for place, matrices in by_place.items()}
     return {place: tuple(map(tuple, mean.tolist())) for place, mean in means.items()}
 
 
-def _read_folder(folder: Path, skip_broken: bool, gathered: _Gathered) -> list[str]:
+def _read_folder(source: Source, folder: Path, skip_broken: bool, gathered: _Gathered) -> list[str]:
     """Read the records of one folder and return why broken ones were left out."""
     broken: list[str] = []
     count = 0
     for path in record_paths(folder):
+        sequence, strategy = path.parts[-3:-1]
+        count += 1
+        if not gathered.asks_for(sequence, strategy):
+            continue
         try:
             record = read_record(path)
         except RecordError as error:
@@ -210,9 +233,8 @@ def _read_folder(folder: Path, skip_broken: bool, gathered: _Gathered) -> list[s
             broken.append(str(error))
             continue
         _check_place(path, record)
-        gathered.take(path, record)
-        count += 1
-    if not count:
+        gathered.take(source, path, record)
+    if count == len(broken):
         state = f"only {counted(len(broken), 'broken record')}" if broken else "no records"
         raise RecordError(_nothing_in(folder, state))
     return broken
@@ -233,60 +255,6 @@ def _check_place(path: Path, record: AnyRecord) -> None:
         )
 
 
-def _kinds(record: AnyRecord) -> Iterable[tuple[str, str]]:
-    """Yield what must agree between records: a subject and, in words, its kind."""
-    protocol, sequence, strategy = record.protocol, record.sequence, record.strategy
-    yield "the measure", _measure(record)
-    yield "the protocol", f"{protocol.name} version {protocol.version} {protocol.hash}"
-    yield "the split", record.split
-    yield (
-        f"sequence {sequence.name}",
-        f"{sequence.hash} of tier {sequence.tier}, {record.tasks} tasks, on data "
-        f"{sequence.data_hash} {sequence.data!r}",
-    )
-    parameters = dict(sorted(strategy.parameters.items()))
-    yield (
-        f"strategy {strategy.name}",
-        f"{strategy.role} from source {strategy.source_hash} with {parameters!r}",
-    )
-
-
-def _same_kind(a: AnyRecord, b: AnyRecord) -> bool:
-    """Whether all that ``_kinds`` looks at is equal."""
-    return (
-        a.strategy == b.strategy
-        and a.sequence == b.sequence
-        and a.protocol == b.protocol
-        and (a.split, a.tasks, type(a)) == (b.split, b.tasks, type(b))
-    )
-
-
-def _mixture_message(subject: str, variants: Mapping[str, Path]) -> str:
-    shown = [
-        f"{_HASH.sub(lambda match: match[0][:SHOWN_HASH], kind)} in {variants[kind]}"
-        for kind in sorted(variants)[:_SHOWN_VARIANTS]
-    ]
-    if len(variants) > len(shown):
-        shown.append("and more")
-    return (
-        f"{subject} is not the same in all records: {'; '.join(shown)}; "
-        "keep each kind in a results folder of its own and build a board from one of them"
-    )
-
-
-def same_content(a: AnyRecord, b: AnyRecord) -> bool:
-    """Tell whether two records are equal, cost and environment apart."""
-    return all(
-        getattr(a, name) == getattr(b, name)
-        for name in a.__struct_fields__
-        if name not in _NOT_CONTENT
-    )
-
-
-def _cost_and_environment(record: AnyRecord) -> bytes:
-    return msgspec.json.encode((record.cost, record.environment))
-
-
 def _versions(environments: Iterable[Environment]) -> dict[str, tuple[str, ...]]:
     """Return every version that occurs, by what it is a version of."""
     fields = {"driftboard": "driftboard", "Python": "python", "torch": "torch"}
@@ -296,56 +264,3 @@ def _versions(environments: Iterable[Environment]) -> dict[str, tuple[str, ...]]
         for title, field in fields.items():
             found[title].add(getattr(environment, field))
     return {title: tuple(sorted(versions)) for title, versions in found.items()}
-
-
-class _Report(Struct):
-    """The fields that matter here of a report by ``driftboard verify --json``."""
-
-    schema: Literal[1]
-    submission: Digest | None
-    badge: Literal["records checked", "spot re-run", "fully re-run"] | None
-
-
-def evidence(
-    results: Sequence[Path],
-    reports: Sequence[Path],
-    published: Mapping[str, Sequence[AnyRecord]],
-) -> dict[str, Badge]:
-    """Return the badge of each strategy that has one.
-
-    A report counts for the submission among the results folders whose ``submission.json`` it
-    was written of, told by its digest. Strategies of published sets are ``published``.
-
-    Raises:
-        RecordError: a report cannot be read, earned no badge, or is of none of the submissions.
-    """
-    found: dict[str, Badge] = {
-        record.strategy.name: "published" for records in published.values() for record in records
-    }
-    submitted = dict(filter(None, map(_submitted, results)))
-    for path in reports:
-        report = read_json(path, _Report, "a report of `driftboard verify --json`", "verify again")
-        if report.badge is None or report.submission is None:
-            raise RecordError(f"{path} is of a submission that failed a check; leave it out")
-        if report.submission not in submitted:
-            raise RecordError(
-                f"{path} is of none of these submissions as they are now; name the folder that was "
-                "verified, or verify it again"
-            )
-        found[submitted[report.submission]] = report.badge
-    return found
-
-
-def _submitted(folder: Path) -> tuple[str, str] | None:
-    """Return the digest of a folder's ``submission.json`` and the strategy it is of."""
-    path = folder / SUBMISSION
-    if not path.is_file():
-        return None
-    content = path.read_bytes()
-    try:
-        submission = msgspec.json.decode(content, type=Submission)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordError(
-            f"{path} is not sound; see `driftboard verify {shlex.quote(str(folder))}`"
-        ) from error
-    return hashlib.sha256(content).hexdigest(), submission.strategy.name

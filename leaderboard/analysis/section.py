@@ -4,12 +4,21 @@ The rules behind the numbers are in docs/concepts/statistics.md.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from driftboard.leaderboard.analysis.cells import Cell, Metric
-from driftboard.leaderboard.analysis.collect import Badge
+from driftboard.leaderboard.analysis.evidence import Badge
+from driftboard.leaderboard.analysis.scope import (
+    Cells,
+    Scope,
+    by_sequence,
+    finished_of,
+    mean_difference,
+    mean_over_sequences,
+    relative_operations,
+)
 from driftboard.leaderboard.analysis.statistics import (
     ROUNDING,
     SIGNIFICANT,
@@ -45,6 +54,11 @@ class Score:
     is not in the family of the correction: bounds, incomplete strategies. ``over_sequences`` and
     ``difference_over_sequences`` are the same means with intervals over new sequences: t with one
     value per sequence, NaN bounds with one sequence only.
+
+    ``finished_mean`` is the mean without the strategy's diverged runs, each sequence's over its
+    finished ones, then over the sequences; NaN where none diverged or a sequence has no finished
+    one. ``finished_difference`` is that of the differences from the reference on the runs that
+    finished for both, NaN where neither diverged.
     """
 
     metric: Metric
@@ -54,6 +68,8 @@ class Score:
     over_sequences: Interval
     difference_over_sequences: PairedDifference | None
     flags: tuple[str, ...]
+    finished_mean: float
+    finished_difference: float
 
     @property
     def is_significant(self) -> bool:
@@ -65,14 +81,18 @@ class Score:
 class Row:
     """One strategy in one section.
 
-    ``diverged`` counts seeds with at least one diverged cell; ``divergence`` is their share of
-    the strategy's seeds. ``memory_bytes`` is the largest of its cells, None without any.
-    ``relative_time`` is its training time over that of the reference on the cells that both have
-    from the same kind of device, NaN where there is none. ``step`` and ``drift`` are means over
-    its cells (see ``collect.py``), NaN where there is none or one is not defined. ``rank``, by the
-    mean, and ``rank_set`` are None for bounds and incomplete strategies; ``letters`` of the groups
-    without significant differences are empty for them. ``evidence`` says how far its numbers were
-    checked. ``cells`` by sequence and seed are what all of it was computed from.
+    ``diverged`` counts seeds with at least one diverged run; ``divergence`` is their share of the
+    strategy's seeds. ``cells``, by sequence and seed, are its runs, ``finished`` those that did not
+    diverge. ``step``, ``drift`` and ``memory_bytes`` are of these: the means (see ``cells.py``),
+    NaN where there is none or one is not defined, and the largest, None without any. ``compute``
+    is what training takes over what the reference's takes, in floating-point operations on the
+    ``compute_runs`` that finished for both, NaN where there is none or one was not counted.
+    ``near_chance`` counts the runs whose first task ended near chance.
+
+    ``rank``, by the mean, and ``rank_set`` are None for bounds and incomplete strategies;
+    ``letters`` of the groups without significant differences are empty for them.
+    ``may_be_best`` says that it is marked as not ruled out as best, see ``_may_be_best``.
+    ``evidence`` says how far its numbers were checked.
     """
 
     strategy: str
@@ -80,17 +100,21 @@ class Row:
     scores: Mapping[str, Score]  # by name of the metric, first the one that ranks
     diverged: int
     divergence: Interval
+    finished: tuple[Cell, ...]
     step: float
     drift: float
     memory_bytes: int | None
-    relative_time: float
+    compute: float
+    compute_runs: int
+    near_chance: int
     missing: int
     expected: int
     rank: int | None
     rank_set: RankSet | None
     letters: str
+    may_be_best: bool
     evidence: Badge | None
-    cells: Mapping[tuple[str, int], Cell]
+    cells: Cells
     sequences: tuple[str, ...]
 
     @property
@@ -103,13 +127,18 @@ class Row:
         """The flags of all metrics, each once, in order of the metrics."""
         return tuple(dict.fromkeys(flag for score in self.scores.values() for flag in score.flags))
 
+    @property
+    def diverged_runs(self) -> int:
+        """How many of its runs diverged, over all seeds and sequences."""
+        return len(self.cells) - len(self.finished)
+
     def average(self, name: str, low: float, high: float) -> Interval:
         """Return the mean over new seeds of a number of ``Cell.metrics`` in [low, high].
 
         As for the scores, each seed is first averaged over the sequences, and one that misses a
         sequence is left out. NaN throughout where the cells do not have that number.
         """
-        values = seed_averages(_by_sequence(self.sequences, self.cells, name))
+        values = seed_averages(by_sequence(self.sequences, self.cells, name))
         return mean_interval(list(values.values()), low, high)
 
 
@@ -138,52 +167,6 @@ class Section:
         return self.ranked + self.bounds + self.incomplete
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The cells of one section, by strategy and by (sequence, seed).
-
-    Every strategy of the board has an entry, even if it has no cell here.
-    """
-
-    sequences: tuple[str, ...]
-    cells: Mapping[str, Mapping[tuple[str, int], Cell]]
-    roles: Mapping[str, Literal["ranked", "bound"]]
-    evidence: Mapping[str, Badge]
-    reference: str
-    metrics: tuple[Metric, ...]
-
-    @property
-    def expected(self) -> frozenset[tuple[str, int]]:
-        """The (sequence, seed) that any strategy has."""
-        return frozenset(place for cells in self.cells.values() for place in cells)
-
-    @property
-    def complete(self) -> tuple[str, ...]:
-        """The strategies that miss no expected cell."""
-        count = len(self.expected)
-        return tuple(strategy for strategy, cells in self.cells.items() if len(cells) == count)
-
-    @property
-    def family(self) -> tuple[str, ...]:
-        """The strategies that are ranked: complete ones that are no bounds."""
-        return tuple(strategy for strategy in self.complete if self.roles[strategy] == "ranked")
-
-    def by_sequence(self, strategy: str, metric: Metric) -> list[dict[int, float]]:
-        """Return the values of a strategy, a mapping from seed to value for each sequence."""
-        return _by_sequence(self.sequences, self.cells[strategy], metric.name)
-
-
-def _by_sequence(
-    sequences: Iterable[str], cells: Mapping[tuple[str, int], Cell], name: str
-) -> list[dict[int, float]]:
-    """Return what cells hold of a metric, a mapping from seed to value for each sequence."""
-    per_sequence: dict[str, dict[int, float]] = {sequence: {} for sequence in sequences}
-    for (sequence, seed), cell in cells.items():
-        if name in cell.metrics:
-            per_sequence[sequence][seed] = cell.metrics[name]
-    return list(per_sequence.values())
-
-
 def build_section(name: str, tier: str, scope: Scope, grade: Grade | None = None) -> Section:
     """Compute one table from its cells."""
     family, complete, expected = scope.family, scope.complete, len(scope.expected)
@@ -192,8 +175,9 @@ def build_section(name: str, tier: str, scope: Scope, grade: Grade | None = None
     ranks = _ranks({name: scores[name][first.name].interval.mean for name in family}, first)
     sets = rank_sets(family, comparisons, first.lower_is_better)
     shared = letters(tuple(ranks), comparisons)
+    marked = _may_be_best({name: scores[name][first.name] for name in family}, sets, scope)
     rows = {
-        strategy: _row(scope, strategy, scores[strategy], expected, ranks, sets, shared)
+        strategy: _row(scope, strategy, scores[strategy], expected, ranks, sets, shared, marked)
         for strategy in scope.cells
     }
     return Section(
@@ -217,6 +201,8 @@ def _scores(
     """
     scores: dict[str, dict[str, Score]] = {strategy: {} for strategy in scope.cells}
     comparisons: tuple[Comparison, ...] = ()
+    finished = {name: finished_of(cells) for name, cells in scope.cells.items()}
+    diverged = {name for name, cells in scope.cells.items() if len(finished[name]) < len(cells)}
     for metric in scope.metrics:
         by_sequence = {name: scope.by_sequence(name, metric) for name in scope.cells}
         values = {name: seed_averages(by_sequence[name]) for name in scope.cells}
@@ -230,6 +216,12 @@ def _scores(
         between_sequences = _differences(means, scope.reference)
         for strategy in scope.cells:
             by_seed = list(values[strategy].values())
+            left, difference = math.nan, math.nan
+            if strategy in diverged:
+                left = mean_over_sequences(scope.sequences, finished[strategy], metric)
+            if strategy != scope.reference and {strategy, scope.reference} & diverged:
+                pair = finished[strategy], finished[scope.reference]
+                difference = mean_difference(scope.sequences, *pair, metric)
             interval = mean_interval(by_seed, metric.low, metric.high)
             scores[strategy][metric.name] = Score(
                 metric=metric,
@@ -241,6 +233,8 @@ def _scores(
                 ),
                 difference_over_sequences=between_sequences.get(strategy),
                 flags=_flags(metric, by_seed, interval),
+                finished_mean=left,
+                finished_difference=difference,
             )
     return scores, comparisons
 
@@ -253,6 +247,24 @@ def _differences(
         for strategy, own in values.items()
         if strategy != reference
     }
+
+
+def _may_be_best(
+    scores: Mapping[str, Score], sets: Mapping[str, RankSet], scope: Scope
+) -> frozenset[str]:
+    """Return the ranked strategies that are marked as not ruled out as best.
+
+    None is significantly better than one of these, neither in the tests of all pairs nor in those
+    against the reference, whose correction is over fewer. Where that holds for all ranked
+    strategies a mark would say nothing, and none has it.
+    """
+    ruled_out = {name for name, ranks in sets.items() if ranks.best > 1}
+    for name, score in scores.items():
+        if score.is_significant and score.difference is not None:
+            is_better = score.metric.is_better(score.difference.mean, 0.0)
+            ruled_out.add(scope.reference if is_better else name)
+    marked = scores.keys() - ruled_out
+    return frozenset(marked) if marked != scores.keys() else frozenset()
 
 
 def _flags(metric: Metric, by_seed: Sequence[float], interval: Interval) -> tuple[str, ...]:
@@ -282,39 +294,34 @@ def _row(
     ranks: Mapping[str, int],
     sets: Mapping[str, RankSet],
     shared: Mapping[str, str],
+    marked: frozenset[str],
 ) -> Row:
     cells = scope.cells[strategy]
+    finished = finished_of(cells)
     seeds = {cell.seed for cell in cells.values()}
     # The seed is the unit here as well: the sequences share it, so their cells may fail together.
-    diverged = {cell.seed for cell in cells.values() if cell.status == "diverged"}
+    diverged = {cell.seed for cell in cells.values() if not cell.has_finished}
+    compute, compute_runs = relative_operations(finished, finished_of(scope.cells[scope.reference]))
     return Row(
         strategy=strategy,
         role=scope.roles[strategy],
         scores=scores,
         diverged=len(diverged),
         divergence=clopper_pearson(len(diverged), len(seeds)),
-        step=mean([cell.step for cell in cells.values()]),
-        drift=mean([cell.drift for cell in cells.values()]),
-        memory_bytes=max((cell.memory_bytes for cell in cells.values()), default=None),
-        relative_time=_relative_time(cells, scope.cells[scope.reference]),
+        finished=tuple(finished.values()),
+        step=mean([cell.step for cell in finished.values()]),
+        drift=mean([cell.drift for cell in finished.values()]),
+        memory_bytes=max((cell.memory_bytes for cell in finished.values()), default=None),
+        compute=compute,
+        compute_runs=compute_runs,
+        near_chance=sum(cell.near_chance for cell in cells.values()),
         missing=expected - len(cells),
         expected=expected,
         rank=ranks.get(strategy),
         rank_set=sets.get(strategy),
         letters=shared.get(strategy, ""),
+        may_be_best=strategy in marked,
         evidence=scope.evidence.get(strategy),
         cells=cells,
         sequences=scope.sequences,
     )
-
-
-def _relative_time(
-    cells: Mapping[tuple[str, int], Cell], reference: Mapping[tuple[str, int], Cell]
-) -> float:
-    common = [
-        place
-        for place in sorted(cells.keys() & reference.keys())
-        if cells[place].device == reference[place].device
-    ]
-    seconds = math.fsum(reference[place].seconds for place in common)
-    return math.fsum(cells[place].seconds for place in common) / seconds if seconds else math.nan

@@ -248,11 +248,6 @@ class RankSet:
     best: int
     worst: int
 
-    @property
-    def is_tied_best(self) -> bool:
-        """Whether no other strategy is significantly better."""
-        return self.best == 1
-
 
 def all_comparisons(values: Mapping[str, Mapping[int, float]]) -> tuple[Comparison, ...]:
     """Compare every pair of strategies by a paired t test, with Holm's correction over all."""

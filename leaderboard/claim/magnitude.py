@@ -12,6 +12,7 @@ from driftboard.leaderboard.analysis.statistics import (
     SIGNIFICANT,
     Interval,
     holm,
+    mean,
     mean_interval,
     paired_difference,
 )
@@ -19,7 +20,7 @@ from driftboard.suite import metrics
 from driftboard.suite.sweeps import SweepRecord
 
 COLUMNS: tuple[str, ...] = ("sequence", "kind", "metric", "magnitude", "mean", "low", "high", "n")
-COLUMNS += ("best", "tied", "exact", "update_norm", "diverged")
+COLUMNS += ("best", "tied", "exact", "update_norm", "diverged", "finished")
 
 _ACCURACY = {
     "avg_acc": metrics.average_accuracy,
@@ -35,6 +36,7 @@ class Curve:
     ``best`` is the index of the magnitude with the best mean. ``tied`` holds the indices of those
     that are not significantly worse (paired t over seeds, Holm's correction over the other
     magnitudes). ``exact`` and ``exact_best`` are what theory expects, where it is known.
+    ``finished`` are the means without learners that diverged, NaN where none did or all.
     """
 
     metric: Metric
@@ -43,6 +45,7 @@ class Curve:
     tied: tuple[int, ...]
     exact: Sequence[float] | None = None
     exact_best: float | None = None
+    finished: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Sweep:
     magnitudes: tuple[float, ...]
     seeds: int
     curves: tuple[Curve, ...]
-    update_norms: tuple[float, ...] | None  # mean over seeds and all tasks but the first
+    update_norms: tuple[float, ...] | None  # of what finished: over seeds, all tasks but the first
     diverged: tuple[int, ...]
 
 
@@ -66,10 +69,16 @@ def sweep_of(records: Sequence[SweepRecord]) -> Sweep:
         [metrics.accuracy_matrix(record.correct[place], record.test_sizes) for record in records]
         for place in places
     ]
+    finished = [
+        [seed for seed, record in enumerate(records) if not record.diverged[place]]
+        for place in places
+    ]
     curves = []
     for metric in METRICS["accuracy"]:
         function = _ACCURACY[metric.name]
-        curves.append(curve_of(metric, [[function(one) for one in row] for row in matrices]))
+        curves.append(
+            curve_of(metric, [[function(one) for one in row] for row in matrices], finished)
+        )
     return Sweep(
         sequence=first.sequence.name,
         kind=first.kind,
@@ -77,7 +86,8 @@ def sweep_of(records: Sequence[SweepRecord]) -> Sweep:
         seeds=len(records),
         curves=tuple(curves),
         update_norms=tuple(
-            fmean(fmean(record.update_norms[place][1:]) for record in records) for place in places
+            mean([fmean(records[seed].update_norms[place][1:]) for seed in finished[place]])
+            for place in places
         ),
         diverged=tuple(sum(record.diverged[place] for record in records) for place in places),
     )
@@ -100,7 +110,7 @@ def sweep_of_losses(
         optima: by metric, where theory knows the best fraction.
     """
     curves = tuple(
-        curve_of(metric, measured[metric.name], exact[metric.name], optima.get(metric.name))
+        curve_of(metric, measured[metric.name], None, exact[metric.name], optima.get(metric.name))
         for metric in METRICS["excess-loss"]
     )
     seeds = len(measured["avg_loss"][0])
@@ -110,10 +120,14 @@ def sweep_of_losses(
 def curve_of(
     metric: Metric,
     values: Sequence[Sequence[float]],
+    finished: Sequence[Sequence[int]] | None = None,
     exact: Sequence[float] | None = None,
     exact_best: float | None = None,
 ) -> Curve:
-    """Return the curve of a metric whose ``values[m][s]`` belong to magnitude m and seed s."""
+    """Return the curve of a metric whose ``values[m][s]`` belong to magnitude m and seed s.
+
+    ``finished[m]`` are the places s of those that did not diverge, by default all.
+    """
     intervals = tuple(mean_interval(row, metric.low, metric.high) for row in values)
     sign = -1.0 if metric.lower_is_better else 1.0
     best = max(range(len(intervals)), key=lambda place: sign * intervals[place].mean)
@@ -122,7 +136,13 @@ def curve_of(
     worse = [paired_difference(dict(enumerate(values[one])), reference).p for one in others]
     adjusted = dict(zip(others, holm(worse), strict=True))
     tied = tuple(p for p in range(len(intervals)) if not adjusted.get(p, 1.0) < SIGNIFICANT)
-    return Curve(metric, intervals, best, tied, exact, exact_best)
+    without = None
+    if finished is not None:
+        without = [
+            mean([row[seed] for seed in kept]) if len(kept) < len(row) else math.nan
+            for row, kept in zip(values, finished, strict=True)
+        ]
+    return Curve(metric, intervals, best, tied, exact, exact_best, without)
 
 
 def files_of(sweep: Sweep, command: str) -> Mapping[str, str]:
@@ -140,12 +160,13 @@ def csv_of(sweep: Sweep) -> str:
             interval = curve.intervals[place]
             exact = math.nan if curve.exact is None else curve.exact[place]
             norm = math.nan if sweep.update_norms is None else sweep.update_norms[place]
+            finished = math.nan if curve.finished is None else curve.finished[place]
             writer.writerow(
                 [
                     *(sweep.sequence, sweep.kind, curve.metric.name, _number(magnitude)),
                     *map(_number, (interval.mean, interval.low, interval.high)),
                     *(interval.n, int(place == curve.best), int(place in curve.tied)),
-                    *(_number(exact), _number(norm), sweep.diverged[place]),
+                    *(_number(exact), _number(norm), sweep.diverged[place], _number(finished)),
                 ]
             )
     return text.getvalue()
@@ -165,11 +186,10 @@ def markdown_of(sweep: Sweep, command: str) -> str:
     ]
     for place, magnitude in enumerate(sweep.magnitudes):
         cells = [_cell(curve, place) for curve in sweep.curves]
-        if sweep.diverged[place]:
-            cells[0] += f" ({sweep.diverged[place]} diverged)"
         lines.append("| " + " | ".join([f"{magnitude:g}", *cells]) + " |")
     lines.append("")
     lines += [f"- {optimum_text(sweep, curve)}" for curve in sweep.curves]
+    lines += [f"- {text}" for text in divergence_texts(sweep)]
     lines += ["", f"Command: `{command}`", ""]
     return "\n".join(lines)
 
@@ -186,15 +206,38 @@ def optimum_text(sweep: Sweep, curve: Curve) -> str:
     return text + "."
 
 
+def divergence_texts(sweep: Sweep) -> list[str]:
+    """Return a sentence for each magnitude at which learners diverged."""
+    texts = []
+    for place, magnitude in enumerate(sweep.magnitudes):
+        if not sweep.diverged[place]:
+            continue
+        means = [
+            f"{curve.metric.title} {_shown(curve, curve.finished[place])}"
+            for curve in sweep.curves
+            if curve.finished is not None and not math.isnan(curve.finished[place])
+        ]
+        texts.append(
+            f"At {sweep.kind} {magnitude:g} {sweep.diverged[place]} of {sweep.seeds} seeds "
+            "diverged and count with the accuracy of chance; without them "
+            f"{', '.join(means) or 'nothing is left'}."
+        )
+    return texts
+
+
+def _shown(curve: Curve, value: float) -> str:
+    scale, form = (100.0, "z.1f") if curve.metric.is_share else (1.0, "z.4f")
+    return f"{scale * value:{form}}"
+
+
 def _cell(curve: Curve, place: int) -> str:
     interval = curve.intervals[place]
-    scale, form = (100.0, "z.1f") if curve.metric.is_share else (1.0, "z.4f")
-    mean = f"{scale * interval.mean:{form}}"
-    text = f"**{mean}**" if place == curve.best else mean
+    shown = _shown(curve, interval.mean)
+    text = f"**{shown}**" if place == curve.best else shown
     if not math.isnan(interval.low):
-        text += f" [{scale * interval.low:{form}}, {scale * interval.high:{form}}]"
+        text += f" [{_shown(curve, interval.low)}, {_shown(curve, interval.high)}]"
     if curve.exact is not None:
-        text += f" (exact {scale * curve.exact[place]:{form}})"
+        text += f" (exact {_shown(curve, curve.exact[place])})"
     return text + (" ~" if place in curve.tied and place != curve.best else "")
 
 

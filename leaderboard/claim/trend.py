@@ -1,32 +1,27 @@
 """The paper's claim under test: does a small distance between tasks favour freezing?
 
 The difference of two strategies on each sequence is related to the measured distance of its tasks.
-Intervals are over new seeds on these sequences: sequences and distances are taken as given.
+Distances are taken as given; ``fit.py`` says what the intervals are over.
 """
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Literal
 
 from driftboard.leaderboard.analysis.cells import METRICS, Metric
 from driftboard.leaderboard.analysis.collect import Collection
 from driftboard.leaderboard.analysis.statistics import (
-    Interval,
+    ROUNDING,
     PairedDifference,
     common_seeds,
-    line_fit,
-    mean_interval,
     paired_difference,
-    spearman,
 )
-from driftboard.suite.distance.distance import Estimate, jackknife
+from driftboard.leaderboard.claim.fit import FEWEST_SEQUENCES, Fitted, Trend, fit_trend
 from driftboard.suite.distance.grades import Grade
 from driftboard.suite.errors import RecordError
-
-FEWEST_SEQUENCES = 3  # any two points lie on a line
+from driftboard.suite.sequences.task_sequence import family_of
 
 Group = Literal["full", "few-shot"]
 GROUPS: dict[Group, str] = {"full": "full data", "few-shot": "few samples in later tasks"}
@@ -66,7 +61,7 @@ class ContrastPoint:
     """A contrast on one sequence; ``by_seed`` holds the differences in one metric.
 
     ``other`` is the strategy that was subtracted. ``grade`` is None where the sequence has no
-    usable distance.
+    usable distance. ``finished`` is the difference without the seeds of which a run ``diverged``.
     """
 
     sequence: str
@@ -74,34 +69,13 @@ class ContrastPoint:
     other: str
     by_seed: Mapping[int, float]
     difference: PairedDifference
+    diverged: int
+    finished: PairedDifference
 
     @property
     def distance(self) -> float:
         """The measured distance; infinite where there is none, so that these sort last."""
         return math.inf if self.grade is None else self.grade.distance.value
-
-
-@dataclass(frozen=True, slots=True)
-class Trend:
-    """How a contrast's difference depends on the distance, over the graded sequences of a group.
-
-    Only the ``seeds`` that all of these sequences share are used. ``spearman`` is the rank
-    correlation of mean difference and distance, with a jackknife interval over seeds. A line is
-    fitted to the differences of each seed: ``slope``, ``intercept`` and ``at_nearest``, the value
-    at the smallest distance ``nearest``, are means over these lines with t intervals over seeds.
-    ``crossover`` is where the mean line is zero, with a jackknife interval; None if the interval
-    of the slope contains zero or the zero lies outside ``nearest`` to ``farthest``.
-    """
-
-    sequences: int
-    seeds: int
-    nearest: float
-    farthest: float
-    spearman: Estimate
-    slope: Interval
-    intercept: Interval
-    at_nearest: Interval
-    crossover: Estimate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +98,10 @@ class ContrastResult:
     def change(self) -> Literal["falls", "rises", "unclear"]:
         """What the first strategy's advantage does as the distance grows.
 
-        It is unclear unless the intervals of slope and rank correlation both exclude zero.
+        It is unclear unless the intervals over sequences of slope and rank correlation both
+        exclude zero, and from one seed.
         """
-        if self.trend is None:
+        if self.trend is None or self.trend.seeds < 2:
             return "unclear"
         sign = self._advantage(self.trend.slope)
         if sign == 0 or sign != self._advantage(self.trend.spearman):
@@ -135,8 +110,10 @@ class ContrastResult:
 
     @property
     def ahead(self) -> Literal["first", "other", "neither"]:
-        """Which strategy is ahead at the smallest distance, by the interval of the fit there."""
-        sign = 0 if self.trend is None else self._advantage(self.trend.at_nearest)
+        """Which strategy is ahead at the smallest distance, by the interval over sequences."""
+        if self.trend is None or self.trend.seeds < 2:
+            return "neither"
+        sign = self._advantage(self.trend.at_nearest)
         if sign == 0:
             return "neither"
         return "first" if sign > 0 else "other"
@@ -148,9 +125,9 @@ class ContrastResult:
             return None
         return self.change == "falls" and self.ahead == "first"
 
-    def _advantage(self, interval: Interval | Estimate) -> int:
-        """Return which way an interval points: 1 to the first strategy, -1 to the other, 0."""
-        sign = (interval.low > 0.0) - (interval.high < 0.0)
+    def _advantage(self, fitted: Fitted) -> int:
+        """Return which way the sequences point: 1 to the first strategy, -1 to the other, 0."""
+        sign = (fitted.sequences.low > ROUNDING) - (fitted.sequences.high < -ROUNDING)
         return -sign if self.metric.lower_is_better else sign
 
 
@@ -262,12 +239,14 @@ def _point(
     contrast: Contrast, metric: Metric, sequence: str, collection: Collection, grade: Grade | None
 ) -> ContrastPoint | None:
     """Return the contrast on one sequence; None if its strategies share no seed there."""
-    values: dict[str, dict[int, float]] = {
-        strategy: {} for strategy in (contrast.first, *contrast.others)
-    }
+    names = (contrast.first, *contrast.others)
+    values: dict[str, dict[int, float]] = {strategy: {} for strategy in names}
+    diverged: dict[str, set[int]] = {strategy: set() for strategy in names}
     for cell in collection.cells:
         if cell.sequence == sequence and cell.strategy in values:
             values[cell.strategy][cell.seed] = cell.metrics[metric.name]
+            if not cell.has_finished:
+                diverged[cell.strategy].add(cell.seed)
     seeds = common_seeds(list(values.values()))
     if not seeds:
         return None
@@ -275,12 +254,16 @@ def _point(
     totals = [math.fsum(other.values()) for other in others]
     best = totals.index(min(totals) if metric.lower_is_better else max(totals))
     other = others[best]
+    lost = set(seeds) & (diverged[contrast.first] | diverged[contrast.others[best]])
+    kept = {seed: value for seed, value in first.items() if seed not in lost}
     return ContrastPoint(
         sequence=sequence,
         grade=grade,
         other=contrast.others[best],
         by_seed={seed: first[seed] - other[seed] for seed in seeds},
         difference=paired_difference(first, other),
+        diverged=len(lost),
+        finished=paired_difference(kept, other),
     )
 
 
@@ -295,35 +278,4 @@ def _trend(points: Sequence[ContrastPoint]) -> tuple[Trend | None, str]:
     if not seeds:
         return None, "no seed is common to all sequences"
     by_seed = [[point.by_seed[seed] for point in points] for seed in seeds]
-    fits = [line_fit(distances, differences) for differences in by_seed]
-    nearest, farthest = min(distances), max(distances)
-
-    def rank_correlation(kept: Sequence[int]) -> float:
-        means = [fmean(by_seed[seed][index] for seed in kept) for index in range(len(points))]
-        return spearman(distances, means)
-
-    def crossing(kept: Sequence[int]) -> float:
-        mean_slope = fmean(fits[seed][0] for seed in kept)
-        return -fmean(fits[seed][1] for seed in kept) / mean_slope if mean_slope else math.nan
-
-    def over_seeds(values: Sequence[float]) -> Interval:
-        return mean_interval(values, -math.inf, math.inf)
-
-    ranks = jackknife(rank_correlation, len(seeds))
-    slope = over_seeds([rise for rise, _ in fits])
-    crossover = None
-    if slope.low > 0.0 or slope.high < 0.0:
-        found = jackknife(crossing, len(seeds))
-        crossover = found if nearest <= found.value <= farthest else None
-    trend = Trend(
-        sequences=len(points),
-        seeds=len(seeds),
-        nearest=nearest,
-        farthest=farthest,
-        spearman=Estimate(ranks.value, max(ranks.low, -1.0), min(ranks.high, 1.0), ranks.n),
-        slope=slope,
-        intercept=over_seeds([start for _, start in fits]),
-        at_nearest=over_seeds([start + rise * nearest for rise, start in fits]),
-        crossover=crossover,
-    )
-    return trend, ""
+    return fit_trend(distances, by_seed, [family_of(point.sequence) for point in points]), ""

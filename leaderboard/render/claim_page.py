@@ -3,13 +3,20 @@
 The columns of the CSV file are an interface that docs/reference/columns.md promises.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 
-from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
+from driftboard.leaderboard.analysis.statistics import PairedDifference
+from driftboard.leaderboard.claim.fit import (
+    FEWEST_FAMILIES,
+    FEWEST_RANKED,
+    FEWEST_SEQUENCES,
+    Fitted,
+    Trend,
+)
 from driftboard.leaderboard.claim.trend import (
     CONTRASTS,
-    FEWEST_SEQUENCES,
     GROUPS,
     PAPER,
     Claim,
@@ -18,21 +25,31 @@ from driftboard.leaderboard.claim.trend import (
     ContrastResult,
     Group,
 )
-from driftboard.leaderboard.columns import Value
-from driftboard.leaderboard.formatting import CROSSING, NOTHING, distance_text, interval_text
+from driftboard.leaderboard.column import Value
+from driftboard.leaderboard.formatting import (
+    CROSSING,
+    LOW_RELIABILITY,
+    NOTHING,
+    distance_text,
+    estimate_text,
+    graded_text,
+    interval_text,
+)
 from driftboard.leaderboard.render.csv import csv_text
-from driftboard.leaderboard.render.markdown import markdown_cell, markdown_table
-from driftboard.leaderboard.table import caveats, extent
-from driftboard.suite.distance.distance import Estimate
+from driftboard.leaderboard.render.markdown import markdown_cell, markdown_table, note_lists
+from driftboard.leaderboard.words import caveats, collection_notes, extent
 from driftboard.suite.errors import counted
 
 COLUMNS: tuple[str, ...] = ("contrast", "metric", "data", "what", "sequence", "other")
 COLUMNS += ("distance", "distance_low", "distance_high", "grade", "value", "low", "high", "n")
+COLUMNS += ("diverged", "finished", "finished_low", "finished_high", "reliability")
+COLUMNS += ("seeds_low", "seeds_high", "seeds")
 
 
 def claim_page(claim: Claim, command: str, figure: str) -> str:
     """Return the whole page; ``figure`` is the path of the picture that it shows."""
     parts = ["# Does a small distance favour freezing?", _summary(claim), *answer(claim)]
+    parts += note_lists(collection_notes(claim.source))
     parts.append(f"![Difference against distance]({figure})")
     parts += left_out(claim, markdown_cell)
     for contrast in CONTRASTS:
@@ -61,7 +78,32 @@ def left_out(claim: Claim, escape: Callable[[str], str] = str) -> list[str]:
         lines.append(f"Without a usable distance, so in no fit: {listed}.")
     if claim.absent:
         lines.append(f"Graded, but without records here: {', '.join(map(escape, claim.absent))}.")
-    return lines
+    unreliable = {
+        point.sequence: point.grade.reliability
+        for result in claim.of(PAPER)
+        for point in result.points
+        if point.grade is not None and point.grade.is_unreliable
+    }
+    if unreliable:
+        listed = "; ".join(escape(f"{name} ({of:.2f})") for name, of in unreliable.items())
+        lines.append(f"Distances of low reliability: {listed}.")
+    return [*lines, *_diverged(claim)]
+
+
+def _diverged(claim: Claim) -> list[str]:
+    """Return how many runs of the strategies that are compared diverged, if any did."""
+    compared = {name for one in CONTRASTS for name in (one.first, *one.others)}
+    cells = [cell for cell in claim.source.cells if cell.strategy in compared]
+    diverged = Counter(cell.strategy for cell in cells if not cell.has_finished)
+    if not diverged:
+        return []
+    runs = Counter(cell.strategy for cell in cells)
+    listed = ", ".join(f"`{name}` {count} of {runs[name]}" for name, count in diverged.items())
+    as_what = "accuracy of chance" if claim.metrics[0].is_share else "losses in their records"
+    return [
+        f"Diverged runs, which count with the {as_what} in differences and fits: {listed}; "
+        "differences after `finished` are without them."
+    ]
 
 
 def _summary(claim: Claim) -> str:
@@ -80,8 +122,15 @@ def _about(group: Group, claim: Claim) -> str:
     sequences, seeds = counted(trend.sequences, "sequence"), counted(trend.seeds, "seed")
     return (
         f"**{GROUPS[group].capitalize()}** ({sequences} at distances {trend.nearest:z.2f} to "
-        f"{trend.farthest:z.2f}, {seeds}; differences in {_unit(claim)})."
+        f"{trend.farthest:z.2f}, {seeds}; differences in {_unit(claim)}; the first interval is "
+        f"over {_units(trend)} and decides, the second over seeds)."
     )
+
+
+def _units(trend: Trend) -> str:
+    if trend.families is None:
+        return "sequences"
+    return f"{counted(trend.families, 'family', 'families')} of sequences"
 
 
 def _sentence(result: ContrastResult) -> str:
@@ -102,12 +151,12 @@ def _sentence(result: ContrastResult) -> str:
     }[result.ahead]
     verdict = "holds" if result.holds else "does not hold"
     text = (
-        f"{title}: the claim **{verdict}**; {change} (slope {_difference(result, trend.slope)}, "
-        f"Spearman {distance_text(trend.spearman, sign='+')}), and {ahead} "
-        f"({_difference(result, trend.at_nearest)})"
+        f"{title}: the claim **{verdict}**; {change} (slope {_fitted(result, trend.slope)}, "
+        f"Spearman {_plain(trend.spearman, sign='+')}), and {ahead} "
+        f"({_fitted(result, trend.at_nearest)})"
     )
     if trend.crossover is not None:
-        text += f"; the fitted line crosses zero at {distance_text(trend.crossover)}"
+        text += f"; the fitted line crosses zero at {_plain(trend.crossover)}"
     return f"{text}."
 
 
@@ -145,10 +194,10 @@ def _trend_row(result: ContrastResult) -> dict[str, str]:
         **cells,
         "Sequences": str(trend.sequences),
         "Seeds": str(trend.seeds),
-        "Spearman": distance_text(trend.spearman, sign="+"),
-        "Slope": _difference(result, trend.slope),
-        "At the smallest": _difference(result, trend.at_nearest),
-        "Crossover": "none" if trend.crossover is None else distance_text(trend.crossover),
+        "Spearman": _plain(trend.spearman, sign="+"),
+        "Slope": _fitted(result, trend.slope),
+        "At the smallest": _fitted(result, trend.at_nearest),
+        "Crossover": "none" if trend.crossover is None else _plain(trend.crossover),
         "Favoured near": "yes" if result.holds else "no",
     }
 
@@ -162,8 +211,12 @@ def _point_rows(claim: Claim, contrast: Contrast, group: Group) -> list[dict[str
         for result, point in zip(results, points, strict=True):
             text = _difference(result, point.difference)
             best = f" ({point.other})" if len(contrast.others) > 1 else ""
+            if point.diverged:
+                best += f"; finished {_difference(result, point.finished)}"
             row[result.metric.title] = text + best
-        row["Seeds"] = str(points[0].difference.n)
+        diverged = max(point.diverged for point in points)
+        seeds = f"{points[0].difference.n}"
+        row["Seeds"] = f"{seeds}, {diverged} diverged" if diverged else seeds
         rows.append(row)
     return rows
 
@@ -172,13 +225,31 @@ def _place(point: ContrastPoint) -> dict[str, str]:
     grade = point.grade
     return {
         "Sequence": f"`{point.sequence}`",
-        "Distance": NOTHING if grade is None else distance_text(grade.distance, grade.crosses),
+        "Distance": NOTHING if grade is None else graded_text(grade),
         "Grade": NOTHING if grade is None else str(grade.level),
     }
 
 
-def _difference(result: ContrastResult, found: Interval | PairedDifference) -> str:
+def _difference(result: ContrastResult, found: PairedDifference) -> str:
     return interval_text(found, result.metric.is_share, sign="+")
+
+
+def _fitted(result: ContrastResult, fitted: Fitted) -> str:
+    """Return a number in the metric's unit with both intervals, that over sequences first."""
+    texts = [
+        estimate_text(one.value, one.low, one.high, result.metric.is_share, sign="+")
+        for one in fitted
+    ]
+    return _both(*texts)
+
+
+def _plain(fitted: Fitted, sign: str = "") -> str:
+    return _both(*(distance_text(one, sign=sign) for one in fitted))
+
+
+def _both(over_sequences: str, over_seeds: str) -> str:
+    _, bracket, bounds = over_seeds.partition("[")
+    return f"{over_sequences}, seeds {bracket}{bounds}" if bracket else over_sequences
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -199,20 +270,27 @@ def _legend(claim: Claim, command: str) -> str:
         "Sequence: the mean difference over the seeds that its strategies share, with its 95 % "
         "paired t interval. Distance: the measured parameter distance, with its 95 % jackknife "
         f"interval over the grading's seeds; `{CROSSING}`: the interval contains a cut-off "
-        "between grades.",
+        f"between grades; `{LOW_RELIABILITY}`: its reliability is low.",
         "Fit: over the graded sequences of a group and the seeds that all of them share; at "
-        f"least {FEWEST_SEQUENCES} sequences. Distances count as known, so the uncertainty of a "
-        "distance is not in the intervals; they are over new seeds on these sequences, not over "
-        "other sequences, and are not corrected for their number.",
-        "Spearman: rank correlation of mean difference and distance, interval by jackknife over "
-        "seeds; it moves in steps, so an interval of width zero only says that no single seed "
-        "changes the order. Slope: mean of the slopes of lines fitted to each seed's differences, "
-        "t interval. At the smallest: value of the line at the smallest distance.",
-        "Crossover: where the mean line is zero, interval by jackknife over seeds; none if the "
-        "slope's interval contains zero or the line has no zero within the measured distances.",
-        "Favoured near, or 'the claim holds': the intervals of slope and Spearman both say that "
-        "the first strategy's advantage falls with distance, and that of the line says that it is "
-        "ahead at the smallest distance.",
+        f"least {FEWEST_SEQUENCES} sequences. The first interval of a number is over new "
+        "sequences, which is what a statement about distances is about; the second, after "
+        "*seeds*, over new seeds on these sequences. Distances count as known, so the uncertainty "
+        "of a distance is in neither, and nothing is corrected for the number of intervals.",
+        f"Line over sequences: with at least {FEWEST_FAMILIES} families (one kind of sequence, "
+        "such as rotations, by its name) by jackknife over families; else t intervals, for the "
+        "crossover Fieller's, from the sequences' scatter around it, with two degrees of freedom "
+        "less than sequences.",
+        "Slope: of the least-squares line through the sequences' mean differences. At the "
+        "smallest: height of that line at the smallest distance. Over seeds: t intervals over the "
+        "lines of each seed.",
+        "Spearman: rank correlation of mean difference and distance. Over sequences: Fisher's "
+        f"transformation, from {FEWEST_RANKED} sequences on. Over seeds: jackknife; it moves in "
+        "steps, so an interval of width zero only says that no single seed changes the order.",
+        "Crossover: where the line is zero. Over seeds: jackknife. None if the slope's interval "
+        "over sequences contains zero or the line has no zero within the measured distances.",
+        "Favoured near, or 'the claim holds': the intervals over sequences of slope and Spearman "
+        "both say that the first strategy's advantage falls with distance, and that of the line "
+        "says that it is ahead at the smallest distance.",
         "Few samples in later tasks: sequences with `fewshot` in their name.",
         f"Protocol: `{protocol.name}` version {protocol.version}, hash `{protocol.hash}`.",
         f"Made with: driftboard {version('driftboard')}, scipy {version('scipy')}.",
@@ -233,20 +311,44 @@ def _lines(result: ContrastResult) -> Iterator[dict[str, Value]]:
         "data": result.group,
     }
     for point in result.points:
-        yield about | {"what": "difference"} | _columns_of(point) | _numbers(point.difference)
+        found = point.difference
+        interval: dict[str, Value] = {
+            "value": found.mean,
+            "low": found.low,
+            "high": found.high,
+            "n": found.n,
+            "diverged": point.diverged,
+        }
+        if point.diverged:
+            without = point.finished.mean, point.finished.low, point.finished.high
+            names = ("finished", "finished_low", "finished_high")
+            interval |= dict(zip(names, without, strict=True))
+        yield about | {"what": "difference"} | _columns_of(point) | interval
     trend = result.trend
     if trend is None:
         return
-    fitted: dict[str, Interval | Estimate | None] = {
+    numbers: dict[str, Fitted | None] = {
         "slope": trend.slope,
         "intercept": trend.intercept,
         "at-nearest": trend.at_nearest,
         "spearman": trend.spearman,
         "crossover": trend.crossover,
     }
-    for what, found in fitted.items():
-        if found is not None:
-            yield about | {"what": what} | _numbers(found)
+    for what, fitted in numbers.items():
+        if fitted is not None:
+            one, seeds = fitted
+            of_seeds: dict[str, Value] = {
+                "seeds_low": seeds.low,
+                "seeds_high": seeds.high,
+                "seeds": seeds.n,
+            }
+            over_sequences: dict[str, Value] = {
+                "value": one.value,
+                "low": one.low,
+                "high": one.high,
+                "n": one.n,
+            }
+            yield about | {"what": what} | over_sequences | of_seeds
 
 
 def _columns_of(point: ContrastPoint) -> dict[str, Value]:
@@ -259,9 +361,5 @@ def _columns_of(point: ContrastPoint) -> dict[str, Value]:
         "distance_low": distance.low,
         "distance_high": distance.high,
         "grade": point.grade.level,
+        "reliability": point.grade.reliability,
     }
-
-
-def _numbers(found: Interval | PairedDifference | Estimate) -> dict[str, Value]:
-    value = found.value if isinstance(found, Estimate) else found.mean
-    return {"value": value, "low": found.low, "high": found.high, "n": found.n}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.columns import Value
+from driftboard.leaderboard.column import Value
 from driftboard.leaderboard.formatting import without_hidden
 from driftboard.leaderboard.table import raw_columns, raw_rows
 

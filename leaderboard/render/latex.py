@@ -7,8 +7,9 @@ import re
 import unicodedata
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.formatting import NOTHING, TIED_BEST, visible_text
-from driftboard.leaderboard.table import Cell, Heading, Table, legend, printed_tables
+from driftboard.leaderboard.formatting import MAY_BE_BEST, NOTHING, visible_text
+from driftboard.leaderboard.table import Cell, Heading, Table, printed_tables
+from driftboard.leaderboard.words import Code, Words, collection_notes, legend
 
 _TABLE = r"""\begin{{table*}}
 \centering\footnotesize\setlength{{\tabcolsep}}{{4pt}}
@@ -48,6 +49,8 @@ def latex(board: Board, command: str) -> str:
         "% Driftboard leaderboard",
         r"% Needs \usepackage{booktabs,amssymb}; tables span both columns of a page.",
     ]
+    for note in collection_notes(board.source):
+        lines.append(visible_text(f"% Note: {''.join(note)}"))
     for point in legend(board, command):
         lines.append(visible_text(f"% {point.term}: {point.text}{point.quoted}"))
     tables = (_table(table, board.reference) for table in printed_tables(board))
@@ -88,7 +91,7 @@ def _cell(column: Heading, cell: Cell) -> str:
     elif cell.text == NOTHING:
         text = "--"
     elif column.kind == "count":
-        text = cell.text.replace("-", "--").replace(TIED_BEST, r"$\bigstar$")
+        text = cell.text.replace("-", "--").replace(MAY_BE_BEST, r"$\bigstar$")
     elif cell.text[0].isalpha():
         text = cell.text
     else:  # in math mode a minus is a minus
@@ -105,15 +108,25 @@ def _caption(table: Table, reference: str) -> str:
         "(Student t); "
         rf"$\Delta$: paired difference from \texttt{{{latex_text(reference)}}}, "
         r"$^{*}$: $p<.05$ after Holm's correction. Ranks: simultaneous 95\% sets; "
-        rf"$\bigstar$: none is significantly better in {latex_text(metric)}. Strategies that share "
-        "a letter do not differ significantly."
+        rf"$\bigstar$: not ruled out as best in {latex_text(metric)}. Strategies that share a "
+        "letter do not differ significantly."
     ]
     rows = [row for rows in table.groups.values() for row in rows]
     if any("†" in cell.mark for row in rows for cell in row.values()):
         words.append(r"$^{n\dagger}$: $n$ seeds diverged.")
     if any(title.startswith("Incomplete") for title in table.groups):
         words.append("Incomplete strategies are not ranked.")
-    return " ".join(words)
+    return " ".join([*words, *map(_words, table.notes)])
+
+
+def _words(words: Words) -> str:
+    """Return words with names as code."""
+    return "".join(
+        rf"\texttt{{{latex_text(part)}}}"
+        if isinstance(part, Code)
+        else r"$\Delta$".join(map(latex_text, part.split("Δ")))
+        for part in words
+    )
 
 
 def latex_text(text: str) -> str:

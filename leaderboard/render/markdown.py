@@ -1,27 +1,30 @@
 """The leaderboard as one Markdown file, and its overall table in a file that people write."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.formatting import TIED_BEST, visible_text
+from driftboard.leaderboard.formatting import MAY_BE_BEST, visible_text
 from driftboard.leaderboard.table import (
-    Code,
-    Quote,
     Table,
-    Words,
-    caveats,
     change_tables,
-    extent,
     grade_tables,
-    legend,
     new_sequences_table,
     overall_table,
     sequence_tables,
     suite_tables,
+)
+from driftboard.leaderboard.words import (
+    Code,
+    Quote,
+    Words,
+    caveats,
+    collection_notes,
+    extent,
+    legend,
 )
 from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.records import write_atomically
@@ -33,7 +36,14 @@ _NOT_PLAIN_IN_MARKDOWN = re.compile(r"[^A-Za-z0-9 .,()/+%=;'\-\u0080-\U0010ffff]
 
 def markdown(board: Board, command: str) -> str:
     """Return the board as Markdown; ``command`` is what a reader types to make it again."""
-    parts = [f"# Driftboard leaderboard\n\n{_summary(board)}", _section(overall_table(board))]
+    parts = [
+        "# Driftboard leaderboard",
+        _summary(board),
+        *note_lists(collection_notes(board.source)),
+    ]
+    parts.append(_section(overall_table(board)))
+    if board.authors:
+        parts.append(_submissions(board))
     over_sequences = new_sequences_table(
         board, "Over sequences", means="The same means", tables="the tables"
     )
@@ -49,10 +59,12 @@ def markdown(board: Board, command: str) -> str:
 
 def overall_tables(board: Board, command: str) -> str:
     """Return the overall tables in few columns, for a page that says what they are about."""
-    parts = [_summary(board), *_tables(overall_table(board, "brief"))]
+    table = overall_table(board, "brief")
+    parts = [_summary(board), *note_lists(collection_notes(board.source))]
+    parts += [*_tables(table), *note_lists(table.notes)]
     parts.append(
-        f"95 % intervals over new seeds; `*`: p < .05 after Holm's correction; `{TIED_BEST}`: none "
-        f"is significantly better. Made with <code>{markdown_cell(command)}</code>."
+        f"95 % intervals over new seeds; `*`: p < .05 after Holm's correction; `{MAY_BE_BEST}`: "
+        f"not ruled out as best. Made with <code>{markdown_cell(command)}</code>."
     )
     return "\n\n".join(parts)
 
@@ -103,7 +115,14 @@ def _words(words: Words) -> str:
 
 def _section(table: Table, with_groups: bool = True) -> str:
     about = [_words(table.about)] if table.about else []
-    return "\n\n".join([f"## {_words(table.title)}", *about, *_tables(table, with_groups)])
+    title = f"## {_words(table.title)}"
+    return "\n\n".join([title, *about, *_tables(table, with_groups), *note_lists(table.notes)])
+
+
+def note_lists(notes: Iterable[Words]) -> list[str]:
+    """Return notes as a list, if there are any."""
+    lines = [f"- {_words(note)}" for note in notes]
+    return ["\n".join(lines)] if lines else []
 
 
 def _tables(table: Table, with_groups: bool = True) -> list[str]:
@@ -127,8 +146,23 @@ def _changes(board: Board, table: Table) -> str:
         "grade to another, paired by seed, with 95 % t intervals. `*`: p < .05 with Holm's "
         "correction over this table."
     )
-    (rows,) = _tables(table, with_groups=False)
-    return f"## Changes between grades\n\n{about}\n\n{rows}"
+    parts = ["## Changes between grades", about, *_tables(table, with_groups=False)]
+    return "\n\n".join([*parts, *note_lists(table.notes)])
+
+
+def _submissions(board: Board) -> str:
+    """Return who made the strategies that were submitted, and what they say of them.
+
+    Every text of theirs follows a word of ours, so none begins a line.
+    """
+    lines = []
+    for strategy, by in sorted(board.authors.items()):
+        lines.append(f"- `{strategy}`: {markdown_cell(by.title)}")
+        lines.append(f"  - By {', '.join(map(markdown_cell, by.authors))}")
+        lines += [f"  - In short: {markdown_cell(by.description)}"] if by.description else []
+        lines += [f"  - See <{link}>" for link in by.links]  # https only, as the schema has it
+        lines.append(f"  - Licence {markdown_cell(by.licence)}")
+    return "## Submissions\n\n" + "\n".join(lines)
 
 
 def _legend(board: Board, command: str) -> str:

@@ -3,6 +3,7 @@
 from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.formatting import short_name
 from driftboard.leaderboard.table import Cell, Heading, overall_table
+from driftboard.leaderboard.words import collection_notes
 from driftboard.suite.terminal import Column, TextTable
 
 
@@ -13,6 +14,7 @@ def terminal_table(board: Board) -> TextTable:
     the last columns are left out.
     """
     found = overall_table(board, "narrow")
+    notes = ["".join(note) for note in (*found.notes, *collection_notes(board.source))]
     return TextTable(
         [Column(one.title, "name" if one.is_text else "number") for one in found.columns],
         [
@@ -20,7 +22,7 @@ def terminal_table(board: Board) -> TextTable:
             for rows in found.groups.values()
         ],
         title="".join(found.title),
-        notes=found.notes,
+        notes=notes,
     )
 
 

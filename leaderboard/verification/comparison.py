@@ -265,7 +265,7 @@ def same_machine(one: Environment, other: Environment) -> bool:
     """Return whether torch, device and lane are the same, so that two runs must agree exactly.
 
     A CPU without the name of its processor never counts as the same: on another processor of the
-    same architecture half of the cells have other counts (``tests/benchmarks/rerun_noise.py``).
+    same architecture half of the cells have other counts (``tests/studies/rerun_noise.py``).
     """
     if _ANY_CPU.fullmatch(one.device):
         return False

@@ -155,7 +155,8 @@ def noise_over_seeds(own: Sequence[AnyRecord]) -> Noise | None:
     Different rounding may lead a training as far as another order of its batches would, but no
     farther: two such runs differ by at most the square root of 2 times the deviation over seeds,
     which differ in data, classes and initial weights as well. For cells at the ceiling it is no
-    less than one test image. Measured noise is a fifth of this: see docs/studies/verification.md.
+    less than one test image. Measured noise is a fifth of this with MLPs and two thirds with a
+    small ResNet: see docs/studies/verification.md.
     """
     if len(own) < 2:
         return None

@@ -29,8 +29,8 @@ from driftboard.suite.records import (
     ProtocolStamp,
     Record,
     cell_path,
-    unsealed,
 )
+from driftboard.suite.sealing import unsealed
 from driftboard.suite.submissions import (
     FOLDERS,
     MOST_FILES,
@@ -135,7 +135,7 @@ class _Parts:
             if kind == "submission":
                 self.submission = decode(content, Submission)
             elif kind == "record":
-                record = unsealed(decode(content, AnyRecord))
+                record = decode(content, AnyRecord)
                 own = cell_path(Path(), record.sequence.name, record.strategy.name, record.seed)
                 if own.as_posix() != place:
                     raise RecordError(f"it holds the record of {own.as_posix()}")
@@ -353,7 +353,7 @@ def decode(content: bytes, kind: Any) -> Any:
         text = content.decode("utf-8")
         # msgspec takes the last of two fields of one name, other readers the first.
         json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
-        return msgspec.json.decode(content, type=kind)
+        return unsealed(msgspec.json.decode(content, type=kind))
     except UnicodeDecodeError as error:
         raise RecordError(f"it is not UTF-8 from byte {error.start} on") from error
     except RecursionError as error:

@@ -84,18 +84,22 @@ def __dir__() -> list[str]:
     return sorted({name for name in globals() if name.startswith("__")} | {*__all__})
 
 
-def _leaderboard(results: Any, reference: str = "sgd") -> Any:
+def _leaderboard(results: Any, reference: str = "sgd", **choice: Any) -> Any:
     """Return the ``Leaderboard`` of results.
 
     Args:
-        results: a ``Results`` or several, of runs, folders or published sets; what stands in
-            several with equal content counts once.
+        results: a ``Results`` or several, of runs, folders or published sets. Of a cell, or a
+            version of a strategy, that several have the first one's stands, your own before what
+            is published.
         reference: the strategy that the others are compared with, on the same seeds.
+        choice: ``strategies``, ``exclude`` and ``sequences``, names or patterns; ``prefer``,
+            ``own`` or ``published``.
 
     Raises:
-        RecordError: the records cannot stand on one board, or the reference has none.
+        DriftboardError: the records cannot stand on one board, the reference has none, or a
+            pattern matches nothing.
     """
-    return import_module("driftboard._board").leaderboard(results, reference)
+    return import_module("driftboard._board").leaderboard(results, reference, **choice)
 
 
 def _strategies() -> Any:

@@ -1,17 +1,19 @@
 """The leaderboard from Python: a board of any results, as a frame, Markdown, HTML and files."""
 
+import html
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from driftboard._results import Results
+from driftboard._results import Results, names_of
 from driftboard.suite.errors import DriftboardError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from driftboard.leaderboard.analysis.board import Board
+    from driftboard.leaderboard.analysis.join import Prefer
     from driftboard.suite.distance.grades import Grade
     from driftboard.suite.records import AnyRecord
 
@@ -88,6 +90,7 @@ class Leaderboard:
         import pandas as pd
 
         from driftboard.leaderboard.table import overall_table
+        from driftboard.leaderboard.words import collection_notes
 
         table = overall_table(self.board)
         rows = [
@@ -96,28 +99,48 @@ class Leaderboard:
             for entries in group
         ]
         columns = [heading.title for heading in table.columns]
-        return str(pd.DataFrame(rows, columns=columns).to_html(escape=True, index=False))
+        text = str(pd.DataFrame(rows, columns=columns).to_html(escape=True, index=False))
+        notes = (*table.notes, *collection_notes(self.board.source))
+        return text + "".join(f"<p>{html.escape(''.join(note))}</p>" for note in notes)
 
 
-def leaderboard(results: Results | Iterable[Results], reference: str = "sgd") -> Leaderboard:
+def leaderboard(
+    results: Results | Iterable[Results],
+    reference: str = "sgd",
+    *,
+    strategies: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+    sequences: str | Iterable[str] | None = None,
+    prefer: "Prefer" = "own",
+) -> Leaderboard:
     """Return the leaderboard of results.
 
+    Nothing is averaged over two versions. Of a cell that several have, and of a strategy or
+    sequence of which they have several versions, the first one's stands, your own before what is
+    published. What is left out stands in the board's notes.
+
     Args:
-        results: of one or several runs, folders or published sets; what stands in several with
-            equal content counts once.
+        results: of one or several runs, folders or published sets.
         reference: the strategy that the others are compared with, on the same seeds.
+        strategies: names or patterns such as ``ewc*``; None takes all.
+        exclude: names or patterns of strategies and sequences to leave out.
+        sequences: names or patterns; None takes all.
+        prefer: whose records stand, ``own`` or ``published`` ones.
 
     Raises:
-        RecordError: the records cannot stand on one board (several protocols, versions of a
-            strategy, splits or contents of one cell), or the reference has none.
+        DriftboardError: a pattern matches nothing.
+        RecordError: the records cannot stand on one board (your own are of several protocols,
+            splits or measures), or the reference has none.
 
     >>> import driftboard as db
-    >>> board = db.leaderboard(db.published("quick", strategies=["sgd", "ewc", "joint"]))
+    >>> board = db.leaderboard(db.published("quick"), strategies=["sgd", "ewc", "joint"])
     >>> board.markdown().splitlines()[0]
     '# Driftboard leaderboard'
     """
     from driftboard.leaderboard.analysis.board import build_board
-    from driftboard.leaderboard.analysis.collect import collect, evidence
+    from driftboard.leaderboard.analysis.collect import collect
+    from driftboard.leaderboard.analysis.evidence import credits_of, evidence, submitted_among
+    from driftboard.leaderboard.analysis.join import Choice, Source
     from driftboard.suite.distance.grades import known_grades
 
     parts = tuple([results] if isinstance(results, Results | str) else results)
@@ -127,19 +150,37 @@ def leaderboard(results: Results | Iterable[Results], reference: str = "sgd") ->
         )
     if not parts:
         raise DriftboardError("no results were given; a leaderboard needs some")
-    origins: dict[str, list[AnyRecord]] = {}
+    if prefer not in ("own", "published"):
+        raise DriftboardError(f"prefer is 'own' or 'published', not {prefer!r}")
+    given = {"strategies": names_of(strategies), "sequences": names_of(sequences)}
+    given["exclude"] = names_of(exclude)
+    choice = Choice(**{name: some or () for name, some in given.items()}, prefer=prefer)
+    origins: dict[Source, list[AnyRecord]] = {}
     for part in parts:  # two parts may come from the same folder
-        origins.setdefault(part.made_by, []).extend(part.records)
-    collection = collect((), records=origins)
+        source = Source(_name_of(part), is_published=bool(part.published))
+        origins.setdefault(source, []).extend(part.records)
+    collection = collect((), records=origins, choice=choice)
+    for part in parts:
+        if part.left_out:
+            left_out = collection.left_out.joined(part.left_out)
+            collection = replace(collection, left_out=left_out)
     folders = tuple(folder for part in parts for folder in part.folders)
     hashes = {stamp.hash for stamp in collection.sequences.values()}
-    published: dict[str, list[AnyRecord]] = {}
-    for part in parts:
-        for name in part.published:
-            published.setdefault(name, []).extend(part.records)
     grades = known_grades(folders, among=hashes)
-    board = build_board(collection, reference, grades, evidence(folders, (), published))
+    submitted = submitted_among(folders)
+    badges = evidence(collection.backing, submitted, ())
+    board = build_board(
+        collection, reference, grades, badges, credits_of(collection.backing, submitted)
+    )
     named = ", ".join(part.made_by for part in parts)
-    if len(parts) > 1:
-        named = f"[{named}]"
-    return Leaderboard(board, grades, f"driftboard.leaderboard({named}, reference={reference!r})")
+    words = [f"[{named}]" if len(parts) > 1 else named, f"reference={reference!r}"]
+    words += [f"{name}={[*some]!r}" for name, some in given.items() if some]
+    words += [f"prefer={prefer!r}"] if prefer != "own" else []
+    return Leaderboard(board, grades, f"driftboard.leaderboard({', '.join(words)})")
+
+
+def _name_of(part: Results) -> str:
+    """Return the name of a source: its folders, its published sets, or the Python that made it."""
+    if part.published:
+        return f"published {', '.join(part.published)}"
+    return ", ".join(map(str, part.folders)) or part.made_by

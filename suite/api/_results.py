@@ -1,19 +1,21 @@
 """Results: the records of a run, of results folders or of what is published, as frames."""
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from driftboard.suite.errors import DriftboardError, RecordError
+from driftboard.suite.patterns import matching, no_match
 from driftboard.suite.records import AnyRecord, LossRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from driftboard.leaderboard.analysis.cells import Cell
+    from driftboard.leaderboard.analysis.join import LeftOut
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +26,8 @@ class Results:
         records: the records as they were written; every number follows from them.
         folders: the results folders they came from, whose grades a leaderboard uses.
         published: the names of the published sets among them.
+        left_out: what several folders had of the same cells, strategies or sequences and is not
+            among the records; a leaderboard says so.
         made_by: the Python that makes these results again, as a leaderboard prints it.
 
     >>> import driftboard as db
@@ -37,6 +41,7 @@ class Results:
     records: tuple[AnyRecord, ...]
     folders: tuple[Path, ...] = ()
     published: tuple[str, ...] = ()
+    left_out: "LeftOut | None" = None
     made_by: str = field(default="results", repr=False)
 
     def frame(self) -> "pd.DataFrame":
@@ -46,7 +51,9 @@ class Results:
         ``metric`` and ``value``. Metrics are those of the leaderboard (``avg_acc``, ``task_acc``,
         ``forgetting`` and others, as shares and not in percent; ``avg_loss``, ``task_loss`` and
         ``forgetting`` of excess losses), ``step`` and ``drift`` (relative to the size of the
-        parameters), ``memory_bytes`` and ``seconds``.
+        parameters), ``memory_bytes``, ``operations`` (floating-point, of training, NaN where they
+        were not counted) and ``seconds``. A run whose ``status`` is ``diverged`` has the accuracy
+        of chance from there on, and neither step nor drift.
 
         >>> import driftboard as db
         >>> frame = db.published("quick").frame()
@@ -66,10 +73,11 @@ class Results:
         """Return the accuracy matrix, shape (tasks, tasks), entries in [0, 1].
 
         Row t holds the test accuracies on every task after training task t; tasks are counted
-        from 1. Without ``seed``, entries are means over seeds.
+        from 1. Without ``seed``, entries are means over the seeds that did not diverge; the
+        frame's ``attrs`` say which seeds ``finished`` and which ``diverged``.
 
         Raises:
-            DriftboardError: there is no such cell, or its records hold losses.
+            DriftboardError: there is no such cell, all of them diverged, or records hold losses.
 
         >>> import driftboard as db
         >>> matrix = db.published("quick").accuracy("digits-split", "noop", seed=0)
@@ -101,10 +109,10 @@ class Results:
         """
         if sequences is None and strategies is None and seeds is None:
             return self
-        on, of = _names(sequences), _names(strategies)
+        on, of = names_of(sequences), names_of(strategies)
         wanted = None if seeds is None else tuple(seeds)
-        found_on = _matching(on, self.sequences, "sequence")
-        found_of = _matching(of, self.strategies, "strategy")
+        found_on = matching(on, self.sequences, "these results have no sequence")
+        found_of = matching(of, self.strategies, "these results have no strategy")
         chosen = [
             record
             for record in self.records
@@ -139,18 +147,28 @@ class Results:
         return len(self.records)
 
     def __repr__(self) -> str:
-        """Say how much there is."""
+        """Say how much there is, and how much of it diverged or was left out."""
+        counts = {"diverged": sum(record.status == "diverged" for record in self.records)}
+        counts["left out"] = self.left_out.records if self.left_out else 0
+        others = "".join(f", {count} {what}" for what, count in counts.items() if count)
         return (
             f"<Results: {len(self)} records, {len(self.sequences)} sequences x "
-            f"{len(self.strategies)} strategies x {len(self.seeds)} seeds>"
+            f"{len(self.strategies)} strategies x {len(self.seeds)} seeds{others}>"
         )
 
     def _repr_html_(self) -> str:
-        """Return the mean Avg.Acc (or Avg.Loss) of every strategy on every sequence, as HTML."""
+        """Return the mean Avg.Acc (or Avg.Loss) of every strategy on every sequence, as HTML.
+
+        Runs that diverged count with the accuracy of chance, and a line says how many there are.
+        """
         frame = self.frame()
         first = frame[frame["metric"].isin(["avg_acc", "avg_loss"])]
         table = first.pivot_table("value", "strategy", ["metric", "sequence"])
-        return str(table.to_html(float_format=lambda value: f"{value:.3f}"))
+        text = str(table.to_html(float_format=lambda value: f"{value:.3f}"))
+        count = int((first["status"] == "diverged").sum())
+        if not count:
+            return text
+        return f"{text}<p>{count} of {len(first)} runs diverged and count as chance.</p>"
 
     @cached_property
     def _cells(self) -> "list[Cell]":
@@ -177,11 +195,23 @@ class Results:
         if any(isinstance(record, LossRecord) != losses for record in found):
             other = "accuracy" if losses else "losses"
             raise DriftboardError(f"{sequence} has no such matrix; use .{other}(...)")
+        seeds = {
+            status: [record.seed for record in found if record.status == status]
+            for status in ("finished", "diverged")
+        }
+        if seed is None:
+            found = [record for record in found if record.status == "finished"]
+        if not found:
+            raise DriftboardError(
+                f"all runs of {strategy} on {sequence} diverged, so there is no mean; name a seed"
+            )
         mean: np.ndarray = np.mean([matrix_of(record) for record in found], axis=0)
         tasks = range(1, len(mean) + 1)
-        return pd.DataFrame(
+        frame = pd.DataFrame(
             mean, index=pd.Index(tasks, name="after task"), columns=pd.Index(tasks, name="task")
         )
+        frame.attrs |= seeds
+        return frame
 
     def _missing(self, sequence: str, strategy: str, seed: int | None) -> str:
         for what, name, known in (
@@ -189,7 +219,7 @@ class Results:
             ("strategy", strategy, self.strategies),
         ):
             if name not in known:
-                return f"these results have no {what} '{name}'; {_nearest(name, known)}"
+                return no_match(name, known, f"these results have no {what}")
         which = "" if seed is None else f" with seed {seed}"
         return f"these results have no record of {strategy} on {sequence}{which}"
 
@@ -201,14 +231,16 @@ def load(
 ) -> Results:
     """Return the records of results folders, as ``driftboard run`` and ``driftboard.run`` fill.
 
+    Of a cell that several folders have, and of a strategy or sequence of which they have several
+    versions, the first folder's stands; ``left_out`` says what does not.
+
     Args:
         folders: one or several.
         sequences: names or patterns; None takes all.
         strategies: names or patterns; None takes all.
 
     Raises:
-        RecordError: a folder has no records, a record is broken or lies in the wrong place, or
-            one cell has two contents.
+        RecordError: a folder has no records, or a record is broken or lies in the wrong place.
 
     >>> import driftboard as db
     >>> db.load("no-such-folder")
@@ -216,35 +248,20 @@ def load(
     driftboard.suite.errors.RecordError: no records in no-such-folder; name a results folder that 'driftboard run' has filled
     """  # noqa: E501
     from driftboard.leaderboard.analysis.collect import read_folder
+    from driftboard.leaderboard.analysis.join import Join, Source
 
     if not folders:
         raise RecordError("no results folder was given; name at least one")
-    paths = tuple(Path(folder) for folder in folders)
-    records = _each_once({str(path): read_folder(path) for path in paths})
+    paths = tuple(dict.fromkeys(map(Path, folders)))
+    join, records = Join(), list[AnyRecord]()
+    for path in paths:
+        source = Source(str(path))
+        records += [one for one in read_folder(path) if join.take(source, path, one, True)]
     made_by = f"driftboard.load({', '.join(repr(str(path)) for path in paths)})"
-    found = Results(sorted_records(records), folders=paths, made_by=made_by)
+    found = Results(
+        sorted_records(records), folders=paths, left_out=join.left_out(), made_by=made_by
+    )
     return found.select(sequences, strategies)
-
-
-def _each_once(folders: Mapping[str, Iterable[AnyRecord]]) -> list[AnyRecord]:
-    """Return the records of folders, of several with equal content only one.
-
-    Raises:
-        RecordError: one cell has two contents.
-    """
-    from driftboard.leaderboard.analysis.collect import same_content
-
-    found: dict[tuple[str, str, int], tuple[str, AnyRecord]] = {}
-    for folder, records in folders.items():
-        for record in records:
-            cell = (record.sequence.name, record.strategy.name, record.seed)
-            other, known = found.setdefault(cell, (folder, record))
-            if not same_content(known, record):
-                raise RecordError(
-                    f"{other} and {folder} hold different records of {cell[1]} on {cell[0]}, seed "
-                    f"{cell[2]}; find out which is right and leave the other out"
-                )
-    return [record for _, record in found.values()]
 
 
 def published(
@@ -282,30 +299,9 @@ def sorted_records(records: Iterable[AnyRecord]) -> tuple[AnyRecord, ...]:
     return tuple(sorted(records, key=lambda r: (r.sequence.name, r.strategy.name, r.seed)))
 
 
-def _names(some: str | Iterable[str] | None) -> tuple[str, ...] | None:
+def names_of(some: str | Iterable[str] | None) -> tuple[str, ...] | None:
     """Return one or several names as a tuple, which can be gone through more than once."""
     return some if some is None else (some,) if isinstance(some, str) else tuple(some)
-
-
-def _matching(patterns: tuple[str, ...] | None, known: Sequence[str], what: str) -> set[str]:
-    import fnmatch
-
-    if patterns is None:
-        return set(known)
-    found: set[str] = set()
-    for pattern in patterns:
-        matches = fnmatch.filter(known, pattern)
-        if not matches:
-            raise DriftboardError(
-                f"these results have no {what} '{pattern}'; {_nearest(pattern, known)}"
-            )
-        found.update(matches)
-    return found
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    return f"did you mean {', '.join(near)}?" if near else f"they have {', '.join(known)}"
 
 
 def _place(cell: "Cell") -> tuple[str, str, str, str, int, str]:
@@ -314,5 +310,6 @@ def _place(cell: "Cell") -> tuple[str, str, str, str, int, str]:
 
 def _values(cell: "Cell") -> list[tuple[str, float]]:
     moved = [("step", cell.step), ("drift", cell.drift)]
-    cost = [("memory_bytes", float(cell.memory_bytes)), ("seconds", cell.seconds)]
-    return [*cell.metrics.items(), *moved, *cost]
+    operations = math.nan if cell.operations is None else float(cell.operations)
+    cost = [("memory_bytes", float(cell.memory_bytes)), ("operations", operations)]
+    return [*cell.metrics.items(), *moved, *cost, ("seconds", cell.seconds)]

@@ -237,12 +237,13 @@ def load_all_sequences(
     """Return names of, or patterns for, sequences, files that hold those of the session, and all.
 
     Raises:
-        DriftboardError: something is neither a name nor a ``TaskSequence``, or two different
-            sequences have one name.
+        DriftboardError: something is neither a name nor a ``TaskSequence``, one of these is not
+            sound, or two different sequences have one name.
     """
     from driftboard.suite.loading import add_sequence
     from driftboard.suite.sequences.registry import registered
     from driftboard.suite.sequences.task_sequence import TaskSequence
+    from driftboard.suite.sequences.validation import problem_of
     from driftboard.suite.session import SESSION_SUFFIX, write_session_object
 
     builtin, names = registered(), []
@@ -250,6 +251,8 @@ def load_all_sequences(
     for one in sequences:
         if not isinstance(one, str | TaskSequence):
             raise DriftboardError(f"{one!r} is no sequence; give names or TaskSequence objects")
+        if isinstance(one, TaskSequence) and (problem := problem_of(one)):
+            raise DriftboardError(f"sequence {one.name!r}: {problem}")
         names.append(one if isinstance(one, str) else one.name)
         if isinstance(one, str) or builtin.get(one.name) == one:
             continue

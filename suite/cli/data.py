@@ -93,7 +93,8 @@ def import_source(
 
     The original files of a known data set, or image folders, of cifar10 or of your own, are
     checked and become one file NAME.npz; images of your own are then called folder:NAME. All
-    images must have the same size, and train and test the same classes.
+    images must have the same size, and train and test the same classes. How many images the
+    classes have is printed, and what was passed over.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -109,8 +110,11 @@ def import_source(
         def show(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        entry = import_images(name, path, find_data_folder(data), show)
+        notes: list[str] = []
+        entry = import_images(name, path, find_data_folder(data), show, notes.append)
     _print_status(entry)
+    for note in notes:
+        typer.echo(f"  {note}")
 
 
 def _print_status(entry: "SourceStatus") -> None:

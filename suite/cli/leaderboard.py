@@ -1,33 +1,65 @@
 """``driftboard leaderboard`` and ``driftboard claim``: from records to tables and pages."""
 
-import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from driftboard.leaderboard.build import Format, build_leaderboard, written
-from driftboard.suite.cli.options import PublishedSets, SkipBroken
+from driftboard.leaderboard.build import Format, build_leaderboard, command_line, written
+from driftboard.suite.cli.options import Exclusions, PublishedSets, SequencePatterns, SkipBroken
 from driftboard.suite.errors import counted
 
 if TYPE_CHECKING:
+    from driftboard.leaderboard.analysis.join import Choice
     from driftboard.leaderboard.claim.trend import Claim
 
 
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """Which records stand in the tables: options of the commands that make some."""
+
+    published: PublishedSets = None
+    prefer: Annotated[
+        Literal["own", "published"],
+        typer.Option(
+            "--prefer",
+            help="Whose records stand where results folders and published records have the same "
+            "cells or strategies. Of several folders the first one's do.",
+        ),
+    ] = "own"
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--strategy", help="Only this strategy, or pattern such as 'ewc*'; may be repeated."
+        ),
+    ] = None
+    exclude: Exclusions = None
+    sequence: SequencePatterns = None
+    skip_broken: SkipBroken = False
+
+    def choice(self) -> "Choice":
+        """Return the choice that the options make."""
+        from driftboard.leaderboard.analysis.join import Choice
+
+        strategies, sequences = tuple(self.strategy or ()), tuple(self.sequence or ())
+        return Choice(strategies, sequences, tuple(self.exclude or ()), self.prefer)
+
+
 def leaderboard(
+    *,
     results: Annotated[
         list[Path] | None,
         typer.Argument(help="Results folders, as 'driftboard run' fills them."),
     ] = None,
-    published: PublishedSets = None,
+    records: Records,
     out: Annotated[Path, typer.Option(help="The folder for the tables, page and figures.")] = Path(
         "board"
     ),
     reference: Annotated[
         str, typer.Option(help="The strategy that the others are compared with.")
     ] = "sgd",
-    skip_broken: SkipBroken = False,
     formats: Annotated[
         list[Format] | None,
         typer.Option("--format", help="What to write; repeat for several. By default everything."),
@@ -41,7 +73,11 @@ def leaderboard(
         typer.Option(help="Put the overall table between the markers of this file as well."),
     ] = None,
 ) -> None:
-    """Build the leaderboard from the records of one or more results folders."""
+    """Build the leaderboard from the records of one or more results folders.
+
+    Nothing is averaged over two versions: where sources meet, one stands and notes say what was
+    left out.
+    """
     from driftboard.baselines.published import published_records
     from driftboard.leaderboard.render.terminal import terminal_table
 
@@ -50,11 +86,12 @@ def leaderboard(
         results or [],
         out,
         reference,
-        skip_broken=skip_broken,
+        skip_broken=records.skip_broken,
         formats=chosen,
         update=update,
-        published={name: published_records(name) for name in published or ()},
+        published={name: published_records(name) for name in records.published or ()},
         reports=report or [],
+        choice=records.choice(),
     )
     typer.echo(terminal_table(board).text())
     if board.source.skipped:
@@ -74,21 +111,23 @@ def build_claim(
     skip_broken: bool = False,
     command: str | None = None,
     published: Sequence[str] = (),
+    choice: "Choice | None" = None,
 ) -> "Claim":
     """Write ``claim.md``, ``.csv``, ``.svg`` and ``.png`` below ``out`` and return the claim.
 
     Distances are those that come with the package and those that the results folders hold; a
     later folder's replace an earlier one's. ``published`` names sets of published records that
-    join those of the folders. ``command`` is printed in the legend as the way to
-    make the page again; by default the command line with these arguments.
+    join those of the folders, as ``choice`` says. ``command`` is printed in the legend as the way
+    to make the page again; by default the command line with these arguments.
 
     Raises:
         RecordError: the records cannot stand in one table (see ``collect``), a strategy of the
             claim has none, no sequence has a usable distance, or ``out`` cannot be written.
-        DriftboardError: there is no published set of that name.
+        DriftboardError: there is no published set of that name, or a pattern matches nothing.
     """
     from driftboard.baselines.published import published_records
     from driftboard.leaderboard.analysis.collect import collect
+    from driftboard.leaderboard.analysis.join import EVERYTHING, Source
     from driftboard.leaderboard.claim.trend import make_claim
     from driftboard.leaderboard.render.claim_page import claim_csv, claim_page
     from driftboard.leaderboard.render.figures.curves import claim_figure
@@ -96,10 +135,13 @@ def build_claim(
     from driftboard.suite.distance.grades import known_grades
     from driftboard.suite.records import write_atomically
 
-    known = {f"published {name}": published_records(name) for name in published}
-    claim = make_claim(collect(results, skip_broken, known), known_grades(tuple(results)))
+    choice = choice or EVERYTHING
+    known = {Source(f"published {name}", True): published_records(name) for name in published}
+    collection = collect(results, skip_broken, known, choice)
+    claim = make_claim(collection, known_grades(tuple(results)))
     if command is None:
-        command = _command_line(results, out, skip_broken, published)
+        others = ["--out", str(out), *(["--skip-broken"] if skip_broken else [])]
+        command = command_line("claim", results, published, choice, others)
     page, table, vector, pixels = CLAIM_FILES
     drawn = images(claim_figure(claim))
     for name, content in (
@@ -113,32 +155,31 @@ def build_claim(
 
 
 def claim(
+    *,
     results: Annotated[
         list[Path] | None,
         typer.Argument(help="Results folders with records and, if any, grades."),
     ] = None,
-    published: PublishedSets = None,
+    records: Records,
     out: Annotated[Path, typer.Option(help="The folder for claim.md, .csv, .svg and .png.")] = Path(
         "claim"
     ),
-    skip_broken: SkipBroken = False,
 ) -> None:
     """Test on the records whether a small distance between tasks favours freezing."""
     from driftboard.leaderboard.render.claim_page import answer, left_out
+    from driftboard.leaderboard.words import collection_notes
 
-    found = build_claim(results or [], out, skip_broken, published=published or [])
-    for line in (*answer(found), *left_out(found)):
+    found = build_claim(
+        results or [],
+        out,
+        records.skip_broken,
+        published=records.published or [],
+        choice=records.choice(),
+    )
+    notes = map("".join, collection_notes(found.source))
+    for line in (*answer(found), *left_out(found), *notes):
         typer.echo(line.replace("**", "").replace("`", ""))
     for reason in found.source.skipped:
         typer.echo(f"broken record left out: {reason}")
     page, *others, last = CLAIM_FILES
     typer.echo(f"wrote {out / page}, {', '.join(others)} and {last}")
-
-
-def _command_line(
-    results: Sequence[Path], out: Path, skip_broken: bool, published: Sequence[str]
-) -> str:
-    words = ["driftboard", "claim", *map(str, results)]
-    words += [word for name in published for word in ("--published", name)]
-    words += ["--out", str(out)]
-    return shlex.join([*words, "--skip-broken"] if skip_broken else words)

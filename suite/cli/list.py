@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from driftboard.suite.cli.options import AsJson, known_sequences
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, one_line
 
 
 def sequences(
@@ -44,8 +44,10 @@ def sequences(
     for folder in results or ():
         if not folder.is_dir():
             raise DriftboardError(f"there is no folder {folder}; name one that has grades")
-    known = known_sequences(sequence_file).values()
-    chosen = [value for value in known if suite in (None, value.tier)]
+    known = known_sequences(sequence_file)
+    for line in known.unsound.values():
+        typer.echo(f"driftboard: left out: {one_line(line)}", err=True)
+    chosen = [value for value in known.values() if suite in (None, value.tier)]
     grades = known_grades(tuple(results or ()))
     if as_json:
         content = []

@@ -22,7 +22,7 @@ from driftboard.suite.runs.scheduler import Failure
 if TYPE_CHECKING:
     from driftboard.suite.loading import LoadedStrategy
     from driftboard.suite.runs.request import Request, Work
-    from driftboard.suite.sequences.task_sequence import TaskSequence
+    from driftboard.suite.sequences.task_sequence import KnownSequences, TaskSequence
 
 SequenceFiles = Annotated[
     list[Path] | None,
@@ -39,7 +39,7 @@ Exclusions = Annotated[
     list[str] | None,
     typer.Option(
         "--exclude",
-        help="Leave out the sequences and strategies of this name or pattern; may be repeated.",
+        help="Leave out this strategy or sequence, or what matches the pattern; may be repeated.",
     ),
 ]
 SeedCount = Annotated[
@@ -197,7 +197,7 @@ class Training:
         )
 
 
-def known_sequences(files: Iterable[Path] | None = None) -> "dict[str, TaskSequence]":
+def known_sequences(files: Iterable[Path] | None = None) -> "KnownSequences":
     """Return the built-in sequences and those that the user's files define, by name.
 
     torch is imported only where there are files.
@@ -206,9 +206,10 @@ def known_sequences(files: Iterable[Path] | None = None) -> "dict[str, TaskSeque
         DriftboardError: a file does not import, or defines no sound sequence.
     """
     from driftboard.suite.sequences.registry import registered
+    from driftboard.suite.sequences.task_sequence import KnownSequences
 
     if not files:
-        return registered()
+        return KnownSequences(registered())
     from driftboard.suite.loading import load_sequences
 
     return load_sequences(tuple(files))

@@ -96,7 +96,7 @@ def _sweep_linear(
 
 
 def _write(curves: "Sweep", out: Path) -> None:
-    from driftboard.leaderboard.claim.magnitude import files_of, optimum_text
+    from driftboard.leaderboard.claim.magnitude import divergence_texts, files_of, optimum_text
     from driftboard.leaderboard.render.figures.curves import write_figures
     from driftboard.suite.records import write_atomically
 
@@ -106,6 +106,8 @@ def _write(curves: "Sweep", out: Path) -> None:
     write_figures(curves, folder)
     for curve in curves.curves:
         typer.echo(optimum_text(curves, curve))
+    for line in divergence_texts(curves):
+        typer.echo(line)
     typer.echo(f"wrote curve.md, curve.csv, curve.svg and curve.png in {folder}")
 
 

@@ -19,7 +19,7 @@ from driftboard.suite.errors import counted
 from driftboard.suite.runs.scheduler import raise_failures
 
 if TYPE_CHECKING:
-    from driftboard.suite.tuning import TuningRecord
+    from driftboard.suite.tuning import Trial, TuningRecord
 
 
 def tune(
@@ -94,5 +94,21 @@ def _show(name: str, record: "TuningRecord") -> None:
         for place, trial in enumerate(record.trials)
     ]
     typer.echo(TextTable(columns, [rows], title=name).text())
+    runs = len(record.sequences) * len(record.seeds)
+    for trial in record.trials:
+        if trial.diverged:
+            typer.echo(f"{trial.specification}: {_without_diverged(trial, runs)}")
     chosen = shlex.quote(record.trials[record.chosen].specification)
     typer.echo(f"chosen: --strategy {chosen}")
+
+
+def _without_diverged(trial: "Trial", runs: int) -> str:
+    """Return how many runs of a trial diverged, and its means without them."""
+    text = f"{trial.diverged} of {runs} runs diverged and count with the accuracy of chance"
+    found = trial.finished
+    if found is None:
+        return text
+    return (
+        f"{text}; without them Avg.Acc {100 * found.avg_acc:.1f}, Forgetting "
+        f"{100 * found.forgetting:.1f}, Task.Acc {100 * found.task_acc:.1f}"
+    )

@@ -6,16 +6,20 @@ Nothing appears in the folder before it is complete and checked.
 import hashlib
 import shlex
 import sys
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
 
 from driftboard.suite.data.catalogue import (
     SOURCES,
     find_source,
     own_images,
 )
-from driftboard.suite.data.image_folder import Progress, read_image_folder
+from driftboard.suite.data.image_folder import Progress, folder_image_paths, read_image_folder
 from driftboard.suite.data.source import FOLDER_PREFIX, NAME_THE_FOLDER, Source, download
 from driftboard.suite.data.store import (
     Pool,
@@ -65,51 +69,89 @@ def load_pool(name: str, data_folder: Path | None) -> Pool:
     return pool
 
 
-def convert_originals(name: str, data_folder: Path | None) -> None:
+def convert_originals(name: str, data_folder: Path | None) -> Pool | None:
     """Make the store of a data set whose original files lie in the data folder, if it has none.
 
     The data folder may be read-only, so this store is kept in the user's cache folder, under the
-    names, sizes and times of the files. This imports torchvision and may take minutes: a command
-    calls it before any worker starts. Where there are no original files, nothing is done.
+    names, sizes and times of the files; one that is not as it was written is made anew. This
+    imports torchvision and may take minutes: a command calls it before any worker starts.
+
+    Returns:
+        What is in that store; None where there are no original files, or the data folder has a
+        store.
 
     Raises:
         DataError: no such data set, or its files are truncated or broken.
     """
     source = find_source(name)
     if not source.store:
-        return
+        return None
     folder = find_data_folder(data_folder)
     holder = folder / source.subfolder
     if (folder / source.store).is_file() or not source.has_originals(holder):
-        return
+        return None
     store = _cached_store(source, holder)
-    if not store.is_file():
+    if store.is_file():
+        if (kept := _cached_pool(source, holder, store)) is not None:
+            return kept
+        print(f"{name}: {store} is not as it was written and is made anew", file=sys.stderr)
+    else:
         print(f"{name}: converting {holder} once, into {store}", file=sys.stderr)
-        pool = _read_originals(source, holder)
-        try:
-            write_store(store, pool)
-        except DataError as error:
-            command = shlex.join(
-                ["driftboard", "data", "import", name.removeprefix(FOLDER_PREFIX), str(holder)]
-            )
-            raise DataError(
-                f"{name} cannot be kept: {error}; set XDG_CACHE_HOME, or run "
-                f"`{command} --data DIR` and use that DIR"
-            ) from error
+    pool = _read_originals(source, holder)
+    for note in pool.notes:
+        print(f"{name}: {note}", file=sys.stderr)
+    try:
+        write_store(store, pool)
+    except DataError as error:
+        command = shlex.join(
+            ["driftboard", "data", "import", name.removeprefix(FOLDER_PREFIX), str(holder)]
+        )
+        raise DataError(
+            f"{name} cannot be kept: {error}; set XDG_CACHE_HOME, or run `{command} --data DIR` "
+            "and use that DIR"
+        ) from error
+    return pool
 
 
 def _cached_store(source: Source, holder: Path) -> Path:
     """Return where the store of the original files in ``holder`` is kept, made or not."""
-    key = hashlib.sha256(f"{source.name}\x1f{holder.resolve()}".encode())
+    # Names of files are any bytes, which Python shows as surrogates where they are no text.
+    key = hashlib.sha256(f"{source.name}\x1f{holder.resolve()}".encode(errors="surrogateescape"))
     for path in source.original_paths(holder):
         status = path.stat()
         name = path.relative_to(holder)
-        key.update(f"\x1f{name}\x1f{status.st_size}\x1f{status.st_mtime_ns}".encode())
+        # Anybody can set the time of modification, and archives do; nobody that of the change.
+        times = f"{status.st_mtime_ns}\x1f{status.st_ctime_ns}"
+        entry = f"\x1f{name}\x1f{status.st_size}\x1f{times}"
+        key.update(entry.encode(errors="surrogateescape"))
     file = f"{Path(source.store).stem}-{key.hexdigest()[:32]}.npz"
     kept = cache_folder()
     if kept is None:
         raise DataError(f"{source.name} can be kept in no home folder; set HOME or XDG_CACHE_HOME")
     return kept / "data" / file
+
+
+def _cached_pool(source: Source, holder: Path, store: Path) -> Pool | None:
+    """Return what a store in the cache holds, None if it cannot be that of the files."""
+    try:
+        pool = read_store(store, "")
+        source.check(pool, store)
+    except DataError:
+        return None
+    whole = bool(source.files) or _is_of_folder(pool, holder)
+    return pool if whole and pool.title.startswith(source.title) else None
+
+
+def _is_of_folder(pool: Pool, holder: Path) -> bool:
+    """Tell whether a pool has the classes of an image folder and as many images of each."""
+    places = Counter(path.parts[-3:-1] for path in map(Path, folder_image_paths(holder)))
+    classes = sorted({name for _, name in places})
+    return pool.class_names == tuple(classes) and all(
+        np.array_equal(
+            labels, np.repeat(np.arange(len(classes)), [places[split, c] for c in classes])
+        )
+        for split, labels in (("train", pool.train_labels), ("test", pool.test_labels))
+    )
 
 
 def _read_originals(source: Source, holder: Path) -> Pool:
@@ -249,14 +291,19 @@ def fetch(name: str, folder: Path) -> SourceStatus:
 
 
 def import_images(
-    name: str, source_path: Path, folder: Path, progress: Progress | None = None
+    name: str,
+    source_path: Path,
+    folder: Path,
+    progress: Progress | None = None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> SourceStatus:
     """Bring a data set from ``source_path`` into the data folder and tell what is there now.
 
     A known data set comes from a folder with its original files. ``cifar10`` and any new name
     come from a folder or an archive (.tar, .tar.gz, .tgz, .zip) with images in train/<class>/
     and test/<class>/, perhaps inside one more folder; a new name is then loaded as
-    ``folder:<name>``. All are kept in one store, <folder>/<name>.npz.
+    ``folder:<name>``. All are kept in one store, <folder>/<name>.npz. ``tell`` is given lines on
+    what the images are, on what was passed over, and on what is not as it should be.
 
     Raises:
         DataError: the name is not importable, ``source_path`` is missing, damaged or laid out
@@ -284,4 +331,6 @@ def import_images(
             f"{source.subfolder}/{', '.join(source.files)}"
         )
     write_store(folder / source.store, pool)
+    for note in pool.notes:
+        tell(note)
     return _status(source, folder)

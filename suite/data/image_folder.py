@@ -1,35 +1,30 @@
 """Images in train/<class>/<image> and test/<class>/<image>: a folder or an archive made a pool.
 
-Archives are read member by member, in memory: nothing is ever unpacked to disk.
+What is not an image of a class by its place and its name is counted, and the pool says so.
 """
 
-import io
-import stat
-import struct
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
+import hashlib
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 
-from driftboard.suite.data.store import Images, Pool, read_unpacked, short_reason
-from driftboard.suite.errors import DataError
-
-if TYPE_CHECKING:
-    from PIL import Image
+from driftboard.suite.data.archives import MAX_FILE_BYTES, Member, files_below, members_at
+from driftboard.suite.data.images import Picture, read_picture
+from driftboard.suite.data.store import Images, Pool, short_reason
+from driftboard.suite.errors import DataError, counted, one_line
 
 Progress = Callable[[int, int], None]  # called with how many of how many files are read
 
-ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
+SPLITS = ("train", "test")
+LISTED = 10  # names of classes in a line
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
-MAX_IMAGE_BYTES = 64 * 1024 * 1024  # of one packed image file; more is a mistake or an attack
 
 
 def read_image_folder(
@@ -48,195 +43,56 @@ def read_image_folder(
         class_names: the classes there must be, in sorted order; none: any.
         progress: called after each image with how many of how many are read.
 
-    The images are grey only if all are; otherwise all become RGB.
+    The images are grey only if all are; otherwise all become RGB. They are read as they are seen,
+    see :func:`read_picture`. The pool's notes tell what was passed over or is not as it should be.
 
     Raises:
         DataError: the archive is damaged, a file is no image, a link, too large or out of place,
-            sizes differ, or the classes of train and test are not the same.
+            sizes differ, the classes of train and test are not the same, or there is only one.
     """
-    decoded: dict[_Place, Images] = {}
-    formats = set()
-    for name, content in _images_at(path, progress):
-        place = _place(name, path)
-        if place is None:
-            continue
-        if place in decoded:
-            raise DataError(f"{path} has {name!r} twice; remove one and import it again")
-        image = open_image(content, f"{name!r} in {path}")
-        formats.add(image.format or "unknown")
-        decoded[place] = _image_pixels(image, name, path)
-    classes = _common_classes(decoded, path, class_names)
-    ordered = sorted(decoded, key=lambda place: place.rank)
-    stacked = _stack_pixels(ordered, decoded, path)
+    with members_at(path) as members:
+        layout = _layout(members, path)
+        classes = _classes(layout, path, class_names)
+        pictures = _pictures(layout.images, path, progress)
+    ordered = sorted(pictures, key=lambda place: place.rank)
+    stacked = _stack_pixels([pictures[place].pixels for place in ordered])
     labels = np.array([classes.index(place.class_name) for place in ordered], dtype=np.int64)
     trained = sum(place.split == "train" for place in ordered)
-    return Pool(
-        f"{title} ({', '.join(sorted(formats))})",
+    formats = sorted({picture.format for picture in pictures.values()})
+    pool = Pool(
+        f"{title} ({', '.join(formats)})",
         stacked[:trained],
         labels[:trained],
         stacked[trained:],
         labels[trained:],
+        tuple(classes),
     )
+    notes = [
+        _size_note(pool),
+        *layout.passed_over(),
+        *layout.without_images(),
+        *_picture_notes(pictures),
+        *_twin_notes(ordered, pool),
+    ]
+    return replace(pool, notes=tuple(notes))
 
 
 def folder_image_paths(root: Path) -> dict[str, Path]:
-    """Return the image files in ``root``, by names such as train/cat/1.png, in sorted order.
+    """Return the image files of an image folder, by names such as train/cat/1.png, in order.
 
-    They lie below train and test in ``root`` or in one folder inside it. Images one level too
-    high or too low are listed as well, for :func:`read_image_folder` to complain about.
+    Images one level too high or too low are among them, for :func:`read_image_folder` to complain
+    about.
+
+    Raises:
+        DataError: a folder in it cannot be read.
     """
-    patterns = [
-        f"{top}{split}/{below}"
-        for top in ("", "*/")
-        for split in ("train", "test")
-        for below in ("*", "*/*", "*/*/*")
-    ]
-    found = {
-        path.relative_to(root).as_posix(): path
-        for pattern in patterns
-        for path in root.glob(pattern)
-        if _is_image_name(path.name) and path.is_file()
+    try:
+        found = files_below(root)
+    except OSError as error:
+        raise DataError(f"cannot read the folder {root}: {short_reason(error)}") from error
+    return {
+        name: path for name, path in found.items() if _is_image(name) and _depth(name) is not None
     }
-    return dict(sorted(found.items()))
-
-
-@dataclass(frozen=True)
-class _Member:
-    """An image of a folder or an archive, not yet read."""
-
-    name: str
-    size: int
-    is_regular: bool  # neither a link nor a special file
-    read: Callable[[], bytes]
-
-
-def _images_at(path: Path, progress: Progress | None) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the images in the folder or archive ``path``."""
-    if path.is_dir():
-        yield from _contents(_folder_members(path), path, progress)
-        return
-    if not path.name.lower().endswith(ARCHIVE_SUFFIXES):
-        raise DataError(
-            f"{path} is neither a folder nor an archive; expected {', '.join(ARCHIVE_SUFFIXES)}"
-        )
-    try:
-        if path.suffix.lower() == ".zip":
-            with zipfile.ZipFile(path) as zip_file:
-                yield from _contents(_zip_members(zip_file), path, progress)
-        else:
-            with tarfile.open(path, "r:*") as tar_file:
-                yield from _contents(_tar_members(tar_file), path, progress)
-    # RuntimeError: an encrypted member, or a compression that this Python does not know.
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise DataError(
-            f"cannot read the archive {path}: {short_reason(error)}; replace it with a complete "
-            "copy"
-        ) from error
-
-
-def _contents(
-    candidates: Iterable[_Member], origin: Path, progress: Progress | None
-) -> Iterator[tuple[str, bytes]]:
-    # In the order of the archive: going back in a packed one means unpacking it anew.
-    members = [member for member in candidates if _is_image_name(member.name)]
-    for done, member in enumerate(members, start=1):
-        if not member.is_regular:
-            raise DataError(
-                f"{origin} has {member.name!r} as a link or special file instead of an image; "
-                "pack it again with the files themselves"
-            )
-        if member.size > MAX_IMAGE_BYTES:
-            raise DataError(
-                f"{origin} has {member.name!r} of {member.size} bytes; an image file may have "
-                f"{MAX_IMAGE_BYTES}"
-            )
-        yield member.name, member.read()
-        if progress is not None:
-            progress(done, len(members))
-
-
-def _folder_members(root: Path) -> Iterator[_Member]:
-    for name, path in folder_image_paths(root).items():
-        yield _Member(name, path.stat().st_size, True, partial(read_unpacked, path))
-
-
-def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
-    for info in archive.infolist():
-        if not info.is_dir():
-            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where made without Unix modes
-            is_regular = kind in (0, stat.S_IFREG)
-            yield _Member(info.filename, info.file_size, is_regular, partial(archive.read, info))
-
-
-def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
-    for info in archive.getmembers():
-        if not info.isdir():
-            yield _Member(info.name, info.size, info.isreg(), partial(_read_tar, archive, info))
-
-
-def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    content = archive.extractfile(info)
-    assert content is not None  # as for every regular file
-    return content.read()
-
-
-def _is_image_name(name: str) -> bool:
-    """Tell whether a file is looked at: an image by its suffix, and not hidden."""
-    path = PurePosixPath(name)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def leaves_folder(name: str) -> bool:
-    """Tell whether a name inside a folder or an archive leads out of it."""
-    return name.startswith("/") or ".." in PurePosixPath(name).parts
-
-
-def open_image(content: bytes, where: str) -> "Image.Image":
-    """Decode the bytes of one image file.
-
-    Raises:
-        DataError: it is no image, truncated, or too large to be safe; the message begins with
-            ``where``.
-    """
-    from PIL import Image
-
-    try:
-        image = Image.open(io.BytesIO(content))
-        image.load()
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:
-        # Pillow names the in-memory file in its own message; of no use to the reader.
-        raise DataError(
-            f"{where} cannot be decoded as an image; replace it with a complete copy"
-        ) from error
-    return image
-
-
-def _image_pixels(image: "Image.Image", name: str, origin: Path) -> Images:
-    """Return the pixels, (H, W) of a grey image and (H, W, 3) of any other.
-
-    Raises:
-        DataError: they have more than 8 bits; the message calls the image ``name``.
-    """
-    if image.mode.startswith(("I", "F")):
-        raise DataError(
-            f"{origin} has {name!r} with more than 8 bits per pixel; convert it to 8 bits"
-        )
-    grey = image.mode in ("1", "L", "LA")
-    return np.asarray(image.convert("L" if grey else "RGB"), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -253,14 +109,103 @@ class _Place:
         """What images are sorted by: training first, then by class, then by file name."""
         return (self.split != "train", self.class_name, self.file_name)
 
+    def __str__(self) -> str:
+        return repr(f"{self.split}/{self.class_name}/{self.file_name}")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What lies where in an image folder; nothing is read yet."""
+
+    images: dict[_Place, Member]
+    outside: list[str]  # images that are not below train or test
+    others: list[str]  # files that are no images by their names
+
+    def passed_over(self) -> list[str]:
+        """Return lines on how many files are not read: by suffix, and by place."""
+        lines = []
+        if self.others:
+            suffixes = Counter(PurePosixPath(name).suffix.lower() for name in self.others)
+            bare = suffixes.pop("", 0)
+            listed = [f"{count} {one_line(suffix)}" for suffix, count in sorted(suffixes.items())]
+            listed += [f"{bare} without a suffix"] if bare else []
+            lines.append(f"passed over: {', '.join(listed)}")
+        if self.outside:
+            images = counted(len(self.outside), "image")
+            first = min(self.outside)
+            lines.append(f"passed over: {images} outside of train and test, such as {first!r}")
+        return lines
+
+    def without_images(self) -> list[str]:
+        """Return a line on folders of classes in which no file is an image, if there are any."""
+        read = {(place.split, place.class_name) for place in self.images}
+        empty = set()
+        for name in self.others:
+            depth, parts = _depth(name), PurePosixPath(name).parts
+            if depth is not None and len(parts) == depth + 3 and parts[depth:-1] not in read:
+                empty.add("/".join(parts[depth:-1]))
+        return [f"no image was found in {', '.join(map(repr, sorted(empty)))}"] if empty else []
+
+
+def _layout(members: Iterable[Member], origin: Path) -> _Layout:
+    """Sort files by their names.
+
+    Raises:
+        DataError: an image is a link, too large, out of place, or there twice.
+    """
+    layout = _Layout({}, [], [])
+    for member in members:
+        name = member.name
+        if not _is_image(name):
+            layout.others.append(name)
+            continue
+        place = _place(name, origin)
+        if not member.is_regular:
+            raise DataError(
+                f"{origin} has {name!r} as a link or special file instead of an image; put the "
+                "file itself there"
+            )
+        if member.size > MAX_FILE_BYTES:
+            raise DataError(
+                f"{origin} has {name!r} of {member.size} bytes; an image file may have "
+                f"{MAX_FILE_BYTES}"
+            )
+        if place is None:
+            layout.outside.append(name)
+        elif place in layout.images:
+            raise DataError(f"{origin} has {name!r} twice; remove one and import it again")
+        else:
+            layout.images[place] = member
+    return layout
+
+
+def _is_image(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _depth(name: str) -> int | None:
+    """Return below how many folders train or test stands in a name: 0, 1, or None for neither."""
+    parts = PurePosixPath(name).parts[:2]
+    return next((depth for depth, part in enumerate(parts) if part in SPLITS), None)
+
+
+def leaves_folder(name: str) -> bool:
+    """Tell whether a name inside a folder or an archive leads out of it."""
+    return name.startswith("/") or ".." in PurePosixPath(name).parts
+
 
 def _place(name: str, origin: Path) -> _Place | None:
     if leaves_folder(name):
         raise DataError(
             f"{origin} has the path {name!r}, which leads out of it; do not trust this file"
         )
-    parts = PurePosixPath(name).parts
-    depth = next((i for i, part in enumerate(parts[:2]) if part in ("train", "test")), None)
+    parts, depth = PurePosixPath(name).parts, _depth(name)
+    misplaced = depth is None or len(parts) != depth + 3
+    if misplaced and "\\" in name and _depth(name.replace("\\", "/")) is not None:
+        raise DataError(
+            f"{origin} has the path {name!r}, with backslashes where '/' is expected; pack it "
+            "again with another program"
+        )
     if depth is None:
         return None
     if len(parts) != depth + 3:
@@ -271,28 +216,37 @@ def _place(name: str, origin: Path) -> _Place | None:
     return _Place("/".join(parts[:depth]), *parts[depth:])
 
 
-def _common_classes(
-    places: Iterable[_Place], origin: Path, class_names: tuple[str, ...]
-) -> list[str]:
-    classes: dict[str, set[str]] = {"train": set(), "test": set()}
-    roots = set()
-    for place in places:
+def _classes(layout: _Layout, origin: Path, class_names: tuple[str, ...]) -> list[str]:
+    """Return the names of the classes in order.
+
+    Raises:
+        DataError: train and test are not in one place, or do not have the same two classes or
+            more, each of a name that cannot be taken for another's.
+    """
+    classes: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for place in layout.images:
         classes[place.split].add(place.class_name)
-        roots.add(place.root)
+    passed_over = "".join(f"; {line}" for line in layout.passed_over())
     for split, names in classes.items():
         if not names:
-            raise DataError(f"{origin} has no images in {split}/<class>/; add them")
+            parts = {part for name in layout.outside for part in PurePosixPath(name).parts[:2]}
+            alike = sorted(part for part in parts if part.casefold() == split)
+            if alike:
+                raise DataError(f"{origin} has {alike[0]!r} where {split!r} is expected; rename it")
+            raise DataError(f"{origin} has no images in {split}/<class>/; add them{passed_over}")
+    roots = sorted({place.root for place in layout.images})
     if len(roots) > 1:
         raise DataError(
             f"{origin} has train and test in more than one folder: "
-            f"{', '.join(repr(root or '.') for root in sorted(roots))}; keep one"
+            f"{', '.join(repr(root or '.') for root in roots)}; keep one"
         )
+    _check_names(classes["train"] | classes["test"], origin)
     odd = sorted(classes["train"] ^ classes["test"])
     if odd:
         split = "train" if odd[0] in classes["train"] else "test"
         raise DataError(
             f"{origin} has the class {odd[0]!r} in {split} only; train and test need the same "
-            "classes"
+            f"classes{passed_over}"
         )
     found = sorted(classes["train"])
     if class_names and tuple(found) != class_names:
@@ -300,23 +254,124 @@ def _common_classes(
             f"{origin} has the classes {', '.join(found[:20])!r} instead of "
             f"{', '.join(class_names)!r}; rename its folders"
         )
+    if len(found) == 1:
+        raise DataError(
+            f"{origin} has only the class {found[0]!r}, so there is nothing to tell apart; put the "
+            "images of each class into a folder of its own"
+        )
     return found
 
 
-def _stack_pixels(ordered: list[_Place], decoded: dict[_Place, Images], origin: Path) -> Images:
-    height, width = decoded[ordered[0]].shape[:2]
-    for place in ordered:
-        other = decoded[place].shape[:2]
-        if other != (height, width):
-            odd = f"{place.split}/{place.class_name}/{place.file_name}"
+def _check_names(names: Iterable[str], origin: Path) -> None:
+    """Refuse classes whose names look alike, one of which is probably a slip."""
+    seen: dict[str, str] = {}
+    for name in sorted(names):
+        plain = unicodedata.normalize("NFKC", name).casefold().strip()
+        if plain in seen:
             raise DataError(
-                f"{origin} has images of different sizes: {odd!r} is {other[1]}x{other[0]}, "
-                f"the first image {width}x{height}; bring all to one size"
+                f"{origin} has the classes {seen[plain]!a} and {name!a}, which differ in case, "
+                "spaces or the encoding of accents only; give them one name"
             )
-    channels = 3 if any(pixels.ndim == 3 for pixels in decoded.values()) else 1
-    stacked = np.empty((len(ordered), channels, height, width), dtype=np.uint8)
-    for index, place in enumerate(ordered):
-        pixels = decoded[place]
+        seen[plain] = name
+
+
+def _pictures(
+    images: dict[_Place, Member], origin: Path, progress: Progress | None
+) -> dict[_Place, Picture]:
+    """Read all images.
+
+    Raises:
+        DataError: one cannot be read, they differ in size, or do not fit into memory.
+    """
+    pictures: dict[_Place, Picture] = {}
+    for done, (place, member) in enumerate(images.items(), start=1):
+        picture = read_picture(member.read(), f"{member.name!r} in {origin}")
+        height, width = picture.pixels.shape[:2]
+        if not pictures:
+            first, size = place, (height, width)
+            needed, free = 2 * len(images) * picture.pixels.nbytes, _free_memory()
+            if needed > free:
+                raise DataError(
+                    f"{origin}: {len(images)} images of {width}x{height} pixels need "
+                    f"{needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} are free; make them "
+                    "smaller, or fewer"
+                )
+        if (height, width) != size:
+            raise DataError(
+                f"{origin} has images of different sizes: {place} is {width}x{height}, "
+                f"{first} {size[1]}x{size[0]}; bring all to one size"
+            )
+        pictures[place] = picture
+        if progress is not None:
+            progress(done, len(images))
+    return pictures
+
+
+def _free_memory() -> int:
+    return int(psutil.virtual_memory().available)
+
+
+def _stack_pixels(images: list[Images]) -> Images:
+    height, width = images[0].shape[:2]
+    channels = 3 if any(pixels.ndim == 3 for pixels in images) else 1
+    stacked = np.empty((len(images), channels, height, width), dtype=np.uint8)
+    for index, pixels in enumerate(images):
         # A grey image fills all channels by broadcasting.
         stacked[index] = pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels
     return stacked
+
+
+def _size_note(pool: Pool) -> str:
+    """Return which classes there are, and the fewest and the most images that one has."""
+    sizes = []
+    for part, _, labels in pool.parts:
+        counts = np.bincount(labels)
+        least, most = int(counts.argmin()), int(counts.argmax())
+        if counts[least] == counts[most]:
+            sizes.append(counted(int(counts[most]), f"{part} image"))
+        else:
+            names = [one_line(pool.class_name(label)) for label in (least, most)]
+            sizes.append(
+                f"{counts[least]} ({names[0]}) to {counts[most]} ({names[1]}) {part} images"
+            )
+    listed = [one_line(name) for name in pool.class_names[:LISTED]]
+    more = ["..."] if pool.classes > LISTED else []
+    return f"{pool.classes} classes ({', '.join(listed + more)}) of {' and '.join(sizes)} each"
+
+
+def _picture_notes(pictures: dict[_Place, Picture]) -> list[str]:
+    notes = []
+    if clear := sorted((p for p, one in pictures.items() if one.transparent), key=str):
+        verb = (
+            "is transparent in part and was"
+            if len(clear) == 1
+            else "are transparent in part and were"
+        )
+        notes.append(f"{counted(len(clear), 'image')} {verb} put on white, such as {clear[0]}")
+    if moving := sorted((p for p, one in pictures.items() if one.frames), key=str):
+        notes.append(
+            f"of {counted(len(moving), 'image')} with several frames the first was read, such as "
+            f"{moving[0]}"
+        )
+    return notes
+
+
+def _twin_notes(ordered: Sequence[_Place], pool: Pool) -> list[str]:
+    """Return a line on test images whose pixels are those of a training image, if there are any."""
+    trained = len(pool.train_images)
+    known = {_digest(image): ordered[row] for row, image in enumerate(pool.train_images)}
+    twins = [
+        (ordered[trained + row], known[digest])
+        for row, image in enumerate(pool.test_images)
+        if (digest := _digest(image)) in known
+    ]
+    if not twins:
+        return []
+    return [
+        f"{len(twins)} of {len(pool.test_images)} test images are equal to a training image, such "
+        f"as {twins[0][0]} to {twins[0][1]}"
+    ]
+
+
+def _digest(image: Images) -> bytes:
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftboard.suite.data.archives import MAX_FILE_BYTES
 from driftboard.suite.data.image_folder import (
     folder_image_paths,
     leaves_folder,
-    open_image,
     read_image_folder,
 )
+from driftboard.suite.data.images import open_image
 from driftboard.suite.data.store import (
     Images,
     Labels,
@@ -41,6 +42,9 @@ DIGITS_TEST_PER_CLASS = 50
 
 CUB_LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
 CUB_SIDE = 64
+
+SPARE_BYTES = 4 * 2**20
+"""By how much an original file may exceed twice the least size of a complete one, unpacked."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,9 @@ class Source:
                 fault = f"has {part} images and labels that do not belong together"
             if fault is not None:
                 raise self.broken(origin, fault)
+        if pool.class_names and len(pool.class_names) != pool.classes:
+            names = f"has names of {len(pool.class_names)} classes instead of {pool.classes}"
+            raise self.broken(origin, names)
 
     def _fault(self, part: str, images: Images, labels: Labels, count: int) -> str | None:
         if len(images) != count:
@@ -258,9 +265,14 @@ def _unpacked_copies(source: Source, holder: Path) -> Iterator[Path]:
         copies = stage / source.subfolder
         copies.mkdir(parents=True)
         for name in source.files:
-            path = holder / name
-            (copies / name).write_bytes(read_unpacked(find_file(path) or path))
+            (copies / name).write_bytes(_read_file(source, holder / name))
         yield copies
+
+
+def _read_file(source: Source, path: Path) -> bytes:
+    """Return the content of an original file, packed or not."""
+    most = 2 * source.files[path.name] + SPARE_BYTES
+    return read_unpacked(find_file(path) or path, most)
 
 
 def read_cub200(source: Source, holder: Path) -> Pool:
@@ -296,7 +308,7 @@ def read_cub200(source: Source, holder: Path) -> Pool:
 def _read_list(source: Source, path: Path) -> dict[str, str]:
     entries: dict[str, str] = {}
     try:
-        lines = read_unpacked(find_file(path) or path).decode("utf-8").splitlines()
+        lines = _read_file(source, path).decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise source.broken(path, "is not text") from error
     for line in lines:
@@ -316,7 +328,7 @@ def _read_photographs(source: Source, holder: Path, names: list[str]) -> Images:
         if leaves_folder(name):
             raise source.broken(holder / CUB_LISTS[0], f"has the path {name!r} outside 'images'")
         path = holder / "images" / name
-        photograph = open_image(read_unpacked(path), str(path)).convert("RGB")
+        photograph = open_image(read_unpacked(path, MAX_FILE_BYTES), str(path)).convert("RGB")
         scale = CUB_SIDE / min(photograph.size)
         width, height = (max(CUB_SIDE, round(side * scale)) for side in photograph.size)
         photograph = photograph.resize((width, height), Image.Resampling.BILINEAR)

@@ -46,11 +46,17 @@ class Pool:
     train_labels: Labels
     test_images: Images
     test_labels: Labels
+    class_names: tuple[str, ...] = ()  # in the order of the labels; empty where none are known
+    notes: tuple[str, ...] = ()  # lines on how the files were read; not kept in a store
 
     @property
     def classes(self) -> int:
         """Number of classes; every one has training and test images."""
         return int(self.train_labels.max()) + 1
+
+    def class_name(self, label: int) -> str:
+        """Return the name of a class, its number where no names are known."""
+        return self.class_names[label] if self.class_names else str(label)
 
     @property
     def parts(self) -> tuple[tuple[str, Images, Labels], tuple[str, Images, Labels]]:
@@ -62,7 +68,7 @@ class Pool:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (64 hex digits) over shapes and bytes of the four arrays, not the title."""
+        """SHA-256 (64 hex digits) over shapes and bytes of the four arrays, not the names."""
         digest = hashlib.sha256()
         for images in (self.train_images, self.test_images):
             digest.update(repr(images.shape).encode())
@@ -83,6 +89,7 @@ def write_store(path: Path, pool: Pool) -> None:
         np.savez(
             stage / path.name,
             title=np.array(pool.title),
+            class_names=np.array(pool.class_names, dtype=str),
             train_images=pool.train_images,
             train_labels=pool.train_labels,
             test_images=pool.test_images,
@@ -97,15 +104,26 @@ def read_store(path: Path, remedy: str) -> Pool:
     Raises:
         DataError: the file is truncated or not of this format; the message ends in ``remedy``.
     """
-    names = ("title", "train_images", "train_labels", "test_images", "test_labels")
-    title, *arrays = _arrays(path, names, remedy)
+    names = ("title", "train_images", "train_labels", "test_images", "test_labels", "class_names")
+    title, *arrays, class_names = _arrays(path, names, remedy)
+    train_images, train_labels, test_images, test_labels = arrays
     for images in arrays[::2]:
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        pixels = images.dtype == np.uint8 and images.ndim == 4 and 0 not in images.shape[2:]
+        if not pixels or images.shape[1] not in (1, 3):
             raise DataError(f"{path} does not hold uint8 images (N, C, H, W); {remedy}")
     for labels in arrays[1::2]:
         if labels.dtype != np.int64 or labels.ndim != 1:
             raise DataError(f"{path} does not hold int64 labels; {remedy}")
-    return Pool(_checked_title(title, path, remedy), *arrays)
+    if class_names.dtype.kind != "U" or class_names.ndim != 1:
+        raise DataError(f"{path} does not hold names of classes; {remedy}")
+    return Pool(
+        _checked_title(title, path, remedy),
+        train_images,
+        train_labels,
+        test_images,
+        test_labels,
+        tuple(class_names.tolist()),
+    )
 
 
 def read_store_summary(path: Path, remedy: str) -> tuple[str, int, int]:
@@ -119,11 +137,16 @@ def read_store_summary(path: Path, remedy: str) -> tuple[str, int, int]:
 
 
 def _arrays(path: Path, names: tuple[str, ...], remedy: str) -> list[NDArray[Any]]:
+    """Return arrays of a store, an empty one for names of classes, which older stores lack."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return [arrays[name] for name in names]
-    # RuntimeError: an encrypted member or an unknown compression; TypeError: a plain .npy file,
-    # whose array cannot be used in a with statement.
+            # Otherwise the arrays are no larger than the file.
+            if any(info.compress_type != zipfile.ZIP_STORED for info in arrays.zip.infolist()):
+                raise ValueError("it is compressed")
+            absent = {"class_names"} - {*arrays.files}
+            return [np.array((), dtype=str) if name in absent else arrays[name] for name in names]
+    # RuntimeError: an encrypted member; TypeError: a plain .npy file, whose array cannot be used
+    # in a with statement.
     except (
         OSError,
         EOFError,
@@ -159,19 +182,23 @@ def find_file(path: Path) -> Path | None:
     return next((candidate for candidate in (path, packed) if candidate.is_file()), None)
 
 
-def read_unpacked(path: Path) -> bytes:
-    """Return the content of ``path``, unpacked if its name ends in .gz.
+def read_unpacked(path: Path, most: int) -> bytes:
+    """Return the content of ``path``, unpacked if its name ends in .gz: at most ``most`` bytes.
 
     Raises:
-        DataError: the file cannot be read or unpacked.
+        DataError: the file cannot be read or unpacked, or holds more.
     """
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
+        with path.open("rb") as file:
+            unpacked = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+            content = unpacked.read(most + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(
             f"cannot read {path}: {short_reason(error)}; replace it with a complete copy"
         ) from error
+    if len(content) > most:
+        raise DataError(f"{path} holds more than {most} bytes; replace it with the original file")
+    return content
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -33,6 +32,7 @@ from driftboard.suite.errors import RecordError
 from driftboard.suite.protocol import GRADING, Grading
 from driftboard.suite.records import (
     Count,
+    Digest,
     Positive,
     ProtocolStamp,
     SequenceStamp,
@@ -40,6 +40,7 @@ from driftboard.suite.records import (
     read_json,
     write_atomically,
 )
+from driftboard.suite.sealing import sealed
 from driftboard.suite.terminal import Column, TextTable
 
 Level = Literal["near", "medium", "far"]
@@ -63,9 +64,10 @@ PAIR_COLUMNS = (
 )
 
 CROSSING = "*"
+LOW_RELIABILITY = "!"
 GRADE_LEGEND = (
     "distance: 0 for equal tasks, 2 for unrelated ones, with 95 % interval over seeds; rel.: its "
-    "reliability.\n"
+    f"reliability,\n{LOW_RELIABILITY}: low, below {GRADING.reliable_from}.\n"
     f"grade: near < {GRADING.near_below} <= medium < {GRADING.far_from} <= far; {CROSSING}: the "
     "interval crosses a cut-off; -: not measured, or\nnot reliable enough for a grade."
 )
@@ -86,7 +88,7 @@ class SeedProducts(Struct, frozen=True, forbid_unknown_fields=True):
 class GradeRecord(Struct, frozen=True, forbid_unknown_fields=True):
     """What was measured of one sequence; ``refusal`` says why where nothing could be."""
 
-    schema: Literal[1]
+    schema: Literal[2]
     grading: ProtocolStamp
     protocol: ProtocolStamp
     sequence: SequenceStamp
@@ -98,6 +100,7 @@ class GradeRecord(Struct, frozen=True, forbid_unknown_fields=True):
     python: Text
     torch: Text
     device: Text
+    digest: Digest | None = None  # of all the rest; set in files only
 
     def __post_init__(self) -> None:
         """Check what the field types cannot: that all matrices have the same size.
@@ -152,6 +155,11 @@ class Grade:
     level: Level | None
     crosses: bool
     note: str
+
+    @property
+    def is_unreliable(self) -> bool:
+        """Whether it was measured, but with a low reliability."""
+        return self.reliability < GRADING.reliable_from
 
 
 def grade_of(record: GradeRecord) -> Grade:
@@ -230,7 +238,7 @@ def merged(records: Sequence[GradeRecord]) -> GradeRecord:
 
 def write_record(path: Path, record: GradeRecord) -> None:
     """Write a grade record whole or not at all."""
-    write_atomically(path, msgspec.json.encode(record) + b"\n")
+    write_atomically(path, sealed(record) + b"\n")
 
 
 def read_grade(path: Path | Traversable) -> GradeRecord:
@@ -239,7 +247,7 @@ def read_grade(path: Path | Traversable) -> GradeRecord:
     Raises:
         RecordError: the file is unreadable, truncated, of another schema or inconsistent.
     """
-    return read_json(path, GradeRecord, "a grade record of schema 1", "delete it and grade again")
+    return read_json(path, GradeRecord, "a grade record of schema 2", "delete it and grade again")
 
 
 def shipped_records() -> Iterator[GradeRecord]:
@@ -289,7 +297,8 @@ def terminal_table(records: Sequence[GradeRecord]) -> TextTable:
 def grade_cells(grade: Grade) -> tuple[str, str, str]:
     """Return distance with interval, reliability and grade as text; ``-`` where there is none."""
     level = "-" if grade.level is None else grade.level + (CROSSING if grade.crosses else "")
-    return estimate_text(grade.distance), _number(grade.reliability), level
+    reliability = _number(grade.reliability) + (LOW_RELIABILITY if grade.is_unreliable else "")
+    return estimate_text(grade.distance), reliability, level
 
 
 def plain_grade(grade: Grade) -> dict[str, Any]:

@@ -49,7 +49,7 @@ from driftboard.suite.training.cohort import (
 )
 from driftboard.suite.training.cuda_graph import graph_runner_on
 from driftboard.suite.training.engine import train_task
-from driftboard.suite.training.memory_plan import in_groups, stacking_of
+from driftboard.suite.training.memory_plan import in_groups
 from driftboard.suite.training.networks import ModuleNetwork, choose_mode
 from driftboard.suite.training.record_builder import environment
 
@@ -87,15 +87,7 @@ class Distances:
             return []  # neither data nor splits are needed
         tested = measured_sequence(sequence)
         recipes = planner.recipes(tested)
-        stacking = stacking_of(
-            tested.network,
-            planner.pool(sequence.source).train_images.shape[1:],
-            len(recipes[0].active),
-            [len(recipe.train) // self.parts for recipe in recipes],
-            (),
-            training_on_parts(tested.training_under(PROTOCOL), self.parts),
-            request.device,
-        )
+        stacking = planner.stacking(tested, recipes, parts=self.parts, tested=False)
         return planner.jobs(
             sequence,
             [Row(f"grading {sequence.name}", tuple(missing))],
@@ -185,7 +177,7 @@ def measure(
 
     def record(images: int, seeds: tuple[SeedProducts, ...], refusal: str | None) -> GradeRecord:
         return GradeRecord(
-            schema=1,
+            schema=2,
             grading=grading_in(parts).stamp(),
             protocol=PROTOCOL.stamp(),
             sequence=sequence.stamp(pool.title, pool.fingerprint, network.blocks),
@@ -205,21 +197,30 @@ def measure(
         dealt = {seed: _dealt(setting, pool, recipes[seed], parts, seed) for seed in setting.seeds}
     except DataError as error:
         return [record(0, (), str(error))]
-    learners = [(seed, part) for seed in setting.seeds for part in range(parts)]
+    images = {seed: len(dealt[seed][0][0].train) for seed in setting.seeds}
     found: list[Parameters] = []  # per group of learners, name -> (learners, tasks, size)
+    order: list[int] = []  # the seeds of the learners in ``found``, all parts of one in a row
     finite = True
-    for group in in_groups(learners, at_once):
-        cohort = _cohort(setting, pool, dealt, group)
-        solutions, stayed_finite = _solutions(cohort, setting.sequence.network, on_step)
-        found.append(solutions)
-        finite = finite and stayed_finite
-    images = len(dealt[setting.seeds[0]][0][0].train)
+    # What is left over when a seed's images do not come out even differs from seed to seed.
+    for count in dict.fromkeys(images.values()):
+        alike = [(s, part) for s in setting.seeds if images[s] == count for part in range(parts)]
+        order += [seed for seed, _ in alike[::parts]]
+        for group in in_groups(alike, at_once):
+            cohort = _cohort(setting, pool, dealt, group)
+            solutions, stayed_finite = _solutions(cohort, setting.sequence.network, on_step)
+            found.append(solutions)
+            finite = finite and stayed_finite
     if not finite:
-        return [record(images, (), "a training on a part of a task diverged")]
+        refusal = "a training on a part of a task diverged"
+        return [record(images[setting.seeds[0]], (), refusal)]
     moved = {name: torch.cat([part[name] for part in found]) for name in found[0]}
     return [
-        record(images, (SeedProducts(seed, _products(network, moved, parts, position)),), None)
-        for position, seed in enumerate(setting.seeds)
+        record(
+            images[seed],
+            (SeedProducts(seed, _products(network, moved, parts, order.index(seed))),),
+            None,
+        )
+        for seed in setting.seeds
     ]
 
 

@@ -74,10 +74,17 @@ class Backend:
 
         Raises:
             DriftboardError: there is no such device, cluster or data set, the results folder
-                does not fit or went away meanwhile, or there is nobody left to go on.
+                does not fit, is of other images or went away meanwhile, or there is nobody left to
+                go on.
         """
+        from driftboard.suite.runs.request import check_data
+
         cells = request.cell_count()
-        if request.work is None and self._is_complete(request):
+        complete = request.work is None and self._is_complete(request)
+        unread = check_data(request)
+        if complete:
+            for line in unread:
+                show(Log(line))
             show(Log(f"{what}, {counted(cells, 'cell')}: all there already"))
             return []
         self.warm_up()

@@ -1,19 +1,20 @@
 """A request: what is to be measured, what of it is missing in which folder, and its jobs."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from driftboard.suite.data import Pool, convert_originals, load_pool
-from driftboard.suite.errors import RecordError, counted
+from driftboard.suite.errors import DataError, RecordError, counted
 from driftboard.suite.loading import LoadedStrategy
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
     MARKER,
     ProtocolStamp,
+    SequenceStamp,
     cell_path,
     check_same,
     read_record,
@@ -21,13 +22,17 @@ from driftboard.suite.records import (
     write_atomically,
 )
 from driftboard.suite.runs.job import Job, Payload
+from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.scenarios import Recipe
-from driftboard.suite.sequences.splits import Purpose, cached_splits
+from driftboard.suite.sequences.splits import Purpose, cached_splits, unused_note
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.memory_plan import Stacking, in_groups, stacking_of
 
 CONVOLUTION_COST = 30.0
 """Roughly how much longer an image takes in a small ResNet than in an MLP; for estimates only."""
+
+Recipes = dict[int, list[Recipe]]
+"""By seed, one for every task."""
 
 
 class Work(Protocol):
@@ -107,27 +112,42 @@ class Planner:
             DataError: it is missing or broken.
         """
         if source not in self._pools:
-            convert_originals(source, self.request.data)
-            self._pools = {source: load_pool(source, self.request.data)}
+            data = self.request.data
+            self._pools = {source: convert_originals(source, data) or load_pool(source, data)}
         return self._pools[source]
 
-    def recipes(self, sequence: TaskSequence) -> list[Recipe]:
-        """Return the recipes of one seed; makes the splits of all that are not cached yet.
+    def recipes(self, sequence: TaskSequence) -> Recipes:
+        """Return the recipes of every seed; makes the splits of all that are not cached yet.
 
-        All seeds have equally many training images.
+        Images that are not used though the sequence asks for all are logged.
         """
         pool, seeds = self.pool(sequence.source), self.request.seeds(sequence)
-        return cached_splits(sequence, pool, PROTOCOL, seeds, self.request.purpose)[0]
+        splits = cached_splits(sequence, pool, PROTOCOL, seeds, self.request.purpose)
+        if note := unused_note(sequence, pool, PROTOCOL, self.request.purpose):
+            self.log(note)
+        return dict(zip(seeds, splits, strict=True))
 
-    def stacking(self, sequence: TaskSequence, recipes: Sequence[Recipe]) -> Stacking:
-        """Return how many learners that see all of a sequence's images are trained together."""
+    def stacking(
+        self, sequence: TaskSequence, recipes: Recipes, *, parts: int = 1, tested: bool = True
+    ) -> Stacking:
+        """Return how many learners of a sequence are trained together.
+
+        Args:
+            sequence: names network and training.
+            recipes: of every seed; the one with most training images counts.
+            parts: into how many parts the images of a task are dealt out, one for each learner,
+                which then takes as many steps as on the whole task.
+            tested: whether the learners are tested.
+        """
+        most = max(recipes.values(), key=lambda tasks: sum(len(task.train) for task in tasks))
+        training = sequence.training_under(PROTOCOL)
         return stacking_of(
             sequence.network,
             self.pool(sequence.source).train_images.shape[1:],
-            len(recipes[0].active),
-            [len(recipe.train) for recipe in recipes],
-            [len(recipe.test) for recipe in recipes],
-            sequence.training_under(PROTOCOL),
+            len(most[0].active),
+            [len(task.train) // parts for task in most],
+            [len(task.test) for task in most] if tested else (),
+            replace(training, epochs=training.epochs * parts),
             self.request.device,
         )
 
@@ -137,7 +157,7 @@ class Planner:
         rows: Sequence[Row],
         payload: Payload,
         *,
-        recipes: Sequence[Recipe],
+        recipes: Recipes,
         stacking: Stacking,
         seeds: Sequence[int] | None = None,
         learners: int = 1,
@@ -145,13 +165,14 @@ class Planner:
     ) -> list[Job]:
         """Return the jobs that make what the rows lack, and say if not all learners fit at once.
 
-        All rows of a group of seeds come in turn, so that a process prepares its data once.
+        All rows of a group of seeds come in turn, so that a process prepares its data once. Only
+        seeds whose tasks have equally many training images are trained together.
 
         Args:
             sequence: whose seeds are grouped.
             rows: what is missing.
             payload: what is measured.
-            recipes: of one seed.
+            recipes: of every seed.
             stacking: how many learners fit.
             seeds: what is grouped; None means all that are asked for, so that which seeds are
                 trained together does not depend on what is done.
@@ -163,7 +184,11 @@ class Planner:
         noun = "seeds" if learners == 1 else "learners"
         if note := stacking.note(sequence.name, most * learners, noun):
             self.log(note)
-        images = sum(len(recipe.train) for recipe in recipes) * learners
+        sizes = {seed: tuple(len(recipe.train) for recipe in recipes[seed]) for seed in seeds}
+        alike = [
+            [seed for seed in seeds if sizes[seed] == size]
+            for size in dict.fromkeys(sizes.values())
+        ]
         cost = 1.0 if sequence.network.startswith("mlp") else CONVOLUTION_COST
         return [
             self.job(
@@ -173,9 +198,10 @@ class Planner:
                 payload,
                 learners=learners,
                 at_once=stacking.at_once,
-                effort=images * cost * len(group),
+                effort=sum(sizes[group[0]]) * learners * cost * len(group),
             )
-            for group in in_groups(seeds, max(1, min(most, stacking.at_once // learners)))
+            for together in alike
+            for group in in_groups(together, max(1, min(most, stacking.at_once // learners)))
             for row in rows
             if set(row.seeds).intersection(group)
         ]
@@ -246,6 +272,61 @@ def check_writable(folder: Path) -> None:
     probe = folder / ".writable"
     write_atomically(probe, b"")
     probe.unlink(missing_ok=True)
+
+
+class _Measured(msgspec.Struct):
+    """What records, sweeps and grades have in common, as far as it is needed here."""
+
+    sequence: SequenceStamp
+
+
+MEASURED = ("records/*/*/seed-*.json", "sweeps/*/seed-*.json", "grades/*.json", "grades/*/*.json")
+"""Where a results folder keeps what was measured."""
+
+
+def check_data(request: Request) -> list[str]:
+    """Check that what the results folder has is of the images that a request's sequences have now.
+
+    That holds for results of the same sequences, and of others on data of the same title.
+
+    Returns:
+        A line for every data set of which there are no images to compare.
+
+    Raises:
+        DataError: images have changed since something was measured on them.
+    """
+    paths = (path for pattern in MEASURED for path in sorted(request.results.glob(pattern)))
+    stamps = [(path, stamp) for path in paths if (stamp := _stamp_of(path)) is not None]
+    names: dict[str, set[str]] = {}
+    for sequence in request.sequences:
+        if stamps and not isinstance(sequence.scenario, LinearSetting):
+            names.setdefault(sequence.source, set()).add(sequence.name)
+    unread = []
+    for source, own in names.items():
+        try:
+            pool = convert_originals(source, request.data) or load_pool(source, request.data)
+        except DataError as error:
+            unread.append(f"results on {source} are not compared with its images: {error}")
+            continue
+        for path, stamp in stamps:
+            of_these = stamp.name in own or stamp.data == pool.title
+            if of_these and stamp.data_hash != pool.fingerprint:
+                raise DataError(
+                    f"{path} was measured on other images than {source} has now: "
+                    f"{stamp.data} ({stamp.data_hash[:12]}), and now {pool.title} "
+                    f"({pool.fingerprint[:12]}); choose another --out, or the --data of before"
+                )
+    return unread
+
+
+def _stamp_of(path: Path) -> SequenceStamp | None:
+    """Return what a file says of its sequence, None if it is broken, which others complain of."""
+    if not path.is_file():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Measured).sequence
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def missing_cells(

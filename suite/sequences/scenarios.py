@@ -8,14 +8,19 @@ continuum takes seconds to import, so it is imported where it is used.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
-from driftboard.suite.errors import DataError
+from driftboard.suite.errors import DataError, counted
 
 Indices = NDArray[np.int64]
+
+Several = Annotated[int, Meta(ge=2, le=10_000)]
+"""A number of tasks, or of classes of a task. ``validation.py`` checks such limits of fields."""
+Angle = Annotated[int, Meta(ge=-720, le=720)]
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class View:
     classes: int  # number of classes of the data set
     pixels: int  # height times width
     stream: Callable[..., np.random.Generator]  # name(s) -> the seed's stream of that name
+    exact: bool = True  # every class has as many images as asked for; else fewer make do
 
 
 @dataclass(frozen=True)
@@ -84,12 +90,17 @@ def _all_images(view: View, tasks: int) -> list[Recipe]:
 class Split:
     """Disjoint classes, in an order drawn per seed; task-incremental (class-incremental data)."""
 
-    tasks: int
+    tasks: Several
     fresh_sets: ClassVar[int] = 1
 
     def recipes(self, view: View) -> list[Recipe]:
         if view.classes % self.tasks:
             raise DataError(f"{view.classes} classes cannot be split into {self.tasks} equal tasks")
+        if view.classes == self.tasks:
+            raise DataError(
+                f"{view.classes} classes make {self.tasks} tasks of one class, which has nothing "
+                "to tell apart; take fewer tasks"
+            )
         from continuum.scenarios import ClassIncremental
 
         order = view.stream("class order").permutation(view.classes)
@@ -121,17 +132,13 @@ class Overlap:
     do not overlap from one task to the next.
     """
 
-    tasks: int
-    classes: int
-    shared: int
+    tasks: Several
+    classes: Several
+    shared: Annotated[int, Meta(ge=0)]
     fresh_sets: ClassVar[int] = 1
 
     def recipes(self, view: View) -> list[Recipe]:
-        if not 0 <= self.shared < self.classes <= view.classes:
-            raise DataError(
-                f"a task cannot have {self.classes} classes and share {self.shared} of them "
-                f"where the data set has {view.classes}"
-            )
+        self._check(view.classes)
         order = view.stream("class order").permutation(view.classes)
         units = np.argsort(order)
         recipes = []
@@ -148,6 +155,21 @@ class Overlap:
             )
         return recipes
 
+    def _check(self, there: int) -> None:
+        if not 0 <= self.shared < self.classes <= there:
+            raise DataError(
+                f"a task cannot have {self.classes} classes and share {self.shared} of them "
+                f"where the data set has {there}"
+            )
+        if self.classes == 1:
+            raise DataError("a task of 1 class has nothing to tell apart; give it more classes")
+        needed = 2 * self.classes - self.shared
+        if self.tasks > 1 and needed > there:
+            raise DataError(
+                f"two tasks of {self.classes} classes that share {self.shared} need {needed} "
+                f"classes, there are {there}; take fewer classes, or share more"
+            )
+
 
 @dataclass(frozen=True)
 class Permuted:
@@ -157,11 +179,17 @@ class Permuted:
     continuum's permutations, a part of them by our own.
     """
 
-    tasks: int
-    share: float = 1.0
+    tasks: Several
+    share: Annotated[float, Meta(gt=0, le=1)] = 1.0
     fresh_sets: ClassVar[int] = 1
 
     def recipes(self, view: View) -> list[Recipe]:
+        moved = round(self.share * view.pixels)
+        if moved < 2:
+            raise DataError(
+                f"a share of {self.share:g} of {view.pixels} pixels is {moved}, too few to change "
+                "places; take a larger one"
+            )
         random = view.stream("permutation")
         orders = (
             _continuum_orders(view.pixels, random.integers(2**31, size=self.tasks - 1).tolist())
@@ -195,7 +223,7 @@ def _partial_order(pixels: int, share: float, random: np.random.Generator) -> In
 class RotatedTo:
     """The same images, turned by the given degrees, one entry per task."""
 
-    degrees: tuple[int, ...]
+    degrees: Annotated[tuple[Angle, ...], Meta(min_length=2)]
     fresh_sets: ClassVar[int] = 1
 
     @property
@@ -204,6 +232,8 @@ class RotatedTo:
         return len(self.degrees)
 
     def recipes(self, view: View) -> list[Recipe]:
+        if self.tasks > 1 and len({angle % 360 for angle in self.degrees}) == 1:
+            raise DataError("all tasks are turned by the same angle, which changes nothing")
         from continuum.scenarios import Rotations
 
         scenario = Rotations(_one_class(self.tasks), list_degrees=list(self.degrees))
@@ -217,11 +247,13 @@ class RotatedTo:
 class Rotated:
     """The same images, turned by ``step`` degrees more with every task."""
 
-    tasks: int
-    step: int
+    tasks: Several
+    step: Annotated[int, Meta(ge=-360, le=360)]
     fresh_sets: ClassVar[int] = 1
 
     def recipes(self, view: View) -> list[Recipe]:
+        if self.step % 360 == 0:
+            raise DataError(f"a step of {self.step} degrees turns nothing; take another")
         return RotatedTo(tuple(task * self.step for task in range(self.tasks))).recipes(view)
 
 
@@ -233,11 +265,16 @@ class Relabelled:
     chosen classes keeps its label.
     """
 
-    tasks: int
-    classes: int
+    tasks: Several
+    classes: Several
     fresh_sets: ClassVar[int] = 1
 
     def recipes(self, view: View) -> list[Recipe]:
+        if not 2 <= self.classes <= view.classes:
+            raise DataError(
+                f"{counted(self.classes, 'label')} cannot change places where there are "
+                f"{view.classes}; take from 2 to {view.classes}"
+            )
         random = view.stream("labels")
         first, *later = _all_images(view, self.tasks)
         recipes = [first]
@@ -256,7 +293,7 @@ class Repeat:
     The distance between its tasks is zero by construction.
     """
 
-    tasks: int
+    tasks: Several
 
     @property
     def fresh_sets(self) -> int:
@@ -303,13 +340,16 @@ class Corrupted(_Altered):
     same noise whenever it is shown.
     """
 
-    severity: int
+    severity: Annotated[int, Meta(ge=1, le=5)]
 
     def recipes(self, view: View) -> list[Recipe]:
         levels = np.linspace(0.0, NOISE_AT_SEVERITY[self.severity], self.tasks)
+        recipes = self.base.recipes(view)
+        if any(recipe.noise for recipe in recipes):
+            raise DataError("the tasks of Corrupted have noise already; corrupt them once")
         return [
             replace(recipe, noise=float(level))
-            for recipe, level in zip(self.base.recipes(view), levels, strict=True)
+            for recipe, level in zip(recipes, levels, strict=True)
         ]
 
 
@@ -317,7 +357,7 @@ class Corrupted(_Altered):
 class FewShot(_Altered):
     """Another scenario's tasks, of which all but the first keep few training images a class."""
 
-    per_class: int
+    per_class: Annotated[int, Meta(ge=1)]
 
     def recipes(self, view: View) -> list[Recipe]:
         first, *later = self.base.recipes(view)
@@ -325,5 +365,11 @@ class FewShot(_Altered):
 
     def _few(self, recipe: Recipe, view: View) -> Indices:
         labels = view.train_labels[recipe.train]
+        least = np.unique(labels, return_counts=True)[1].min()
+        if view.exact and self.per_class > least:
+            raise DataError(
+                f"{self.per_class} training images of a class are asked for, a class has {least}; "
+                "lower per_class of FewShot"
+            )
         kept = [recipe.train[labels == label][: self.per_class] for label in np.unique(labels)]
         return np.sort(np.concatenate(kept))

@@ -1,12 +1,12 @@
 """What a task sequence is: plain data, from which its tasks follow for every seed."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from driftboard.suite.errors import DriftboardError
-from driftboard.suite.protocol import PROTOCOL, Protocol, Training, digest
+from driftboard.suite.protocol import PROTOCOL, FromOne, Protocol, Training, digest
 from driftboard.suite.records import SequenceStamp
 from driftboard.suite.sequences.scenarios import Scenario
 
@@ -33,6 +33,8 @@ class TaskSequence:
             smallest class so that every class and every seed has equally many.
         test_per_class: test images of a class in a task; None takes all.
         training: settings that differ from the protocol's for this network.
+        balance: whether all classes have equally many training images. If not, each has all of
+            its own, or ``train_per_class`` at the most, and ``test_per_class`` at the most.
     """
 
     name: str
@@ -41,9 +43,10 @@ class TaskSequence:
     scenario: Scenario
     network: str
     tier: str = "own"
-    train_per_class: int | None = None
-    test_per_class: int | None = None
+    train_per_class: FromOne | None = None
+    test_per_class: FromOne | None = None
     training: Training | None = None
+    balance: bool = True
 
     def training_under(self, protocol: Protocol = PROTOCOL) -> Training:
         """Return the training settings that hold for this sequence."""
@@ -53,6 +56,8 @@ class TaskSequence:
         """Return the digest of all that decides the sequence's results, its words left out."""
         plain = _plain(dataclasses.replace(self, training=self.training_under(protocol)))
         del plain["description"]
+        if self.balance:  # as all were when the first records were published
+            del plain["balance"]
         return digest(plain)
 
     def stamp(self, data: str, data_hash: str, blocks: "Iterable[Block]") -> SequenceStamp:
@@ -85,19 +90,50 @@ def describe(sequence: TaskSequence, protocol: Protocol = PROTOCOL) -> dict[str,
     return {**plain, "tasks": sequence.scenario.tasks, "hash": sequence.hash(protocol)}
 
 
+class KnownSequences(dict[str, TaskSequence]):
+    """Sequences by name; ``unsound`` says in a line each what is wrong with others of a user's.
+
+    These only matter where they are chosen, see :func:`find_sequences`.
+    """
+
+    def __init__(
+        self, sound: Mapping[str, TaskSequence], unsound: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(sound)
+        self.unsound = dict(unsound or {})
+
+
+def _unsound(sequences: dict[str, TaskSequence]) -> dict[str, str]:
+    return sequences.unsound if isinstance(sequences, KnownSequences) else {}
+
+
+def family_of(name: str) -> str:
+    """Return what a sequence is one of, by its name: data set and numbers are left out.
+
+    >>> family_of("fashion-fewshot-rotated-30"), family_of("digits-split"), family_of("mine")
+    ('fewshot-rotated', 'split', 'mine')
+    """
+    words = [word for word in name.split("-")[1:] if not word.isdigit()]
+    return "-".join(words) or name
+
+
 def find_sequences(
     patterns: Iterable[str], sequences: dict[str, TaskSequence]
 ) -> dict[str, TaskSequence]:
     """Return the sequences whose names match any of the shell-style patterns, in registry order.
 
     Raises:
-        DriftboardError: a pattern matches nothing; the nearest names are shown.
+        DriftboardError: a pattern matches nothing, and the nearest names are shown; or what it
+            matches is not sound.
     """
     import difflib
     import fnmatch
 
     found: set[str] = set()
+    unsound = _unsound(sequences)
     for pattern in patterns:
+        for name in fnmatch.filter(unsound, pattern):
+            raise DriftboardError(unsound[name])
         matches = fnmatch.filter(sequences, pattern)
         if not matches:
             near = difflib.get_close_matches(pattern, sequences, n=3, cutoff=0.4)
@@ -116,10 +152,11 @@ def choose_sequences(
     with ``own``, they belong to every tier.
 
     Raises:
-        DriftboardError: a pattern matches nothing.
+        DriftboardError: a pattern matches nothing, or something that is not sound.
     """
     tiers = {tier, "own"} if tier else {sequence.tier for sequence in known.values()}
     if tier is None and not patterns:
         tiers = {"own"} if own else {"quick"}
     candidates = {name: value for name, value in known.items() if value.tier in tiers}
-    return tuple(find_sequences(patterns or ["*"], candidates).values())
+    chosen = find_sequences(patterns or ["*"], KnownSequences(candidates, _unsound(known)))
+    return tuple(chosen.values())

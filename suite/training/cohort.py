@@ -171,7 +171,13 @@ def build_cohort(
         pool: the images that the recipes point into.
         recipes: one list per learner, of one recipe per task.
         tested: whether there are to be test data.
+
+    Raises:
+        ValueError: learners have unequal numbers of training images, and would be trained on the
+            padding.
     """
+    if any(len({len(recipe.train) for recipe in row}) > 1 for row in zip(*recipes, strict=True)):
+        raise ValueError("learners that are trained together need equally many training images")
     device = torch.device(setting.device)
     units = len(recipes[0][0].active)
     networks = {

@@ -11,10 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import typer
+from msgspec.structs import replace
 
 from driftboard.baselines import published
 from driftboard.baselines.published import (
     PublishedSet,
+    publish_records,
     published_records,
     published_set,
     published_sets,
@@ -194,3 +196,18 @@ def test_what_a_reader_would_refuse_is_not_published(publish_one, changes, compl
 
     assert [path.name for path in into.rglob("*") if path.is_file()] == ["published.json"]
     assert (into / "published.json").read_text() == "[]"
+
+
+@pytest.mark.parametrize("what", ["counts", "source"])
+def test_records_that_contradict_each_other_are_not_published(make_record, tmp_path, what):
+    record = make_record()
+    other = make_record(correct=((90, 10), (60, 81)))
+    if what == "source":
+        stamp = replace(record.strategy, source_hash="e" * 64)
+        other = replace(make_record(seed=1), strategy=stamp)
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder, one in zip(folders, (record, other), strict=True):
+        write_record(folder, one)
+    with pytest.raises(RecordError, match="hold 1 record that cannot stand beside the others"):
+        publish_records("made-up", folders, tmp_path, "command", "hardware", "reason")
+    assert not (tmp_path / "records").exists()

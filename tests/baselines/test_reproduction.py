@@ -2,27 +2,49 @@
 
 import csv
 import io
+import math
 import random
 import statistics
 
 import pytest
+import scipy.stats
 from msgspec.structs import replace
 
-from driftboard.baselines.paper import literature_values, paper_comparison
-from driftboard.baselines.published import published_records, published_sets
+from driftboard.baselines.paper import (
+    Ours,
+    literature_values,
+    literature_verdicts,
+    paper_comparison,
+)
+from driftboard.baselines.published import choose_records, published_records, published_sets
 from driftboard.baselines.reproduction import (
+    LEAST_MARGIN,
+    MOST_MARGIN,
     compare,
     reproduction_csv,
     reproduction_page,
     summary,
 )
+from driftboard.baselines.rerun_noise import NoiseRow, noise_of
+from driftboard.baselines.verdict import margin, mean_noise
 from driftboard.suite.errors import RecordError
 from driftboard.suite.sequences.registry import registered
 
 SEEDS = range(6)
+ALPHA, BETA = "digits-rotated-15", "digits-split"
+NOISE = [
+    NoiseRow(
+        "mlp-128x2",
+        "family",
+        family,
+        40,
+        dict.fromkeys(("avg_acc", "forgetting", "task_acc"), size),
+    )
+    for family, size in (("rotated", 0.01), ("split", 0.02))
+]
 COLUMNS = (
     "sequence strategy metric verdict published found difference low high margin p_contradicted "
-    "seeds paired identical seeds_needed"
+    "detectable noise sequences seeds identical"
 )
 
 
@@ -32,7 +54,7 @@ def published(make_record):
     generator = random.Random(3)
     return [
         make_record(sequence, strategy, seed, ((90, 0), (60 + generator.randint(-4, 4), 80)))
-        for sequence in ("alpha", "beta")
+        for sequence in (ALPHA, BETA)
         for strategy in ("sgd", "ewc")
         for seed in SEEDS
     ]
@@ -43,6 +65,11 @@ def moved(record, by):
     return replace(record, correct=(first, (last[0] + by, last[1])))
 
 
+def renamed(records, strategy):
+    """Return records as if another strategy had made them."""
+    return [replace(one, strategy=replace(one.strategy, name=strategy)) for one in records]
+
+
 def verdicts(reproduction):
     return {
         (row.sequence, row.strategy, row.metric.name): row.judgement.verdict
@@ -50,54 +77,165 @@ def verdicts(reproduction):
     }
 
 
-def test_equal_records_are_reproduced_to_the_last_digit(published):
-    found = compare(published, published)
-    assert len(found.rows) == 2 * 2 * 3
+def row_of(reproduction, sequence, strategy, metric):
+    (row,) = (
+        row
+        for row in reproduction.rows
+        if (row.sequence, row.strategy, row.metric.name) == (sequence, strategy, metric)
+    )
+    return row
+
+
+def test_equality_comes_first(published):
+    found = compare(published, published, NOISE)
+    assert len(found.rows) == 2 * 3 + 2 * 2 * 3
     assert set(verdicts(found).values()) == {"REPRODUCED"}
-    assert summary(found) == [
-        "12 numbers: 12 REPRODUCED, 0 INCONCLUSIVE, 0 CONTRADICTED; 12 of them equal to the last "
-        "digit"
+    lines = summary(found)
+    assert lines[:3] == [
+        "equal on the same seeds: 24 of 24 cells",
+        "6 overall means: 6 REPRODUCED, 0 INCONCLUSIVE, 0 CONTRADICTED",
+        "12 numbers of single sequences: 12 REPRODUCED, 0 INCONCLUSIVE, 0 CONTRADICTED",
+    ]
+    assert [line.partition(",")[0] for line in lines[3:]] == [
+        "REPRODUCED: ewc over 2 sequences",
+        "REPRODUCED: sgd over 2 sequences",
     ]
 
 
-def test_a_large_shift_of_one_strategy_is_contradicted_there_only(published):
+def test_cells_are_equal_only_if_all_counts_are(published):
+    (first, last) = published[0].correct
+    other = replace(published[0], correct=((first[0] - 1, first[1]), last))
+    found = compare(published, [other, *published[1:]], NOISE)
+    assert (found.equal, found.cells) == (23, 24)
+
+
+def test_published_stands_over_the_same_seeds_as_found(published):
+    some = [record for record in published if record.seed in (1, 4)]
+    found = compare(published, [moved(record, 2) for record in some], NOISE)
+    for row in found.rows:
+        if row.metric.name == "avg_acc":
+            before = [
+                (record.correct[-1][0] + record.correct[-1][1]) / 200
+                for record in some
+                if record.strategy.name == row.strategy
+                and row.sequence in (record.sequence.name, "overall")
+            ]
+            assert row.published == pytest.approx(statistics.fmean(before))
+            assert row.found - row.published == pytest.approx(0.01)
+            assert row.judgement.difference.mean == pytest.approx(0.01)
+            assert row.judgement.difference.n == 2
+
+
+def test_overall_means_are_over_the_sequences_and_seeds_that_both_have(published):
+    new = [record for record in published if (record.sequence.name, record.seed) != (BETA, 0)]
+    new = [moved(record, 4 if record.sequence.name == ALPHA else 0) for record in new]
+    row = row_of(compare(published, new, NOISE), "overall", "sgd", "avg_acc")
+    assert (row.sequences, row.judgement.difference.n) == (2, 5)
+    assert row.judgement.difference.mean == pytest.approx(0.02 / 2)
+    # of the mean over both sequences, on five seeds found and on six published
+    cells = [noise_of(name, "sgd", "avg_acc", NOISE) for name in (ALPHA, BETA)]
+    assert row.judgement.difference.noise == mean_noise(cells, 5)
+    assert row.judgement.margin == margin(mean_noise(cells, 6), LEAST_MARGIN, MOST_MARGIN)
+
+
+def test_one_sequence_has_no_overall_mean(published):
+    some = [record for record in published if record.sequence.name == ALPHA]
+    assert {row.sequence for row in compare(published, some, NOISE).rows} == {ALPHA}
+
+
+def test_the_margin_of_an_overall_mean_is_at_most_two_points(published):
+    loud = [replace(row, differences=dict.fromkeys(row.differences, 0.3)) for row in NOISE]
+    found = compare(published, [moved(record, 1) for record in published], loud)
+    for row in found.rows:
+        assert (row.judgement.margin == MOST_MARGIN) == (row.sequence == "overall")
+    quiet = [replace(row, differences=dict.fromkeys(row.differences, 0.001)) for row in NOISE]
+    for row in compare(published, published, quiet).rows:
+        assert row.judgement.margin == LEAST_MARGIN
+
+
+def test_a_large_shift_of_one_strategy_is_contradicted_there_and_overall(published):
     generator = random.Random(8)
     new = [
         moved(record, -30 + generator.randint(-1, 1))
-        if record.strategy.name == "ewc" and record.sequence.name == "beta"
+        if record.strategy.name == "ewc" and record.sequence.name == BETA
         else record
         for record in published
     ]
-    found = verdicts(compare(published, new))
-    contradicted = {place for place, verdict in found.items() if verdict == "CONTRADICTED"}
-    assert contradicted == {("beta", "ewc", "avg_acc"), ("beta", "ewc", "forgetting")}
-    assert found["beta", "ewc", "task_acc"] == "REPRODUCED"
-    lines = summary(compare(published, new))
-    assert len(lines) == 3
-    assert lines[1].startswith("CONTRADICTED: ewc on beta, Avg.Acc")
+    found = compare(published, new, NOISE)
+    contradicted = {place for place, v in verdicts(found).items() if v == "CONTRADICTED"}
+    places = (BETA, "overall")
+    assert contradicted == {(p, "ewc", m) for p in places for m in ("avg_acc", "forgetting")}
+    assert verdicts(found)[BETA, "ewc", "task_acc"] == "REPRODUCED"
+    lines = summary(found)
+    assert lines[3].startswith("CONTRADICTED: ewc over 2 sequences, Avg.Acc")
+    assert [line.split(",")[0] for line in lines[5:]] == [
+        "CONTRADICTED: ewc over 2 sequences",
+        f"CONTRADICTED: ewc on {BETA}",
+        f"CONTRADICTED: ewc on {BETA}",
+    ]
 
 
-def test_two_noisy_seeds_are_inconclusive_and_say_how_many_would_do(published):
+def test_two_noisy_seeds_are_inconclusive_and_say_what_they_would_have_told(published):
     new = [
         moved(record, {0: 4, 1: -4}[record.seed])
         for record in published
         if record.seed < 2 and record.strategy.name == "sgd"
     ]
-    found = compare(published, new)
-    assert {(row.sequence, row.strategy) for row in found.rows} == {
-        ("alpha", "sgd"),
-        ("beta", "sgd"),
-    }
-    (row,) = (r for r in found.rows if (r.sequence, r.metric.name) == ("alpha", "avg_acc"))
+    found = compare(published, new, NOISE)
+    assert {row.strategy for row in found.rows} == {"sgd"}
+    row = row_of(found, ALPHA, "sgd", "avg_acc")
     assert row.judgement.verdict == "INCONCLUSIVE"
-    assert row.judgement.seeds is not None
-    assert f"about {row.judgement.seeds} seeds would settle it" in "\n".join(summary(found))
+    (line,) = (x for x in summary(found) if f"on {ALPHA}, Avg.Acc" in x)
+    detectable = 100 * row.judgement.detectable
+    assert f"a true one of {detectable:.2f} would have been contradicted with 90 %" in line
+
+
+def test_what_has_no_measured_noise_is_judged_by_its_own_spread(make_record):
+    old = [make_record("mine", "sgd", seed, ((90, 0), (60, 80))) for seed in SEEDS]
+    new = [moved(record, -20 + record.seed) for record in old]
+    found = compare(old, new, NOISE)
+    assert found.unmeasured == ("mine",)
+    assert "no noise is measured for: mine" in "\n".join(summary(found))
+    row = row_of(found, "mine", "sgd", "avg_acc")
+    assert row.judgement.difference.noise is None
+    assert row.judgement.margin == LEAST_MARGIN
+    assert row.judgement.verdict == "CONTRADICTED"
+
+
+def test_diverged_cells_are_counted(published):
+    new = [
+        replace(published[0], status="diverged", diverged_at=1, diverged_by="blow-up"),
+        *published[1:],
+    ]
+    found = compare(published, new, NOISE)
+    assert found.diverged == (0, 1)
+    assert "diverged, with the accuracy of chance: 0 published, 1 found" in summary(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy", "offered"),
+    [
+        ("core-cifar10", "sgd", "hybrid"),
+        ("core-fashion", "hybrid", "constrained-0.1"),
+        ("core-fashion", "sgd", "frozen"),
+        ("quick", "sgd", "hybrid"),
+    ],
+)
+def test_another_strategys_records_are_not_taken_for_a_rerun(name, strategy, offered):
+    """Not even where the overall means are less than a point apart."""
+    old = choose_records(name, None, [strategy])
+    found = compare(old, renamed(choose_records(name, None, [offered]), strategy))
+    overall = [row for row in found.rows if row.is_overall]
+    assert "REPRODUCED" not in {row.judgement.verdict for row in overall}
+    assert found.count("REPRODUCED") < len(found.rows) / 5
+    assert (found.count("CONTRADICTED") > 0) == (name != "core-cifar10")  # noise of some points
 
 
 def test_other_strategies_and_sequences_are_left_out(published, make_record):
-    new = [*published, make_record("gamma", "sgd"), make_record("alpha", "mine")]
-    assert len(compare(published, new).rows) == 12
-    with pytest.raises(RecordError, match="no sequence and strategy that was published"):
+    new = [*published, make_record("gamma", "sgd"), make_record(ALPHA, "mine")]
+    new.append(make_record(ALPHA, "sgd", 17))
+    assert len(compare(published, new, NOISE).rows) == 18
+    with pytest.raises(RecordError, match="no sequence, strategy and seed that was published"):
         compare(published, new[-1:])
 
 
@@ -106,7 +244,7 @@ def test_what_cannot_be_compared_is_refused(published, make_record):
     with pytest.raises(RecordError, match="not of one protocol"):
         compare(published, [replace(record, protocol=protocol) for record in published])
     stamp = replace(published[0].sequence, hash="f" * 64)
-    with pytest.raises(RecordError, match="sequence alpha has changed"):
+    with pytest.raises(RecordError, match=f"sequence {ALPHA} has changed"):
         compare(published, [replace(published[0], sequence=stamp)])
     with pytest.raises(RecordError, match="no records"):
         compare(published, [])
@@ -119,17 +257,19 @@ def test_a_changed_source_is_named(published):
         else record
         for record in published
     ]
-    found = compare(published, new)
+    found = compare(published, new, NOISE)
     assert found.changed == ("ewc",)
     assert "source changed since the records were published: ewc" in summary(found)
 
 
 def test_page_and_csv_hold_every_number(published):
     new = [moved(record, record.seed % 3 - 1) for record in published]
-    found = compare(published, new)
+    found = compare(published, new, NOISE)
     rows = list(csv.DictReader(io.StringIO(reproduction_csv(found))))
     assert " ".join(rows[0]) == COLUMNS
-    page = [line for line in reproduction_page(found).splitlines() if line.startswith("| `")]
+    page = [
+        line for line in reproduction_page(found).splitlines() if line.startswith(("| `", "| o"))
+    ]
     assert len(rows) == len(page) == len(found.rows)
     for raw, line, row in zip(rows, page, found.rows, strict=True):
         assert float(raw["difference"]) == pytest.approx(row.found - row.published, abs=1e-12)
@@ -146,7 +286,10 @@ def test_the_command_runs_and_compares(call, tmp_path):
     out = tmp_path / "again"
     code, output, _ = call("reproduce", "quick", *options, "--out", out, "--device", "cpu")
     assert code == 0
-    assert output.startswith("3 numbers: 3 REPRODUCED")
+    lines = output.splitlines()
+    assert lines[0] == "equal on the same seeds: 2 of 2 cells"
+    assert lines[1].startswith("3 numbers of single sequences: 3 REPRODUCED")
+    assert "on the same 2 seeds, difference +0.0 [+0.0, +0.0]" in lines[2]
     assert (out / "reproduction.md").exists()
     path = out / "records" / "digits-repeat" / "noop" / "seed-0000.json"
     assert path.exists()
@@ -215,3 +358,41 @@ def test_other_publications_stand_beside_what_was_run_in_their_setting():
         assert f" {statistics.fmean(accuracies):.1f} [" in line
         compared += 1
     assert compared >= 2
+
+
+def ours_of(value):
+    """Return what we have published in the setting of another publication's number."""
+    return [
+        statistics.fmean(c / n for c, n in zip(r.correct[-1], r.test_sizes, strict=True))
+        for r in published_records("van-de-ven-mnist")
+        if r.strategy.name == value.our_strategy
+    ]
+
+
+def test_the_literatures_claims_are_judged_by_welch_with_their_standard_error():
+    """By the rule plain training does not carry over, and EWC is left open."""
+    known = [v for v in literature_values() if v.our_sequence == "mnist-split-van-de-ven"]
+    ours = {(v.our_sequence, v.our_strategy, v.metric): Ours(ours_of(v), diverged=0) for v in known}
+    found = literature_verdicts(known, ours)
+    assert {value.our_strategy: found[value].verdict for value in known} == {
+        "sgd": "CONTRADICTED",
+        "ewc-strength-100000.0": "INCONCLUSIVE",
+    }
+    for value in known:
+        mine = ours_of(value)
+        deviation = value.standard_error / 100 * math.sqrt(value.seeds)
+        test = scipy.stats.ttest_ind_from_stats(
+            *(statistics.fmean(mine), statistics.stdev(mine), len(mine)),
+            *(value.mean / 100, deviation, value.seeds),
+            equal_var=False,
+        )
+        difference = found[value].difference
+        assert difference.mean / difference.noise.size == pytest.approx(test.statistic)
+        theirs, own = deviation**2 / value.seeds, statistics.variance(mine) / len(mine)
+        freedom = (theirs + own) ** 2 / (theirs**2 / (value.seeds - 1) + own**2 / (len(mine) - 1))
+        assert difference.noise.freedom == math.floor(freedom)
+    assert "speaks of the publication's claim, not of a re-run" in paper_comparison()
+
+
+def test_what_we_have_not_run_is_not_judged():
+    assert literature_verdicts(literature_values(), {}) == {}

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from driftboard.suite import records
+from driftboard.suite.sealing import sealed
 
 SEEDS = 10
 STRATEGIES = 20
@@ -46,7 +47,7 @@ def write_records(folder: Path, count: int) -> None:
                 )
                 path.parent.mkdir(parents=True, exist_ok=True)
                 # without fsync, which is not what is timed here
-                path.write_bytes(msgspec.json.format(records.encode_record(record), indent=1))
+                path.write_bytes(msgspec.json.format(sealed(record), indent=1))
                 written += 1
 
 

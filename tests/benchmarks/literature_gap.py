@@ -17,6 +17,8 @@ from plain_loop import initial_module, masked, solo_tasks
 from timing import show
 from torch.nn import functional as F
 
+from driftboard.leaderboard.analysis.statistics import paired_test
+from driftboard.leaderboard.formatting import NOTHING, p_text
 from driftboard.suite.data import convert_originals
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import PROTOCOL
@@ -88,6 +90,18 @@ def accuracies(data: Path | None, seeds: int) -> dict[str, list[float]]:
     return found
 
 
+def table(found: dict[str, list[float]]) -> list[str]:
+    """Return the lines of a table, with the p-value of a paired t test against the first way."""
+    first = dict(enumerate(next(iter(found.values()))))
+    lines = ["| training | Avg.Acc, mean | of each seed | p |", "| --- | ---: | --- | ---: |"]
+    for way, values in found.items():
+        each = ", ".join(f"{value:.2f}" for value in values)
+        _, p = paired_test(dict(enumerate(values)), first)
+        text = NOTHING if way == next(iter(found)) else p_text(p)
+        lines.append(f"| {way} | {statistics.fmean(values):.2f} | {each} | {text} |")
+    return lines
+
+
 def main() -> None:
     """Train and print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -101,11 +115,7 @@ def main() -> None:
         found = accuracies(options.data, options.seeds)
     except DriftboardError as error:
         sys.exit(f"error: {error}")
-    print("| training | Avg.Acc, mean | of each seed |")
-    print("| --- | ---: | --- |")
-    for way, values in found.items():
-        each = ", ".join(f"{value:.2f}" for value in values)
-        print(f"| {way} | {statistics.fmean(values):.2f} | {each} |")
+    print("\n".join(table(found)))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from msgspec.structs import replace
 
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL
-from driftboard.suite.records import cell_path, encode_record
+from driftboard.suite.records import cell_path
+from driftboard.suite.sealing import sealed
 from driftboard.suite.sequences.registry import registered
 
 SUITE = "core"
@@ -48,7 +49,7 @@ def write_grid(folder: Path, count: int) -> list[str]:
                 path = cell_path(folder, sequence.name, stamp.name, seed)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 # without fsync, which is not what is timed here
-                content = encode_record(replace(model, seed=seed))
+                content = sealed(replace(model, seed=seed))
                 path.write_bytes(msgspec.json.format(content, indent=1))
     chosen = [word for text in specifications for word in ("--strategy", text)]
     reference = load_strategy(specifications[0]).stamp.name

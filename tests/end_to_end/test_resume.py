@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
+from driftboard.suite.data import load_pool
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import write_record
@@ -13,6 +14,7 @@ from driftboard.suite.sequences.registry import registered
 
 SEQUENCE = registered()["digits-overlap-50"]
 SGD = load_strategy("sgd")
+DIGITS = load_pool("digits", None).fingerprint
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def options_of(tmp_path, make_record):
     def write(seeds):
         for seed in seeds:
             record = make_record(SEQUENCE.name, SGD.stamp.name, seed)
-            stamp = replace(record.sequence, hash=SEQUENCE.hash())
+            stamp = replace(record.sequence, hash=SEQUENCE.hash(), data_hash=DIGITS)
             changes = {"protocol": PROTOCOL.stamp(), "sequence": stamp, "strategy": SGD.stamp}
             write_record(tmp_path / "results", replace(record, **changes))
         options = ["--sequence", SEQUENCE.name, "--strategy", "sgd", "--seeds", "3"]

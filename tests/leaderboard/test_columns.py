@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 from msgspec.structs import replace as replaced
 
-from driftboard.leaderboard import table
+from driftboard.leaderboard import table, words
 from driftboard.leaderboard.analysis.board import build_board
 from driftboard.leaderboard.analysis.cells import METRICS
 from driftboard.leaderboard.analysis.collect import collect
-from driftboard.leaderboard.columns import COLUMNS, Column, Layout, Line
+from driftboard.leaderboard.column import Column, Layout, Line
+from driftboard.leaderboard.columns import COLUMNS
 from driftboard.leaderboard.render.csv import csv_table
 from driftboard.leaderboard.render.markdown import markdown
 from driftboard.leaderboard.render.page import html_page
@@ -90,7 +91,8 @@ def test_a_new_column_is_one_entry(board, monkeypatch):
         explanation="how many records there are.",
     )
     before = csv_table(board).splitlines()
-    monkeypatch.setattr(table, "COLUMNS", (*COLUMNS, new))
+    for module in (table, words):
+        monkeypatch.setattr(module, "COLUMNS", (*COLUMNS, new))
     table._headed.cache_clear()
     try:
         page, text, raw = html_page(board, "x", []), markdown(board, "x"), csv_table(board)

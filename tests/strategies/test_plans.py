@@ -317,6 +317,27 @@ def test_a_fraction_of_the_update_is_taken_from_the_second_task_on(small_task):
         )
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_constant_fraction_is_the_hybrid_whose_gradients_do_not_matter(small_task, index):
+    first, second, trained = two_tasks(small_task)
+    found = []
+    for strategy in (
+        Fraction(fraction=0.6, share=0.2),
+        Hybrid(share=0.2, related=0.6, unrelated=0.6),
+    ):
+        plan, memory = strategy.begin(first, first.initial, {})
+        _, memory = strategy.finish(first, first.initial, memory)
+        if index == 1:
+            plan, memory = strategy.begin(second, first.initial, memory)
+        solution, _ = strategy.finish((first, second)[index], trained, memory)
+        found.append((plan, solution))
+    (ours, solution), (theirs, wanted) = found
+    assert ours.share.tolist() == theirs.share.tolist()
+    assert ours.share.tolist() == pytest.approx([(1.0, 0.2)[index]] * 3)
+    for name, value in solution.items():
+        torch.testing.assert_close(value, wanted[name], **EXACT)
+
+
 def test_a_magnitude_that_a_learner_brings_along_goes_before_the_strategys_own(small_task):
     first, second, trained = two_tasks(small_task)
     strategy = Fraction(fraction=0.25)
@@ -446,7 +467,7 @@ def test_every_strategy_says_what_it_is(strategy):
 
 def test_names_belong_to_one_class_each():
     classes = {strategy.name: type(strategy) for strategy in [*BUILTIN.values(), MyMethod()]}
-    assert len(set(classes.values())) == len(classes) == 12
+    assert len(set(classes.values())) == len(classes) == 13
 
 
 def test_the_board_ranks_the_strategies_and_not_the_bounds():
@@ -461,6 +482,7 @@ def test_the_board_ranks_the_strategies_and_not_the_bounds():
         "constrained-0.1",
         "constrained-0.3",
         "constrained-first-0.1",
+        "fraction-0.6",
     ]
     bounds = [name for name, strategy in BUILTIN.items() if strategy.role == "bound"]
     assert bounds == ["noop", "scratch", "frozen-reset", "joint"]

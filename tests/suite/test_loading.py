@@ -13,6 +13,7 @@ from driftboard.strategies.catalogue import BUILTIN
 from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.loading import load_sequences, load_strategy
 from driftboard.suite.sequences.registry import registered
+from driftboard.suite.sequences.task_sequence import choose_sequences
 
 HEADER = """
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Other(Mine):
 
 OWN = """
 from driftboard.suite.protocol import Training
-from driftboard.suite.sequences import Overlap, Split, TaskSequence
+from driftboard.suite.sequences import Corrupted, Overlap, Split, TaskSequence
 
 def sequence(**changes):
     settings = dict(name="own", description="", source="digits", scenario=Split(5),
@@ -305,35 +306,51 @@ UNSOUND = {
     "taken": ("name='digits-split'", "exists already"),
     "upper-case name": ("name='Own'", "lower-case letters"),
     "name with a path": ("name='../own'", "lower-case letters"),
-    "name that is no text": ("name=5", "wrong type"),
+    "name that is no text": ("name=5", "name of TaskSequence is 5; expected str, got int"),
     "name of the mean": ("name='overall'", "mean over all sequences"),
     "tier of the benchmark": ("tier='quick'", "tier must be 'own'"),
     "unknown tier": ("tier='mine'", "tier must be 'own'"),
-    "one task": ("scenario=Split(1)", "fewer than two tasks"),
-    "no scenario": ("scenario=None", "wrong type"),
-    "scenario that is not plain data": ("scenario=type('S', (), {'tasks': 2})()", "wrong type"),
+    "one task": ("scenario=Split(1)", "tasks of Split is 1; expected int of at least 2"),
+    "no scenario": ("scenario=None", "scenario of TaskSequence is None, which is no scenario"),
     "unknown network": ("network='mlp'", "there is no network 'mlp'"),
-    "network that is no text": ("network=8", "wrong type"),
-    "no training images": ("train_per_class=0", "at least 1"),
-    "no test images": ("test_per_class=-1", "at least 1"),
-    "images that are no number": ("train_per_class='all'", "wrong type"),
-    "empty batches": ("training=Training(1, 0, 0.1)", "one image in a batch"),
-    "no epoch": ("training=Training(0, 10, 0.1)", "one epoch"),
-    "training of another type": ("training={'epochs': 1}", "wrong type"),
+    "network that is no text": ("network=8", "network of TaskSequence is 8; expected str"),
+    "no training images": ("train_per_class=0", "train_per_class of TaskSequence is 0; expected"),
+    "images that are no number": ("train_per_class='all'", "expected int"),
+    "empty batches": ("training=Training(1, 0, 0.1)", "batch_size of Training is 0; expected"),
+    "training of another type": ("training={'epochs': 1}", "training of TaskSequence is"),
+    "noise that is not there": ("scenario=Corrupted(Split(5), 7)", "severity of Corrupted is 7"),
+    "data that nobody knows": ("source='diggits'", "no data set is called 'diggits'"),
 }
 
 
 @pytest.mark.parametrize(("change", "word"), UNSOUND.values(), ids=UNSOUND.keys())
-def test_unsound_sequence_is_refused(make_file, change, word):
-    path = make_file(f"{OWN}\nmine = sequence({change})")
-    message = sequence_refusal(path)
-    assert word in message
-    assert str(path) in message
+def test_unsound_sequence_is_refused_where_it_is_chosen(make_file, change, word):
+    path = make_file(f"{OWN}\nmine = sequence({change})\ngood = sequence(name='good')")
+    known = load_sequences((path,))
+    (name,) = known.unsound
+    for patterns in (None, ["*"], [name]):
+        with pytest.raises(DriftboardError) as caught:
+            choose_sequences(known, None, patterns, own=True)
+        message = str(caught.value)
+        assert len(message.splitlines()) == 1
+        assert word in message
+        assert str(path) in message
+
+
+@pytest.mark.parametrize(("change", "_"), UNSOUND.values(), ids=UNSOUND.keys())
+def test_unsound_sequence_is_no_matter_where_others_are_chosen(make_file, change, _):
+    others = "\n".join(f"good_{i} = sequence(name='good-{i}')" for i in range(11))
+    known = load_sequences((make_file(f"{OWN}\nmine = sequence({change})\n{others}"),))
+    assert len(known) == len(registered()) + 11
+    chosen = choose_sequences(known, None, ["good-*"], own=True)
+    assert [sequence.name for sequence in chosen] == [f"good-{i}" for i in range(11)]
+    assert [s.name for s in choose_sequences(known, None, ["good-3"], own=True)] == ["good-3"]
 
 
 def test_two_own_sequences_of_one_name_are_refused(make_file):
-    text = f"{OWN}\na, b = sequence(), sequence(source='mnist')"
-    assert "exists already" in sequence_refusal(make_file(text))
+    known = load_sequences((make_file(f"{OWN}\na, b = sequence(), sequence(source='mnist')"),))
+    with pytest.raises(DriftboardError, match="exists already"):
+        choose_sequences(known, None, ["own"], own=True)
 
 
 def test_file_without_sequences_is_refused(make_file):

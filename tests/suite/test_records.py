@@ -24,13 +24,13 @@ from driftboard.suite.records import (
     Record,
     cell_path,
     decode_record,
-    encode_record,
     read_json,
     read_record,
     record_paths,
     write_atomically,
     write_record,
 )
+from driftboard.suite.sealing import sealed
 
 CAUSES = ("not finite", "blow-up")
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True)
@@ -118,12 +118,12 @@ def files_below(folder):
 
 @given(sound_records())
 def test_what_is_written_is_what_is_read(record):
-    assert decode_record(encode_record(record), "here") == record
+    assert decode_record(sealed(record), "here") == record
 
 
 @given(sound_records(), st.data())
 def test_no_flipped_bit_gives_another_record(record, data):
-    content = bytearray(msgspec.json.format(encode_record(record), indent=1))
+    content = bytearray(msgspec.json.format(sealed(record), indent=1))
     position = data.draw(st.integers(0, len(content) - 1))
     content[position] ^= 1 << data.draw(st.integers(0, 7))
     with suppress(RecordError):
@@ -131,7 +131,7 @@ def test_no_flipped_bit_gives_another_record(record, data):
 
 
 def test_the_digest_is_that_of_the_line_with_null_in_its_place(make_record):
-    line = encode_record(make_record())
+    line = sealed(make_record())
     content = json.loads(line)
     digest = content.pop("digest")
     plain = line.replace(f'"{digest}"'.encode(), b"null")
@@ -146,7 +146,7 @@ def test_the_digest_is_that_of_the_line_with_null_in_its_place(make_record):
 @pytest.mark.parametrize(("old", "new"), [("[90,10]", "[91,10]"), ('"seed":0', '"seed":1')])
 def test_a_changed_count_is_refused_with_what_to_do(make_record, tmp_path, old, new):
     path = write_record(tmp_path, make_record())
-    changed = encode_record(make_record()).decode().replace(old, new)
+    changed = sealed(make_record()).decode().replace(old, new)
     path.write_text(changed)
     assert refusal(path).endswith(
         "does not fit its digest; delete the file and run again to make it anew"
@@ -249,7 +249,7 @@ def seal(path):
     """Give a record that was changed the digest of its new content, if it is a sound one."""
     with suppress(msgspec.MsgspecError):
         record = msgspec.json.decode(path.read_bytes(), type=records.AnyRecord)
-        path.write_bytes(encode_record(replace(record, digest=None)))
+        path.write_bytes(sealed(replace(record, digest=None)))
 
 
 @pytest.fixture

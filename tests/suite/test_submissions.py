@@ -16,6 +16,7 @@ from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.protocol import PROTOCOL, TUNING, Training
 from driftboard.suite.records import StrategyStamp, cell_path, write_record
 from driftboard.suite.runs.scheduler import Failure
+from driftboard.suite.sealing import sealed
 from driftboard.suite.sequences.scenarios import Relabelled
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.submissions import (
@@ -263,7 +264,7 @@ def test_the_tuning_record_goes_with_the_submission(
         trials=(Trial("x", make_record().strategy, 0.5, 0.5, 0.1, 0),),
         chosen=0,
     )
-    content = msgspec.json.encode(tuned)
+    content = sealed(tuned)
     (tmp_path / "tuned" / "tuning").mkdir(parents=True)
     (tmp_path / "tuned" / "tuning" / "my-method.json").write_bytes(content)
 

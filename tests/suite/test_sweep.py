@@ -3,17 +3,20 @@
 import csv
 import io
 import json
+import math
 from dataclasses import replace
 
 import msgspec
 import numpy as np
 import pytest
+from msgspec import structs
 
 from driftboard.leaderboard.analysis.cells import METRICS
 from driftboard.leaderboard.claim.magnitude import (
     COLUMNS,
     csv_of,
     curve_of,
+    divergence_texts,
     markdown_of,
     optimum_text,
     sweep_of,
@@ -206,7 +209,7 @@ def make_sweep(correct, seed=0):
     """Return a record of two tasks with 100 test images each; ``correct[m]`` is a matrix."""
     magnitudes = tuple(place / 10 for place in range(len(correct)))
     return SweepRecord(
-        schema=1,
+        schema=2,
         protocol=PROTOCOL.stamp(),
         sequence=SequenceStamp("made-up", "a" * 64, "own", "Data", "b" * 64, ("body", "head")),
         kind="fraction",
@@ -231,6 +234,33 @@ def test_curves_by_hand():
     assert (avg.tied, forgotten.tied) == ((1,), (0,))
     assert sweep.update_norms == (0.0, 2.0)
     assert optimum_text(sweep, avg).startswith("Avg.Acc is best at fraction 0.1;")
+
+
+def test_means_without_diverged_learners_stand_beside_those_with_them():
+    flat, good, chance = [[80, 10], [80, 20]], [[80, 10], [70, 80]], [[10, 10], [10, 10]]
+    records = [make_sweep([flat, good], seed) for seed in range(3)]
+    lost = {"diverged": (False, True), "update_norms": ((9.0, 0.0), (0.0, 0.0))}
+    records.append(structs.replace(make_sweep([flat, chance], 3), **lost))
+    sweep = sweep_of(records)
+    assert sweep.diverged == (0, 1)
+    assert sweep.curves[0].intervals[1].mean == pytest.approx((3 * 0.75 + 0.1) / 4)
+    assert math.isnan(sweep.curves[0].finished[0])
+    assert sweep.curves[0].finished[1] == pytest.approx(0.75)
+    assert sweep.update_norms == (0.0, 2.0)
+    (said,) = divergence_texts(sweep)
+    assert said == (
+        "At fraction 0.1 1 of 4 seeds diverged and count with the accuracy of chance; without them "
+        "Avg.Acc 75.0, Forgetting 10.0, Task.Acc 80.0."
+    )
+    assert f"- {said}" in markdown_of(sweep, "x")
+    rows = list(csv.DictReader(io.StringIO(csv_of(sweep))))
+    chosen = [row for row in rows if row["metric"] == "avg_acc"]
+    assert [(row["diverged"], row["finished"]) for row in chosen] == [("0", ""), ("1", "0.75")]
+    labels = [line.get_label() for line in sweep_figure(sweep).axes[0].lines]
+    assert "with diverged seeds" in labels
+    everyone = sweep_of([structs.replace(record, diverged=(False, True)) for record in records])
+    assert divergence_texts(everyone)[0].endswith("without them nothing is left.")
+    assert math.isnan(everyone.update_norms[1])
 
 
 def test_what_seeds_cannot_tell_apart_is_tied():
@@ -265,7 +295,7 @@ def test_figures_are_the_same_bytes_every_time():
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"schema": 2}, "schema"),
+        ({"schema": 1}, "schema"),
         ({"extra": 1}, "extra"),
         ({"magnitudes": []}, "magnitudes"),
         ({"magnitudes": [0.0]}, "1 magnitudes"),

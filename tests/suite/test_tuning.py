@@ -5,8 +5,10 @@ import sys
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from driftboard.strategies.base import Range
+from driftboard.suite.cli import tune as tune_command
 from driftboard.suite.cli.main import main
 from driftboard.suite.errors import RecordError, StrategyError
 from driftboard.suite.loading import load_strategy
@@ -163,6 +165,30 @@ def test_the_trial_with_the_best_mean_over_sequences_is_chosen(
     path = tuning_path(tmp_path, "sgd")
     write_json(path, record)
     assert read_tuning(path) == record
+
+
+def test_a_trials_means_without_diverged_runs_stand_beside_those_with_them(
+    write_trials, two_sequences, tmp_path, capsys
+):
+    write_trials(sgd=(50, 60), sgd__3=(90, 40))
+    runs = 2 * len(PROTOCOL.tuning_seeds)
+    path = cell_path(tmp_path, "digits-split", "sgd", PROTOCOL.tuning_seeds[0])
+    lost = {"status": "diverged", "diverged_at": 1, "diverged_by": "not finite"}
+    lost["correct"] = ((80, 10), (10, 10))
+    write_record(tmp_path, structs.replace(read_record(path), **lost))
+    record = tuning_record(["sgd", "sgd,rate=0.3"], two_sequences, tmp_path)
+    first, second = record.trials
+    count = len(PROTOCOL.tuning_seeds)
+    mean = (0.5 * (count - 1) + 0.6 * count) / (runs - 1)
+    assert first.avg_acc == pytest.approx((0.5 * (count - 1) + 0.6 * count + 0.1) / runs)
+    assert first.finished.avg_acc == pytest.approx(mean)
+    assert (first.diverged, second.diverged, second.finished) == (1, 0, None)
+    tune_command._show("sgd", record)
+    assert (
+        f"sgd: 1 of {runs} runs diverged and count with the accuracy of chance; without them "
+        in (said := capsys.readouterr().out)
+    )
+    assert f"Avg.Acc {100 * mean:.1f}, Forgetting" in said
 
 
 def test_missing_trials_and_foreign_files_are_refused(write_trials, two_sequences, tmp_path):

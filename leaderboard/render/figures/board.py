@@ -12,7 +12,7 @@ from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.analysis.cells import Metric
 from driftboard.leaderboard.analysis.section import Row, Section
 from driftboard.leaderboard.claim.trend import PAPER, Claim
-from driftboard.leaderboard.formatting import TIED_BEST, interval_text, rank_set_text, short_name
+from driftboard.leaderboard.formatting import interval_text, rank_set_text
 from driftboard.leaderboard.render.claim_page import answer
 from driftboard.leaderboard.render.figures.curves import claim_figure
 from driftboard.leaderboard.render.figures.drawing import (
@@ -25,6 +25,7 @@ from driftboard.leaderboard.render.figures.drawing import (
     draw_intervals,
     house_style,
     images,
+    label_of,
     shown,
     widest,
 )
@@ -88,7 +89,7 @@ def plane_words(board: Board) -> str:
             interval_text(row.scores[metric.name].interval, metric.is_share)
             for metric in (up, across)
         )
-        return f"{row.strategy}: {' and '.join(both)}"
+        return f"{row.strategy}: {' and '.join(both)}{_diverged(row)}"
 
     overall, count = board.overall, counted(len(board.overall.sequences), "sequence")
     return (
@@ -107,10 +108,10 @@ def forest_words(board: Board) -> str:
     def difference(row: Row) -> str:
         found = row.first.difference
         if found is None:
-            return f"{row.strategy} is the reference"
+            return f"{row.strategy} is the reference{_diverged(row)}"
         text = interval_text(found, metric.is_share, sign="+")
         verdict = "significant" if row.first.is_significant else "not significant"
-        return f"{row.strategy} {text}, {verdict}"
+        return f"{row.strategy} {text}, {verdict}{_diverged(row)}"
 
     return (
         f"Differences from {board.reference} in {metric.title}{unit}, {_better(metric)}, paired by "
@@ -122,13 +123,19 @@ def ranks_words(board: Board) -> str:
     """Describe the ranks: by the mean, and all that are possible."""
 
     def ranks(row: Row) -> str:
-        possible = rank_set_text(row.rank_set).replace(f" {TIED_BEST}", ", tied for best")
-        return f"{row.strategy} {row.rank}, possible {possible}"
+        mark = ", not ruled out as best" if row.may_be_best else ""
+        possible = rank_set_text(row.rank_set)
+        return f"{row.strategy} {row.rank}, possible {possible}{mark}{_diverged(row)}"
 
     return (
         f"Rank of every strategy by its mean {board.metrics[0].title}, and the ranks that are "
         f"possible, with 95 % confidence for all together. {_by_section(board, ranks)}"
     )
+
+
+def _diverged(row: Row) -> str:
+    runs = f", {row.diverged_runs} of {counted(len(row.cells), 'run')} diverged"
+    return runs if row.diverged_runs else ""
 
 
 def _by_section(board: Board, describe: Callable[[Row], str]) -> str:
@@ -160,8 +167,8 @@ def forest_figure(board: Board) -> "Figure":
     """
     strategies = _strategies(board)
     names = [
-        short_name(name) + (" (reference)" if name == board.reference else "")
-        for name in strategies
+        name + (" (reference)" if strategy == board.reference else "")
+        for strategy, name in zip(strategies, _labels(board, strategies), strict=True)
     ]
     figure, panels = _panels(board, names)
     for panel, section in zip(panels, _panels_of(board), strict=True):
@@ -175,9 +182,9 @@ def forest_figure(board: Board) -> "Figure":
 
 @house_style()
 def ranks_figure(board: Board) -> "Figure":
-    """Draw the ranks that are possible, and the rank by the mean; a star if the best one is."""
+    """Draw the ranks that are possible, and the rank by the mean; a star if it may be the best."""
     strategies = _strategies(board)
-    figure, panels = _panels(board, [short_name(name) for name in strategies])
+    figure, panels = _panels(board, _labels(board, strategies))
     for panel, section in zip(panels, _panels_of(board), strict=True):
         _draw_ranks(panel, _placed(section, strategies))
     most = max(1, *(len(section.ranked) for section in _panels_of(board)))
@@ -192,6 +199,11 @@ def _strategies(board: Board) -> tuple[str, ...]:
     """Return all that are ranked: overall first, then those that are so in a grade only."""
     rows = [row for section in _panels_of(board) for row in section.ranked]
     return tuple(dict.fromkeys(row.strategy for row in rows))
+
+
+def _labels(board: Board, strategies: Sequence[str]) -> list[str]:
+    labels = {row.strategy: label_of(row) for row in board.overall.rows}
+    return [labels[strategy] for strategy in strategies]
 
 
 def _placed(section: Section, strategies: Sequence[str]) -> list[tuple[int, Row]]:
@@ -223,23 +235,27 @@ def _draw_differences(panel: "Axes", rows: Sequence[tuple[int, Row]]) -> None:
 
 
 def _draw_ranks(panel: "Axes", rows: Sequence[tuple[int, Row]]) -> None:
-    found = [(h, row.rank, row.rank_set) for h, row in rows if row.rank and row.rank_set]
+    found = [
+        (height, row.rank, row.rank_set, row.may_be_best)
+        for height, row in rows
+        if row.rank and row.rank_set
+    ]
     if found:
         panel.hlines(
             [height for height, *_ in found],
-            [ranks.best - REACH for *_, ranks in found],
-            [ranks.worst + REACH for *_, ranks in found],
+            [ranks.best - REACH for _, _, ranks, _ in found],
+            [ranks.worst + REACH for _, _, ranks, _ in found],
             colors=_LIGHT,
             linewidth=6,
             label="possible ranks",
         )
     for chosen, marker, colour, label in (
-        (True, "*", BLUE, "rank by the mean, tied for best"),
+        (True, "*", BLUE, "rank by the mean, not ruled out as best"),
         (False, "o", "black", "rank by the mean"),
     ):
         panel.plot(
-            [rank for _, rank, ranks in found if ranks.is_tied_best is chosen],
-            [height for height, _, ranks in found if ranks.is_tied_best is chosen],
+            [rank for _, rank, _, is_marked in found if is_marked is chosen],
+            [height for height, _, _, is_marked in found if is_marked is chosen],
             marker=marker,
             markersize=6 if chosen else 3,
             color=colour,

@@ -98,7 +98,8 @@ def _draw_result(panel: "Axes", result: ContrastResult) -> None:
     trend = result.trend
     if trend is not None:
         ends = (trend.nearest, trend.farthest)
-        heights = [unit * (trend.intercept.mean + trend.slope.mean * end) for end in ends]
+        start, rise = trend.intercept.sequences.value, trend.slope.sequences.value
+        heights = [unit * (start + rise * end) for end in ends]
         panel.plot(ends, heights, color=color, linestyle=line, linewidth=1.2)
 
 
@@ -141,6 +142,11 @@ def _draw_curve(panel: "Axes", sweep: Sweep, curve: Curve, place: int) -> None:
     if curve.exact is not None:
         exact = [unit * one for one in curve.exact]
         panel.plot(sweep.magnitudes, exact, color="black", linestyle=":", label="exact")
+    lost = [one for one, count in enumerate(sweep.diverged) if count]
+    if lost:
+        places, heights = [sweep.magnitudes[one] for one in lost], [means[one] for one in lost]
+        panel.plot(places, heights, "x", color="black", label="with diverged seeds")
+    if lost or curve.exact is not None:
         panel.legend(frameon=False)
     panel.axvline(sweep.magnitudes[curve.best], color=colour, linewidth=0.8, linestyle="--")
     panel.set_ylabel(curve.metric.title + (" (%)" if curve.metric.is_share else ""))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.analysis.cells import Metric
+from driftboard.leaderboard.analysis.section import Row
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
 from driftboard.leaderboard.formatting import short_name
 
@@ -125,6 +126,12 @@ def draw_intervals(
         draw = panel.hlines if axis == "x" else panel.vlines
         places, lows, highs = zip(*lines, strict=True)
         draw(places, lows, highs, colors=colour, linewidth=0.9, label="95 % interval")
+
+
+def label_of(row: Row) -> str:
+    """Return a strategy's name, shortened, and how many of its runs diverged, if any."""
+    count = row.diverged_runs
+    return short_name(row.strategy) + (f" ({count} diverged)" if count else "")
 
 
 def _arrow(metric: Metric) -> str:

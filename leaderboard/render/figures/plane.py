@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 
 from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.analysis.cells import Metric
-from driftboard.leaderboard.formatting import short_name
 from driftboard.leaderboard.render.figures.drawing import (
     BLUE,
     GREY,
@@ -21,6 +20,7 @@ from driftboard.leaderboard.render.figures.drawing import (
     axis_title,
     draw_intervals,
     house_style,
+    label_of,
     shown,
     widest,
 )
@@ -129,7 +129,7 @@ def _spots(board: Board) -> list[_Spot]:
     places = [(row, x, y) for row, x, y in places if math.isfinite(x[0] + y[0])]
     spots = list[_Spot]()
     for number, (row, x, y) in enumerate(places, start=1):
-        name = short_name(row.strategy)
+        name = label_of(row)
         label = name if len(places) <= MOST_NAMES else str(number)
         spots.append(_Spot(label, name, row.role, x, y))
     return spots

@@ -18,19 +18,18 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from driftboard.leaderboard.analysis.board import STRATA, Board, level_of
-from driftboard.leaderboard.columns import Value
+from driftboard.leaderboard.column import Value
 from driftboard.leaderboard.formatting import visible_text
 from driftboard.leaderboard.render.figures.drawing import Illustration
 from driftboard.leaderboard.table import (
     change_tables,
-    facts,
     grade_tables,
-    legend,
     new_sequences_table,
     overall_table,
     sequence_tables,
     suite_tables,
 )
+from driftboard.leaderboard.words import collection_notes, facts, legend
 
 # In this order one script: each part uses those before it.
 _SCRIPTS = ("make.js", "sort.js", "filter.js", "scale.js", "matrix.js", "curve.js", "strategy.js")
@@ -63,6 +62,7 @@ def html_page(board: Board, command: str, illustrations: Sequence[Illustration])
         script=script,
         facts=facts(board),
         legend=legend(board, command),
+        notes=collection_notes(board.source),
         overall=overall_table(board),
         new_sequences=new_sequences_table(
             board,
@@ -112,8 +112,10 @@ def _data_address(svg: bytes) -> str:
 def view_data(board: Board) -> dict[str, Any]:
     """Return what the page's script needs to know, as JSON has it.
 
-    ``matrices[sequence][strategy][t][k]`` is the mean over seeds of the accuracy, in [0, 1], or of
-    the excess loss on task k after training task t; see ``view_scale`` for ``scale``.
+    ``matrices[sequence][strategy][t][k]`` is the mean over the seeds that finished of the
+    accuracy, in [0, 1], or of the excess loss on task k after training task t;
+    ``partial[sequence][strategy]`` holds their number and that of all, where these differ. See
+    ``view_scale`` for ``scale``.
     """
     return {
         "measure": board.source.measure,
@@ -129,6 +131,14 @@ def view_data(board: Board) -> dict[str, Any]:
                 row.strategy: matrix
                 for row in board.overall.rows
                 if (matrix := board.source.matrices.get((section.name, row.strategy)))
+            }
+            for section in board.sections
+        },
+        "partial": {
+            section.name: {
+                row.strategy: [len(row.finished), len(row.cells)]
+                for row in section.rows
+                if row.diverged_runs
             }
             for section in board.sections
         },

@@ -33,6 +33,8 @@ function strategyCards(name) {
 
 function strategyCard(name, sequence, found) {
   const { tier, grade } = data.sequences[sequence];
+  const part = data.partial[sequence][name];
+  const whole = part ? `, ${part[0]} of ${part[1]} seeds, the others diverged` : "";
   const caption = `${name} on ${sequence}: ${MEASURED}`;
   const series = [{ name, kind: "chosen", values: seenSoFar(found[name]) }];
   if (name !== data.reference && Object.hasOwn(found, data.reference)) {
@@ -45,7 +47,7 @@ function strategyCard(name, sequence, found) {
     "article",
     { class: "card" },
     make("h3", {}, sequence),
-    make("p", { class: "about" }, `suite ${tier}, grade ${grade}`),
+    make("p", { class: "about" }, `suite ${tier}, grade ${grade}${whole}`),
     make(
       "div",
       { class: "scroll", role: "group", tabindex: "0", "aria-label": caption },

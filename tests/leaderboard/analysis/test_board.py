@@ -26,13 +26,15 @@ from driftboard.leaderboard.formatting import (
     difference_text,
     distance_text,
     estimate_text,
+    graded_text,
     p_text,
 )
 from driftboard.leaderboard.render.csv import csv_table
 from driftboard.leaderboard.render.markdown import markdown
 from driftboard.leaderboard.render.terminal import terminal_table
-from driftboard.leaderboard.table import distance_sentence
+from driftboard.leaderboard.words import distance_sentence
 from driftboard.suite.cli.leaderboard import leaderboard
+from driftboard.suite.cli.options import expand_groups
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade, grade_path
 from driftboard.suite.distance.grades import write_record as write_grade
@@ -279,7 +281,7 @@ def test_reference_absent_from_one_sequence_leaves_it_uncompared(make_record, bo
     assert difference is not None
     assert difference.n == 0
     assert difference_text(section.ranked[0].first.difference, is_share=True) == "-"
-    assert math.isnan(section.ranked[0].relative_time)
+    assert math.isnan(section.ranked[0].compute)
 
 
 def test_one_seed_gives_a_board_without_intervals(make_record, board_of):
@@ -334,35 +336,49 @@ def test_diverged_seeds_are_counted_with_their_values(make_record, board_of):
     assert mean == pytest.approx((4 * 0.7 + 0.1) / 5)
 
 
-def test_memory_and_time(make_record, board_of):
-    records = [make_record(seed=seed) for seed in range(5)]
+def test_memory_and_compute(make_record, board_of):
+    records = [make_record(seed=seed, operations=(1000, 3000)) for seed in range(5)]
     for seed in range(5):
-        record = make_record(strategy="ewc", seed=seed, memory_bytes=(0, 1_200_000 + seed))
-        records.append(replace(record, cost=replace(record.cost, seconds=(2.0, 3.0))))
-    cells = texts(same_strategy(board_of(records), "ewc"))
-    assert same_strategy(board_of(records), "ewc").memory_bytes == 1_200_004
-    assert (cells["Memory"], cells["Time"]) == ("1.2 MB", "2.50x")
+        memory = (0, 1_200_000 + seed)
+        records.append(
+            make_record(strategy="ewc", seed=seed, memory_bytes=memory, operations=(4000, 6000))
+        )
+    board = board_of(records)
+    cells = texts(same_strategy(board, "ewc"))
+    assert same_strategy(board, "ewc").memory_bytes == 1_200_004
+    assert (cells["Memory"], cells["Compute"]) == ("1.2 MB", "2.50x")
+    row = next(row for row in csv_rows(board) if row["strategy"] == "ewc")
+    assert (row["compute"], row["compute_runs"]) == ("2.5", "5")
+    assert texts(same_strategy(board, "sgd"))["Compute"] == "1.00x"
 
 
-def test_time_is_compared_on_common_cells_only(make_record, board_of):
-    records = [make_record("a"), make_record("b"), make_record("a", "ewc")]
-    assert same_strategy(board_of(records), "ewc").relative_time == 1.0
+def test_compute_is_of_common_runs_only(make_record, board_of):
+    records = [make_record("a", operations=(10, 10)), make_record("b", operations=(900, 900))]
+    row = same_strategy(board_of([*records, make_record("a", "ewc", operations=(20, 20))]), "ewc")
+    assert (row.compute, row.compute_runs) == (2.0, 1)
+    assert texts(row)["Compute"] == "2.00x"
 
 
-def test_time_is_compared_on_the_same_device_only(make_record, board_of):
-    def trained(strategy, sequence, device, seconds):
-        record = make_record(sequence, strategy)
-        environment = replace(record.environment, device=device)
-        cost = replace(record.cost, seconds=(seconds, seconds))
-        return replace(record, environment=environment, cost=cost)
+@pytest.mark.parametrize("uncounted", ["sgd", "ewc"])
+def test_compute_is_empty_where_a_run_was_not_counted(make_record, board_of, uncounted):
+    records = [
+        make_record(
+            strategy=name,
+            seed=seed,
+            operations=None if (name, seed) == (uncounted, 1) else (5, 5),
+        )
+        for name in ("sgd", "ewc")
+        for seed in range(2)
+    ]
+    board = board_of(records)
+    assert texts(same_strategy(board, "ewc"))["Compute"] == "-"
+    assert {row["compute"] for row in csv_rows(board) if row["strategy"] == "ewc"} == {""}
 
-    slow = [trained("sgd", sequence, "slow", 8.0) for sequence in "ab"]
-    mixed = [trained("ewc", "a", "slow", 12.0), trained("ewc", "b", "fast", 1.0)]
-    fast = [trained("hybrid", sequence, "fast", 1.0) for sequence in "ab"]
-    board = board_of(slow + mixed + fast)
-    assert same_strategy(board, "ewc").relative_time == 1.5
-    assert math.isnan(same_strategy(board, "hybrid").relative_time)
-    assert texts(same_strategy(board, "hybrid"))["Time"] == "-"
+
+def test_no_table_has_times(many_records, board_of):
+    board = board_of(many_records)
+    assert "Time" not in texts(board.overall.rows[0])
+    assert "training time" not in markdown(board, "")
 
 
 @pytest.mark.parametrize(
@@ -615,7 +631,14 @@ def test_without_any_grade_there_are_no_strata(stratified):
 def test_distance_in_words():
     assert distance_text(Estimate(-0.001, -0.02, 0.018, 5)) == "0.00 [-0.02, 0.02]"
     assert distance_text(Estimate(0.5, math.nan, math.nan, 1)) == "0.50"
-    assert distance_text(Estimate(0.5, 0.4, 0.6, 5), crosses=True) == "0.50 [0.40, 0.60] †"
+    for crosses, reliability, text in (
+        (True, 0.5, "0.50 [0.40, 0.60] †"),
+        (False, 0.49, "0.50 [0.40, 0.60] ‡"),
+        (True, 0.3, "0.50 [0.40, 0.60] † ‡"),
+    ):
+        distance = Estimate(0.5, 0.4, 0.6, 5)
+        grade = Grade("a", "0" * 64, distance, reliability, "medium", crosses, "")
+        assert graded_text(grade) == text
 
 
 def test_leaderboard_takes_the_grades_of_the_results_folders(
@@ -728,7 +751,7 @@ def test_command_writes_both_files_and_says_so(make_record, tmp_path):
         write_record(tmp_path / "my results", make_record(seed=seed))
     (tmp_path / "my results/records/alpha/sgd/seed-0002.json").write_text("{")
     app = typer.Typer()
-    app.command()(leaderboard)
+    app.command()(expand_groups(leaderboard))
     out = tmp_path / "out"
     arguments = [str(tmp_path / "my results"), "--out", str(out), "--skip-broken"]
     answer = CliRunner().invoke(app, arguments)
@@ -743,7 +766,7 @@ def test_command_writes_both_files_and_says_so(make_record, tmp_path):
 
 def test_command_leaves_errors_to_the_main_program(tmp_path):
     app = typer.Typer()
-    app.command()(leaderboard)
+    app.command()(expand_groups(leaderboard))
     answer = CliRunner().invoke(app, [str(tmp_path)])
     assert isinstance(answer.exception, RecordError)
 

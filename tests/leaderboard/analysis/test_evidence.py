@@ -5,7 +5,9 @@ import json
 
 import pytest
 
-from driftboard.leaderboard.analysis.collect import evidence
+from driftboard.leaderboard.analysis.collect import PUBLISHED
+from driftboard.leaderboard.analysis.evidence import credits_of, evidence, submitted_among
+from driftboard.leaderboard.analysis.join import Source
 from driftboard.leaderboard.build import build_leaderboard
 from driftboard.leaderboard.table import overall_table
 from driftboard.suite.errors import RecordError
@@ -37,6 +39,12 @@ def submitted(make_record, tmp_path):
     return tmp_path
 
 
+def badges(folder, reports):
+    """Return the badges where all of the strategies' records come from the submission."""
+    backing = {"mine": frozenset({Source(str(folder))})}
+    return evidence(backing, submitted_among([folder]), reports)
+
+
 def report(folder, badge="spot re-run", **changes):
     digest = hashlib.sha256((folder / "mine" / "submission.json").read_bytes()).hexdigest()
     content = {"schema": 1, "submission": digest, "badge": badge, "findings": []} | changes
@@ -47,7 +55,7 @@ def report(folder, badge="spot re-run", **changes):
 
 def test_a_report_gives_its_submission_a_badge(submitted):
     folders = [submitted / "mine", submitted / "other"]
-    assert evidence(folders, [report(submitted)], {}) == {"mine": "spot re-run"}
+    assert badges(submitted / "mine", [report(submitted)]) == {"mine": "spot re-run"}
     board = build_leaderboard(folders, submitted / "out", reports=[report(submitted)])
     shown = {
         row["Strategy"].text: row["Evidence"].text
@@ -58,8 +66,22 @@ def test_a_report_gives_its_submission_a_badge(submitted):
     assert "--report" in (submitted / "out" / "leaderboard.md").read_text()
 
 
-def test_published_strategies_are_published(make_record, tmp_path):
-    assert evidence([], [], {"quick": [make_record(strategy="ewc")]}) == {"ewc": "published"}
+def test_published_strategies_are_published():
+    backing = {"ewc": frozenset({PUBLISHED, Source("mine")}), "sgd": frozenset({Source("mine")})}
+    assert evidence(backing, [], []) == {"ewc": "published"}
+
+
+def test_a_badge_and_authors_are_of_all_records_or_of_none(submitted):
+    found = submitted_among([submitted / "mine", submitted / "other"])
+    assert [one.submission.title for one in found] == ["Mine"]
+    for sources in (frozenset[Source](), frozenset({Source("elsewhere"), PUBLISHED})):
+        backing = {"mine": sources}
+        assert evidence(backing, found, [report(submitted)]) == dict.fromkeys(
+            ["mine"] if PUBLISHED in sources else [], "published"
+        )
+        assert credits_of(backing, found) == {}
+    backing = {"mine": frozenset({Source(str(submitted / "mine"))})}
+    assert credits_of(backing, found)["mine"].authors == ("A",)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +96,7 @@ def test_published_strategies_are_published(make_record, tmp_path):
 def test_reports_that_say_nothing_are_refused(submitted, changes, message):
     path = report(submitted, **changes)
     with pytest.raises(RecordError, match=message) as caught:
-        evidence([submitted / "mine"], [path], {})
+        badges(submitted / "mine", [path])
     assert str(path) in str(caught.value)
 
 
@@ -83,7 +105,7 @@ def test_a_report_of_an_older_state_is_refused(submitted):
     with (submitted / "mine" / "submission.json").open("a") as file:
         file.write("\n")
     with pytest.raises(RecordError, match="none of these submissions as they are now"):
-        evidence([submitted / "mine"], [path], {})
+        badges(submitted / "mine", [path])
 
 
 @pytest.mark.parametrize("content", [None, "{", "\x00"])
@@ -92,11 +114,11 @@ def test_a_file_that_is_no_report_is_one_line(submitted, content):
     if content is not None:
         path.write_text(content)
     with pytest.raises(RecordError) as caught:
-        evidence([submitted / "mine"], [path], {})
+        badges(submitted / "mine", [path])
     assert "\n" not in str(caught.value)
 
 
 def test_a_broken_submission_is_one_line(submitted):
     (submitted / "mine" / "submission.json").write_text("{}")
     with pytest.raises(RecordError, match="driftboard verify"):
-        evidence([submitted / "mine"], [], {})
+        badges(submitted / "mine", [])

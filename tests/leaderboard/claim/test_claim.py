@@ -1,6 +1,7 @@
 """The claim: trends that are known beforehand, every rule of the verdict, and equal bytes."""
 
 import csv
+import dataclasses
 import io
 import math
 import os
@@ -27,6 +28,7 @@ from driftboard.leaderboard.render.figures.curves import claim_figure
 from driftboard.leaderboard.render.figures.drawing import images
 from driftboard.suite.cli.leaderboard import build_claim, claim
 from driftboard.suite.cli.main import main
+from driftboard.suite.cli.options import expand_groups
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade, grade_path
 from driftboard.suite.distance.grades import write_record as write_grade
@@ -126,19 +128,81 @@ def test_points_are_paired_differences_against_the_distance(known, claim_of):
         assert (point.difference.n, point.other) == (5, "initialized")
 
 
+@pytest.fixture
+def with_lost(known, claim_of):
+    """The claim where frozen diverged with seed 3 on bravo, and another one of its runs there."""
+
+    def lost(record):
+        hit = (record.sequence.name, record.strategy.name) == ("bravo", "frozen")
+        if not hit or record.seed not in (1, 3):
+            return record
+        chance = ((9000, 10), (1000, 1000))
+        said = {"status": "diverged", "diverged_at": 1, "diverged_by": "blow-up"}
+        return replace(record, correct=chance, **said)
+
+    return claim_of([lost(record) for record in known])
+
+
+def test_differences_without_diverged_runs_stand_beside_those_with_them(with_lost):
+    point = finding(with_lost, "task_acc").points[1]
+    assert (point.sequence, point.difference.n, point.diverged, point.finished.n) == (
+        "bravo",
+        5,
+        2,
+        3,
+    )
+    kept_leads = [lead(0.5, seed) / SIZE / 2 for seed in (0, 2, 4)]
+    assert point.finished.mean == pytest.approx(statistics.fmean(kept_leads))
+    assert point.difference.mean < 0.0 < point.finished.mean
+    page = claim_page(with_lost, "x", "y")
+    note = (
+        "Diverged runs, which count with the accuracy of chance in differences and fits: `frozen` "
+        "2 of 25; differences after `finished` are without them."
+    )
+    assert note in page
+    assert note in left_out(with_lost)
+    row = next(line for line in page.splitlines() if line.startswith("| full data | `bravo`"))
+    assert f"; finished {100 * point.finished.mean:+.1f} [" in row
+    assert "5, 2 diverged" in row
+    rows = list(csv.DictReader(io.StringIO(claim_csv(with_lost))))
+    chosen = [r for r in rows if (r["what"], r["metric"]) == ("difference", "task_acc")]
+    chosen = {r["sequence"]: r for r in chosen if r["contrast"] == PAPER.title}
+    assert (chosen["bravo"]["diverged"], chosen["alpha"]["diverged"]) == ("2", "0")
+    assert float(chosen["bravo"]["finished"]) == pytest.approx(point.finished.mean)
+    assert chosen["alpha"]["finished"] == ""
+
+
+def test_without_a_diverged_run_nothing_is_said_of_any(known, claim_of):
+    assert "iverged" not in claim_page(claim_of(known), "x", "y")
+
+
+def test_distances_of_low_reliability_are_marked(known, claim_of):
+    bad = dataclasses.replace(graded("bravo", 0.5), reliability=0.43)
+    found = claim_of(known, GRADES | {digest_of("bravo"): bad})
+    assert "Distances of low reliability: bravo (0.43)." in left_out(found)
+    assert "| `bravo` " in (page := claim_page(found, "x", "y"))
+    assert "0.50 [0.38, 0.75] ‡" in page
+    rows = csv.DictReader(io.StringIO(claim_csv(found)))
+    assert {r["reliability"] for r in rows if r["sequence"] == "bravo"} == {"0.43"}
+
+
 def test_known_slope_and_crossover_are_found(known, claim_of):
     found = finding(claim_of(known), "task_acc")
     trend = found.trend
     assert (trend.sequences, trend.seeds, trend.nearest, trend.farthest) == (5, 5, 0.0, 2.0)
     slopes = [(20 * (seed - 2) - 400) / SIZE / 2 for seed in SEEDS]
     starts = [(300 + 10 * (seed - 2)) / SIZE / 2 for seed in SEEDS]
-    assert trend.slope.mean == pytest.approx(-0.02)
-    assert bounds(trend.slope) == t_interval(slopes)
-    assert trend.intercept.mean == pytest.approx(0.015)
-    assert bounds(trend.intercept) == t_interval(starts)
-    assert bounds(trend.at_nearest) == t_interval(starts)  # alpha is at distance zero
-    assert (trend.spearman.value, *bounds(trend.spearman)) == (-1.0, -1.0, -1.0)
-    assert trend.crossover.value == pytest.approx(0.75)
+    assert trend.slope.seeds.value == pytest.approx(-0.02)
+    assert bounds(trend.slope.seeds) == t_interval(slopes)
+    assert trend.intercept.seeds.value == pytest.approx(0.015)
+    assert bounds(trend.intercept.seeds) == t_interval(starts)
+    assert bounds(trend.at_nearest.seeds) == t_interval(starts)  # alpha is at distance zero
+    for fitted, value in ((trend.slope, -0.02), (trend.at_nearest, 0.015)):
+        assert fitted.sequences.value == pytest.approx(value)  # they lie on one line
+        assert bounds(fitted.sequences) == pytest.approx((value, value))
+    for one in trend.spearman:
+        assert (one.value, *bounds(one)) == (-1.0, -1.0, -1.0)
+    assert bounds(trend.crossover.sequences) == pytest.approx((0.75, 0.75))
     without = [
         -statistics.fmean(starts[:s] + starts[s + 1 :])
         / statistics.fmean(slopes[:s] + slopes[s + 1 :])
@@ -146,25 +210,26 @@ def test_known_slope_and_crossover_are_found(known, claim_of):
     ]
     error = math.sqrt(4 * statistics.pvariance(without))
     half = scipy.stats.t.ppf(0.975, 4) * error
-    assert bounds(trend.crossover) == pytest.approx((0.75 - half, 0.75 + half))
+    assert trend.crossover.seeds.value == pytest.approx(0.75)
+    assert bounds(trend.crossover.seeds) == pytest.approx((0.75 - half, 0.75 + half))
     assert (found.change, found.ahead, found.holds) == ("falls", "first", True)
 
 
 def test_at_the_smallest_distance_the_line_is_asked_not_its_start(known, claim_of):
     grades = {digest_of(name): graded(name, value + 0.25) for name, value in DISTANCES.items()}
     trend = finding(claim_of(known, grades), "task_acc").trend
-    assert trend.at_nearest.mean == pytest.approx(0.015)
-    assert trend.intercept.mean == pytest.approx(0.015 + 0.02 * 0.25)
-    assert trend.crossover.value == pytest.approx(1.0)
+    assert trend.at_nearest.sequences.value == pytest.approx(0.015)
+    assert trend.intercept.sequences.value == pytest.approx(0.015 + 0.02 * 0.25)
+    assert trend.crossover.sequences.value == pytest.approx(1.0)
 
 
 def test_equal_differences_are_no_trend(known, claim_of):
     found = finding(claim_of(known), "forgetting")
-    assert found.trend.slope.mean == pytest.approx(0.0, abs=1e-12)
-    assert math.isnan(found.trend.spearman.value)
+    assert found.trend.slope.sequences.value == pytest.approx(0.0, abs=1e-12)
+    assert all(math.isnan(one.value) for one in found.trend.spearman)
     assert found.trend.crossover is None
     # frozen forgets less, and less is better
-    assert found.trend.at_nearest.mean == pytest.approx(-0.01)
+    assert found.trend.at_nearest.sequences.value == pytest.approx(-0.01)
     assert (found.change, found.ahead, found.holds) == ("unclear", "first", False)
 
 
@@ -172,16 +237,18 @@ def test_the_answer_is_made_from_the_numbers(known, claim_of):
     (text,) = answer(claim_of(known))
     assert text.startswith(
         "**Full data** (5 sequences at distances 0.00 to 2.00, 5 seeds; differences in points of "
-        "percent). Avg.Acc: the claim **holds**"
+        "percent; the first interval is over 5 families of sequences and decides, the second over "
+        "seeds). "
+        "Avg.Acc: the claim **holds**"
     )
     assert (
         "Forgetting: the claim **does not hold**; the advantage of frozen has no clear trend with "
-        "the distance (slope +0.0 [+0.0, +0.0], Spearman -), and frozen is ahead at the smallest "
-        "distance (-1.0 [-1.2, -0.8])." in text
+        "the distance (slope +0.0 [+0.0, +0.0], seeds [+0.0, +0.0], Spearman -), and frozen is "
+        "ahead at the smallest distance (-1.0 [-1.0, -1.0], seeds [-1.2, -0.8])." in text
     )
     assert "Task.Acc: the claim **holds**; the advantage of frozen falls as" in text
-    assert "Spearman -1.00 [-1.00, -1.00]), and frozen is ahead" in text
-    assert "the fitted line crosses zero at 0.75 [0.63, 0.87]." in text
+    assert "Spearman -1.00 [-1.00, -1.00], seeds [-1.00, -1.00]), and frozen is ahead" in text
+    assert "the fitted line crosses zero at 0.75 [0.75, 0.75], seeds [0.63, 0.87]." in text
 
 
 def shifted(one, by):
@@ -231,30 +298,32 @@ def test_advantage_that_rises_does_not_hold(one, claim_of):
     assert "the advantage of frozen rises with the distance" in answer(found)[0]
 
 
-def test_slope_that_is_not_clear_has_no_crossover(one, claim_of):
-    records = []
-    for name, distance in DISTANCES.items():
-        for seed in SEEDS:
-            tilt = (-900, -400, 0, 500, 700)[seed]
-            records.append(one(name, "initialized", seed, 6000, 8000))
-            records.append(one(name, "frozen", seed, 6000, round(8000 + tilt * (distance - 1))))
-    found = finding(claim_of(records), "task_acc")
-    assert found.trend.slope.low < 0.0 < found.trend.slope.high
-    assert found.trend.crossover is None
-    assert (found.change, found.holds) == ("unclear", False)
-
-
-def test_rank_correlation_must_agree_with_the_slope(one, claim_of):
-    # one far sequence decides the slope; among the others the order is the opposite
-    leads = {"alpha": 100, "bravo": 120, "charlie": 140, "delta": 160, "echo": -900}
+def test_sequences_decide_where_seeds_are_sure(one, claim_of):
+    """Every seed tells the same slope, but the sequences lie far from any line."""
+    leads = {"alpha": 100, "bravo": -300, "charlie": 400, "delta": -500, "echo": -400}
     records = []
     for name, amount in leads.items():
         for seed in SEEDS:
             records.append(one(name, "initialized", seed, 6000, 8000))
             records.append(one(name, "frozen", seed, 6000, 8000 + amount + seed))
     found = finding(claim_of(records), "task_acc")
-    assert found.trend.slope.high < 0.0
-    assert found.trend.spearman.value == pytest.approx(0.0)
+    assert found.trend.slope.seeds.high < 0.0
+    assert found.trend.slope.sequences.low < 0.0 < found.trend.slope.sequences.high
+    assert found.trend.crossover is None
+    assert (found.change, found.holds) == ("unclear", False)
+
+
+def test_rank_correlation_must_agree_with_the_slope(one, claim_of):
+    leads = {"alpha": 300, "bravo": 100, "charlie": 105, "delta": -300, "echo": -500}
+    records = []
+    for name, amount in leads.items():
+        for seed in SEEDS:
+            records.append(one(name, "initialized", seed, 6000, 8000))
+            records.append(one(name, "frozen", seed, 6000, 8000 + amount + seed))
+    found = finding(claim_of(records), "task_acc")
+    assert found.trend.slope.sequences.high < 0.0
+    assert found.trend.spearman.sequences.value == pytest.approx(-0.9)
+    assert found.trend.spearman.sequences.high > 0.0
     assert (found.change, found.holds) == ("unclear", False)
 
 
@@ -265,7 +334,7 @@ def test_spearman_is_made_anew_without_each_seed(one, claim_of):
         for seed in SEEDS:
             records.append(one(name, "initialized", seed, 6000, 8000))
             records.append(one(name, "frozen", seed, 6000, 8000 + 2 * by_seed[seed]))
-    found = finding(claim_of(records), "task_acc").trend.spearman
+    found = finding(claim_of(records), "task_acc").trend.spearman.seeds
     distances = [DISTANCES[name] for name in leads]
 
     def correlation(seeds):
@@ -287,15 +356,15 @@ def test_only_common_seeds_are_in_a_fit(known, claim_of):
     assert [point.difference.n for point in found.points] == [5, 4, 5, 5, 5]
     assert found.trend.seeds == 4
     slopes = [(20 * (seed - 2) - 400) / SIZE / 2 for seed in (0, 1, 2, 4)]
-    assert bounds(found.trend.slope) == t_interval(slopes)
+    assert bounds(found.trend.slope.seeds) == t_interval(slopes)
 
 
-def test_one_seed_gives_a_fit_without_intervals_and_no_verdict_for_it(known, claim_of):
+def test_one_seed_gives_a_fit_without_a_verdict(known, claim_of):
     found = claim_of([record for record in known if record.seed == 2])
     task = finding(found, "task_acc")
-    assert task.trend.slope.mean == pytest.approx(-0.02)
-    assert task.trend.crossover is None
-    assert task.holds is False
+    assert task.trend.slope.sequences.value == pytest.approx(-0.02)
+    assert math.isnan(task.trend.slope.seeds.low)
+    assert (task.change, task.ahead, task.holds) == ("unclear", "neither", False)
     for text in (claim_page(found, "", "x.svg"), claim_csv(found)):
         assert "nan" not in text.lower()
     assert "1 seed;" in answer(found)[0]
@@ -364,7 +433,7 @@ def test_few_shot_sequences_are_a_group_of_their_own(known, one, claim_of):
     assert len(finding(found, "task_acc").points) == 5
     few = finding(found, "task_acc", group="few-shot")
     assert [point.sequence[16:] for point in few.points] == ["few", "fewer", "fewest"]
-    assert few.trend.slope.mean == pytest.approx(0.05)
+    assert few.trend.slope.sequences.value == pytest.approx(0.05)
     first, second = answer(found)
     assert first.startswith("**Full data**")
     assert second.startswith("**Few samples in later tasks** (3 sequences")
@@ -446,9 +515,9 @@ def test_excess_losses_are_better_when_lower(make_loss_record, claim_of):
                 records.append(replace(record, sequence=stamp))
     found = claim_of(records)
     task = finding(found, "task_loss")
-    assert task.trend.slope.mean == pytest.approx(0.5)
-    assert task.trend.at_nearest.mean == pytest.approx((0.5 + 0.125 - 1.0) / 2)
-    assert task.trend.crossover.value == pytest.approx(0.375)
+    assert task.trend.slope.sequences.value == pytest.approx(0.5)
+    assert task.trend.at_nearest.sequences.value == pytest.approx((0.5 + 0.125 - 1.0) / 2)
+    assert task.trend.crossover.sequences.value == pytest.approx(0.375)
     assert (task.change, task.ahead, task.holds) == ("falls", "first", True)
     (text,) = answer(found)
     assert "differences in excess loss" in text
@@ -492,6 +561,9 @@ def test_csv_keeps_its_promise(known, claim_of):
     assert float(first["value"]) == pytest.approx(0.015)
     assert (first["data"], first["n"]) == ("full", "5")
     assert float(crossover["value"]) == pytest.approx(0.75)
+    assert (crossover["n"], crossover["seeds"]) == ("5", "5")
+    assert float(crossover["high"]) < float(crossover["seeds_high"])
+    assert first["seeds"] == first["seeds_low"] == ""
     assert crossover["sequence"] == crossover["distance"] == ""
     others = [row["what"] for row in rows if row["metric"] == "forgetting"]
     assert "crossover" not in others
@@ -567,7 +639,7 @@ def test_same_input_same_bytes_whatever_a_user_has_set(results, tmp_path):
 def test_command_writes_four_files_and_says_the_answer(results, tmp_path):
     (results / "records/alpha/frozen/seed-0009.json").write_text("{")
     app = typer.Typer()
-    app.command()(claim)
+    app.command()(expand_groups(claim))
     out = tmp_path / "out"
     reply = CliRunner().invoke(app, [str(results), "--out", str(out), "--skip-broken"])
     assert reply.exit_code == 0, reply.output
@@ -598,5 +670,5 @@ def test_command_is_one_of_driftboards(results, tmp_path, monkeypatch, capsys):
 
 def test_command_leaves_errors_to_the_main_program(tmp_path):
     app = typer.Typer()
-    app.command()(claim)
+    app.command()(expand_groups(claim))
     assert isinstance(CliRunner().invoke(app, [str(tmp_path)]).exception, RecordError)

@@ -13,11 +13,11 @@ from driftboard.leaderboard.render.figures.drawing import Illustration
 from driftboard.leaderboard.render.page import html_page
 from driftboard.leaderboard.table import (
     grade_tables,
-    legend,
     overall_table,
     sequence_tables,
     suite_tables,
 )
+from driftboard.leaderboard.words import legend
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade
 from driftboard.suite.records import write_record

@@ -14,6 +14,7 @@ from driftboard.leaderboard.render.page import html_page
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade
 from driftboard.suite.records import write_record
+from driftboard.suite.submissions import make_credits
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
@@ -24,6 +25,14 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installe
 LONG = "a-strategy-with-a-name-that-is-as-long-as-names-may-ever-be-here"
 STRATEGIES = ("sgd", "ewc", "hybrid", LONG)
 TEXTS = "h1, h2, h3, p, a, td, th, li, dt, dd, small, label, button, select, caption, figcaption"
+CREDITS = make_credits(
+    title="A title of as many words as people like to give to what they have made, and more",
+    authors=("Ada Lovelace", "Somebody With A Rather Long Name From Somewhere"),
+    links=("https://example.org/" + "a-long-path-without-a-break/" * 5,),
+    licence="Apache-2.0 OR MIT",
+    description="It keeps what it has learned, or so they say: " + "x" * 100,
+    remarks=(),
+)
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="700" height="300"><rect width="9"/></svg>'
 
 CONTRAST = """
@@ -65,6 +74,9 @@ def address(make_record, tmp_path_factory):
             for seed in range(5):
                 counts = [[generator.randint(5, 50) + 15 * skill for _ in "123"] for _ in "123"]
                 record = make_record(name, strategy, seed, counts)
+                if (name, strategy, seed) == ("alpha", LONG, 2):
+                    lost = {"status": "diverged", "diverged_at": 0, "diverged_by": "blow-up"}
+                    record = replace(record, correct=((10,) * 3,) * 3, **lost)
                 tier = "small" if place < 2 else "large"
                 stamp = replace(record.sequence, tier=tier, hash=f"{place}" * 64)
                 write_record(folder / "results", replace(record, sequence=stamp))
@@ -88,7 +100,8 @@ def loss_address(make_loss_record, tmp_path_factory):
 
 def written(folder, grades, *drawings):
     """Write the page of the records below ``folder``, and return its address."""
-    board = build_board(collect([folder / "results"]), "sgd", grades)
+    authors = {LONG: CREDITS} if drawings else {}
+    board = build_board(collect([folder / "results"]), "sgd", grades, authors=authors)
     (folder / "index.html").write_text(html_page(board, "x", drawings), encoding="utf-8")
     return (folder / "index.html").as_uri()
 
@@ -231,6 +244,25 @@ def test_no_strategy_is_shown_at_first(opened):
     page = opened()
     assert page.locator("#strategy-about").inner_text() == ""
     assert page.locator("#strategy-view article").count() == 0
+
+
+def test_what_diverged_is_said_and_not_averaged(opened):
+    page = opened(fragment=f"#strategy={LONG}")
+    notes = page.locator("section:has(> #table-overall) .notes li").all_inner_texts()
+    assert notes[0].startswith(f"{LONG}: 1 of 20 runs diverged and count with the accuracy of")
+    about = page.locator("#strategy-view article .about").all_inner_texts()
+    assert about[0] == "suite small, grade near, 4 of 5 seeds, the others diverged"
+    assert about[1] == "suite small, grade medium"
+
+
+def test_a_submission_says_who_made_it(opened):
+    page = opened(width=375)
+    section = page.locator("section[aria-labelledby=submissions]")
+    for text in (CREDITS.title, CREDITS.authors[0], CREDITS.licence, CREDITS.description):
+        assert text in section.inner_text()
+    (link,) = section.locator("a").all()
+    assert link.get_attribute("href") == CREDITS.links[0]
+    assert link.get_attribute("rel") == "nofollow noopener noreferrer"
 
 
 def test_small_losses_are_told_by_powers_of_ten(opened, loss_address):

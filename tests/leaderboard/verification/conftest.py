@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from driftboard.suite.records import cell_path, encode_record
+from driftboard.suite.records import cell_path
+from driftboard.suite.sealing import sealed
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -31,7 +32,7 @@ def against(others, tmp_path_factory):
     for record in others:
         path = cell_path(folder, record.sequence.name, record.strategy.name, record.seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_record(record))
+        path.write_bytes(sealed(record))
     return folder
 
 

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from driftboard.leaderboard.verification.checks import examine_folder, halton_rates
 from driftboard.suite.protocol import PROTOCOL, TUNING
-from driftboard.suite.records import AnyRecord, cell_path, encode_record
+from driftboard.suite.records import AnyRecord, cell_path
+from driftboard.suite.sealing import sealed
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.tuning import Trial, TuningRecord
 
@@ -78,11 +79,11 @@ class Draft:
         """Return all files but submission.json."""
         found = {"made_up.py": self.source}
         if self.tuning is not None:
-            found["tuning/made-up-1.json"] = msgspec.json.encode(self.tuning)
+            found["tuning/made-up-1.json"] = sealed(self.tuning)
         for record in self.records:
             name, strategy, seed = record.sequence.name, record.strategy.name, record.seed
             place = cell_path(Path(), name, strategy, seed).as_posix()
-            found[place] = encode_record(record)
+            found[place] = sealed(record)
         return found
 
     def submission(self, found):

@@ -4,6 +4,7 @@ import csv
 import html
 
 import pytest
+from msgspec.structs import replace
 
 import driftboard as db
 from driftboard.suite.records import write_record
@@ -89,6 +90,9 @@ def test_a_notebook_and_a_terminal_show_the_overall_table(folder):
     shown = board._repr_html_()
     assert "<table" in shown
     assert "Avg.Acc" in shown
+    part = db.leaderboard(db.load(folder), exclude="ewc")
+    assert "Left out as asked for: 6 records" in repr(part)
+    assert "<p>Left out as asked for: 6 records" in part._repr_html_()
 
 
 @pytest.mark.parametrize(
@@ -108,10 +112,59 @@ def test_mistakes_are_one_line(folder, make, complaint):
     assert "\n" not in str(raised.value)
 
 
-def test_contradicting_records_have_no_board(folder, tmp_path, make_record):
-    write_record(tmp_path / "other", make_record("alpha", "sgd", 0, ((1, 1), (1, 1))))
-    with pytest.raises(db.RecordError, match="different content"):
-        db.leaderboard([db.load(folder), db.load(tmp_path / "other")])
+def test_the_first_of_contradicting_records_stands_and_the_board_says_so(
+    folder, tmp_path, make_record
+):
+    other = tmp_path / "other"
+    write_record(other, make_record("alpha", "sgd", 0, ((90, 10), (50, 80))))
+    note = f"{other}: 1 record of cells that stand as they are in {folder}; 0 equal to these, 1 "
+    frames = []
+    for results in (db.load(folder, other), [db.load(folder), db.load(other)]):
+        board = db.leaderboard(results)
+        assert note + "different and left out, in Avg.Acc 5 points" in html.unescape(
+            board.markdown()
+        )
+        frames.append(board.frame())
+    assert frames[0].equals(frames[1])
+    assert frames[0].equals(db.leaderboard(db.load(folder)).frame())
+    turned = db.leaderboard([db.load(other), db.load(folder)]).frame()
+    assert not turned.equals(frames[0])
+
+
+def test_own_results_stand_beside_published_ones(tmp_path):
+    """As if they had been made again on another processor: one count differs."""
+    quick = db.published("quick", strategies=["sgd", "ewc"])
+    for record in quick.select(strategies="ewc", seeds=[0]).records:
+        (*rest, last) = record.correct
+        last = (*last[:-1], max(0, last[-1] - 1))
+        write_record(tmp_path, replace(record, correct=(*rest, last)))
+    own = db.load(tmp_path)
+    board = db.leaderboard([quick, own])
+    means = board.frame().query("sequence == 'overall' and metric == 'avg_acc'")
+    assert means.set_index("strategy")["n"].to_dict() == {"ewc": 5, "sgd": 5}
+    badges = means.set_index("strategy")["evidence"].dropna().to_dict()
+    assert badges == {"sgd": "published"}
+    assert "6 different and left out" in board.markdown()
+    turned = db.leaderboard([own, quick], prefer="published")
+    assert turned.frame().equals(db.leaderboard(quick).frame())
+    with pytest.raises(db.DriftboardError, match="prefer is 'own' or 'published', not 'mine'"):
+        db.leaderboard([own, quick], prefer="mine")
+
+
+def test_strategies_and_sequences_are_chosen_by_patterns(folder):
+    board = db.leaderboard(db.load(folder), strategies="s*", exclude=["beta"])
+    frame = board.frame()
+    assert set(frame["strategy"]) == {"sgd"}
+    assert set(frame["sequence"]) == {"overall", "alpha"}
+    text = html.unescape(board.markdown())
+    assert "Left out as asked for: 9 records, among them all of `ewc`, `beta`." in text
+    assert "reference='sgd', strategies=['s*'], exclude=['beta'])" in text
+    assert set(db.leaderboard(db.load(folder), sequences=["beta"]).frame()["sequence"]) == {
+        "overall",
+        "beta",
+    }
+    with pytest.raises(db.DriftboardError, match="no strategy 'egc'; did you mean ewc"):
+        db.leaderboard(db.load(folder), strategies=["egc"])
 
 
 def test_results_of_one_folder_do_not_hide_each_other(folder):

@@ -1,6 +1,7 @@
 """Results as frames: every value against the record it is of, or a matrix written by hand."""
 
 import pytest
+from msgspec.structs import replace
 
 import driftboard as db
 from driftboard.suite.records import write_record
@@ -111,13 +112,44 @@ def test_published_sets_are_named():
         db.published()
 
 
-def test_one_cell_in_two_folders_counts_once_or_is_refused(folder, tmp_path, make_record):
+def test_of_one_cell_in_two_folders_the_first_one_counts(folder, tmp_path, make_record):
     other = tmp_path / "other"
     write_record(other, make_record("alpha", "sgd", 0, ((90, 10), (60, 80))))
     assert db.load(folder, other).records == db.load(folder).records
+    assert "left out" not in repr(db.load(folder, other))
     write_record(other, make_record("alpha", "sgd", 0, ((90, 10), (61, 80))))
-    with pytest.raises(db.RecordError, match=r"different records of sgd on alpha, seed 0"):
-        db.load(folder, other)
+    assert db.load(folder, other).records == db.load(folder).records
+    assert repr(db.load(folder, other)).endswith("seeds, 1 left out>")
+    assert db.load(other, folder).accuracy("alpha", "sgd", seed=0).iloc[1, 0] == 0.61
+
+
+def diverged(record):
+    zeros = ((0.0, 0.0, 0.0),) * 2
+    norms = {"update_norms": zeros, "solution_norms": zeros, "drift_norms": zeros}
+    return replace(record, status="diverged", diverged_at=1, diverged_by="blow-up", **norms)
+
+
+def test_diverged_runs_are_no_part_of_a_mean_that_does_not_say_so(tmp_path, make_record):
+    chance = ((90, 10), (10, 10))
+    for seed in range(3):
+        record = make_record("alpha", "ewc", seed, chance if seed == 1 else ((90, 10), (60, 80)))
+        write_record(tmp_path, diverged(record) if seed == 1 else record)
+        write_record(tmp_path, diverged(make_record("alpha", "sgd", seed, chance)))
+    results = db.load(tmp_path)
+    assert repr(results) == (
+        "<Results: 6 records, 1 sequences x 2 strategies x 3 seeds, 4 diverged>"
+    )
+    assert "4 of 6 runs diverged and count as chance" in results._repr_html_()
+    matrix = results.accuracy("alpha", "ewc")
+    assert matrix.to_numpy().tolist() == [[0.9, 0.1], [0.6, 0.8]]
+    assert matrix.attrs == {"finished": [0, 2], "diverged": [1]}
+    assert results.accuracy("alpha", "ewc", seed=1).iloc[1].tolist() == [0.1, 0.1]
+    with pytest.raises(db.DriftboardError, match="all runs of sgd on alpha diverged"):
+        results.accuracy("alpha", "sgd")
+    frame = results.frame().query("strategy == 'ewc'")
+    drift = frame[frame["metric"] == "drift"].set_index("seed")["value"]
+    assert drift.isna().to_dict() == {0: False, 1: True, 2: False}
+    assert drift.mean() == 0.5
 
 
 def test_results_are_selected_by_seeds(folder):

@@ -8,6 +8,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 import driftboard as db
@@ -15,6 +16,7 @@ from driftboard._session import load_all_sequences, load_strategies, source_of
 from driftboard.strategies.algorithm_1 import AlgorithmOne
 from driftboard.strategies.constrained import Constrained
 from driftboard.strategies.template import MyMethod
+from driftboard.suite.sequences import Rotated
 from driftboard.suite.sequences.registry import registered
 
 FACTOR = 1.0
@@ -297,6 +299,19 @@ def test_sequences_of_the_session(tmp_path):
     names, files, _ = load_all_sequences([own, own, split, "digits-r*"], tmp_path)
     assert names == ["mine", "mine", "digits-split", "digits-r*"]
     assert len(files) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"train_per_class": np.int64(3)}, {"scenario": Rotated(5, 1.5)}, {"name": []}, {"source": 5}],
+    ids=str,
+)
+def test_a_sequence_that_is_not_sound_is_refused_in_a_line(changes, tmp_path):
+    own = dataclasses.replace(registered()["digits-split"], **({"name": "mine"} | changes))
+    with pytest.raises(db.DriftboardError, match="expected") as caught:
+        load_all_sequences([own], tmp_path)
+    assert "\n" not in str(caught.value)
+    assert next(iter(changes)) in str(caught.value) or "step" in str(caught.value)
 
 
 def test_another_sequence_of_the_same_name_is_refused(tmp_path):

@@ -240,6 +240,22 @@ def test_own_sequences_are_listed(call, tmp_path):
     assert [entry["name"] for entry in json.loads(out)] == ["mine"]
 
 
+def test_own_sequences_that_are_not_sound_are_left_out_of_the_list_in_a_line(call, tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from driftboard.suite.sequences import Corrupted, Split, TaskSequence\n"
+        "mine = TaskSequence('mine', 'Words.', 'digits', Split(2), 'mlp-8x1')\n"
+        "bad = TaskSequence('bad', 'Words.', 'digits', Corrupted(Split(2), 7), 'mlp-8x1')\n"
+    )
+    code, out, errors = call("sequences", "--sequence-file", file, "--suite", "own", "--json")
+    assert code == 0
+    assert [entry["name"] for entry in json.loads(out)] == ["mine"]
+    assert errors == (
+        f"driftboard: left out: sequence 'bad' of {file}: severity of Corrupted is 7; expected int "
+        "of at most 5\n"
+    )
+
+
 def test_strategies_as_json_are_complete(call):
     from driftboard.strategies.catalogue import BUILTIN, FURTHER
 

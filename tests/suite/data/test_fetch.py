@@ -174,6 +174,7 @@ def test_import_command_says_what_came(folder, tmp_path):
     assert result.exit_code == 0
     assert result.stdout == (
         f"folder:own: own (PNG), 4 training and 2 test images in {folder / 'own.npz'}\n"
+        "  2 classes (a, b) of 2 training images and 1 test image each\n"
     )
 
 

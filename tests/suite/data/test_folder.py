@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -108,6 +109,106 @@ def test_a_damaged_store_in_the_cache_says_to_delete_it(folder, cache, small_mni
     assert_one_line(error, str(store), "delete it")
 
 
+def other_labels(pool):
+    return replace(pool, train_labels=pool.train_labels * 0)
+
+
+def exchanged(pool):
+    changed = {"train_labels": pool.train_labels[::-1].copy()} if pool.class_names else {}
+    return replace(pool, title="another", **changed)
+
+
+def renamed(pool):
+    names = tuple(reversed(pool.class_names))
+    return replace(pool, class_names=names) if names else replace(pool, title="another")
+
+
+def fewer_images(pool):
+    return replace(pool, test_images=pool.test_images[1:], test_labels=pool.test_labels[1:])
+
+
+def half_as_many(pool):
+    parts = {name: getattr(pool, name)[::2] for name in ("train_images", "train_labels")}
+    return replace(pool, **parts)
+
+
+BAD = {
+    "truncated": lambda store, pool: store.write_bytes(store.read_bytes()[:-100]),
+    "no store": lambda store, pool: store.write_bytes(b"words"),
+    "a flipped bit": lambda store, pool: flip(store),
+    "labels of one class": lambda store, pool: write_store(store, other_labels(pool)),
+    "labels of others": lambda store, pool: write_store(store, exchanged(pool)),
+    "names of others": lambda store, pool: write_store(store, renamed(pool)),
+    "an image fewer": lambda store, pool: write_store(store, fewer_images(pool)),
+    "half of the images": lambda store, pool: write_store(store, half_as_many(pool)),
+    "other shapes": lambda store, pool: write_store(store, other_shapes(pool)),
+}
+
+
+def flip(store):
+    content = bytearray(store.read_bytes())
+    content[content.index(b"train_images.npy") + 300] ^= 1
+    store.write_bytes(content)
+
+
+def other_shapes(pool):
+    return replace(pool, test_images=pool.test_images[:, :, 1:])
+
+
+@pytest.mark.parametrize("spoil", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("name", ["mnist", "folder:plain"])
+def test_a_bad_store_in_the_cache_is_made_anew(name, spoil, folder, cache, small_mnist, capsys):
+    write_idx(folder / "MNIST/raw")
+    write_folder(folder / "plain", tree())
+    convert_originals(name, folder)
+    pool = load_pool(name, folder)
+    (store,) = cache.iterdir()
+    spoil(store, pool)
+    capsys.readouterr()
+    convert_originals(name, folder)
+    assert f"{name}: {store} is not as it was written and is made anew" in capsys.readouterr().err
+    again = load_pool(name, folder)
+    assert (again.fingerprint, again.title) == (pool.fingerprint, pool.title)
+    convert_originals(name, folder)
+    assert capsys.readouterr().err == ""
+
+
+def test_files_exchanged_for_others_of_the_same_size_and_time_are_converted_again(folder):
+    """As files of a fixed size from an archive whose times are all the same."""
+    header = b"P5 6 4 255\n"
+    write_folder(
+        folder / "own",
+        {
+            f"{split}/{name}/0.pgm": header + bytes([place] * 24)
+            for place, (split, name) in enumerate(product(("train", "test"), ("a", "b")))
+        },
+    )
+    paths = sorted((folder / "own").rglob("*.pgm"))
+    for path in paths:
+        os.utime(path, ns=(0, 0))
+    convert_originals("folder:own", folder)
+    first = load_pool("folder:own", folder)
+    one, other = paths[0], paths[1]
+    assert one.stat().st_size == other.stat().st_size
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    for path in (one, other):
+        os.utime(path, ns=(0, 0))
+    convert_originals("folder:own", folder)
+    assert load_pool("folder:own", folder).fingerprint != first.fingerprint
+
+
+def test_conversion_gives_back_what_it_has_read(folder, small_mnist):
+    write_idx(folder / "MNIST/raw")
+    for _ in range(2):
+        pool = convert_originals("mnist", folder)
+        assert pool.fingerprint == load_pool("mnist", folder).fingerprint
+    assert convert_originals("digits", folder) is None
+    write_store(folder / "mnist.npz", pool)
+    assert convert_originals("mnist", folder) is None
+
+
 LOAD = """
 import sys
 from pathlib import Path
@@ -158,6 +259,13 @@ def test_an_own_store_with_fewer_labels_than_images_is_refused(folder):
     pool = make_pool([0, 1, 2, 2], [0, 1, 2, 2])
     write_store(folder / "own.npz", replace(pool, train_labels=np.array([0, 1, 2])))
     with pytest.raises(DataError, match="do not belong together"):
+        load_pool("folder:own", folder)
+
+
+def test_an_own_store_with_names_of_more_classes_is_refused(folder):
+    pool = replace(make_pool([0, 1], [0, 1]), class_names=("a", "b", "c"))
+    write_store(folder / "own.npz", pool)
+    with pytest.raises(DataError, match="names of 3 classes instead of 2"):
         load_pool("folder:own", folder)
 
 

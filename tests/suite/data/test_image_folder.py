@@ -121,7 +121,7 @@ def drop_test(root):
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (add_large, "'train/b/2.png' is 7x8, the first image 7x5"),
+        (add_large, "'train/b/2.png' is 7x8, 'test/a/1.png' 7x5"),
         (add_deep, "'train/b/deep/2.png'"),
         (add_shallow, "'train/2.png'"),
         (add_class, "the class 'c' in train only"),
@@ -236,7 +236,7 @@ def test_an_image_twice_is_refused(folder, tmp_path):
 
 
 def test_a_huge_member_is_not_read(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("driftboard.suite.data.image_folder.MAX_IMAGE_BYTES", 1000)
+    monkeypatch.setattr("driftboard.suite.data.image_folder.MAX_FILE_BYTES", 1000)
     source_path = write_zip(tmp_path / "x.zip", tree() | {"train/a/big.png": bytes(1001)})
     with pytest.raises(DataError) as error:
         import_images("own", source_path, folder)

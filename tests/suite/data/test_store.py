@@ -5,6 +5,7 @@ import io
 import os
 import pickle
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,17 @@ def test_a_store_gives_back_what_was_written(tmp_path):
     assert read_store_summary(tmp_path / "x.npz", "do this") == ("CIFAR-10 (JPEG)", 20, 10)
 
 
+def test_names_of_classes_are_kept_and_not_needed(tmp_path):
+    """Stores of before have none."""
+    pool = replace(cifar10_variant(), class_names=("a", "b c", "é", *"defghij"))
+    write_store(tmp_path / "x.npz", pool)
+    assert read_store(tmp_path / "x.npz", "").class_names == pool.class_names
+    (tmp_path / "x.npz").write_bytes(npz_arrays())
+    found = read_store(tmp_path / "x.npz", "")
+    assert found.class_names == ()
+    assert found.class_name(3) == "3"
+
+
 def saved(**arrays):
     file = io.BytesIO()
     np.savez(file, **arrays)
@@ -136,7 +148,10 @@ def plain_npy():
         (npz_arrays(train_images=np.array([{}], dtype=object)), "is truncated or not"),
         (npz_arrays(train_images=np.zeros((20, 3, 32, 32))), "uint8 images"),
         (npz_arrays(test_images=np.zeros((10, 2, 32, 32), dtype=np.uint8)), "uint8 images"),
+        (npz_arrays(test_images=np.zeros((10, 3, 32, 0), dtype=np.uint8)), "uint8 images"),
         (npz_arrays(test_labels=np.zeros(10)), "int64 labels"),
+        (npz_arrays(class_names=np.arange(10)), "names of classes"),
+        (npz_arrays(class_names=np.array("ten")), "names of classes"),
         (npz_arrays(title=np.array(3)), "a title"),
         (npz_arrays(title=np.array("two\nlines")), "a title"),
     ],

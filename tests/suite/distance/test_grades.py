@@ -29,7 +29,7 @@ from driftboard.suite.errors import RecordError
 from driftboard.suite.protocol import GRADING, PROTOCOL
 from driftboard.suite.records import SequenceStamp
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.sequences.scenarios import FewShot, Rotated, RotatedTo
+from driftboard.suite.sequences.scenarios import FewShot, Rotated, RotatedTo, Split
 from driftboard.suite.sequences.task_sequence import TaskSequence
 
 HALF = math.sqrt(0.75)
@@ -49,7 +49,7 @@ def make_grade(*seeds, refusal=None, name="made-up"):
     """
     head = [[[1.0, 0.0]] * 2, [[0.0, 1.0]] * 2]
     return GradeRecord(
-        schema=1,
+        schema=2,
         grading=GRADING.stamp(),
         protocol=PROTOCOL.stamp(),
         sequence=SequenceStamp(name, "a" * 64, "own", "Data", "b" * 64, ("body", "head")),
@@ -146,7 +146,7 @@ def test_records_of_another_number_of_parts_are_known_and_those_of_another_gradi
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"schema": 2}, "schema"),
+        ({"schema": 1}, "schema"),
         ({"extra": 1}, "extra"),
         ({"seeds": []}, "measurements or a refusal"),
         ({"refusal": "no"}, "measurements or a refusal"),
@@ -345,6 +345,17 @@ def test_too_few_images_are_recorded_as_such():
     assert record.parts == 41
 
 
+def test_seeds_of_which_unequal_numbers_are_left_over_are_trained_apart():
+    """With an odd number of images of a class, what comes out even depends on the classes."""
+    odd = sequence(Split(5), train_per_class=31)
+    together, _ = measured(odd, seeds=(0, 1, 2, 3))
+    assert len({record.images for record in together}) > 1
+    for seed, record in enumerate(together):
+        (alone,), _ = measured(odd, seeds=(seed,))
+        assert record.images == alone.images
+        assert_close(record, alone)
+
+
 def request_for(results, parts, seed_count=None):
     """Return the request for grading a registered sequence."""
     from driftboard.suite.distance.measurement import Distances
@@ -386,11 +397,11 @@ def test_a_measurement_with_another_number_of_parts_is_not_gone_on_with(tmp_path
     ],
 )
 def test_a_grading_takes_no_more_learners_than_fit(room, seeds, note, tmp_path, monkeypatch):
-    from driftboard.suite.distance import measurement
+    from driftboard.suite.runs import request
     from driftboard.suite.runs.cells import plan
     from driftboard.suite.training.memory_plan import Stacking
 
-    monkeypatch.setattr(measurement, "stacking_of", lambda *_: Stacking("vmap", room))
+    monkeypatch.setattr(request, "stacking_of", lambda *_: Stacking("vmap", room))
     told = []
     jobs = plan(request_for(tmp_path, parts=4), told.append)
     assert [job.seeds for job in jobs] == seeds
@@ -413,7 +424,7 @@ def test_a_grading_can_be_done_with_half_as_many_learners_at_a_time(tmp_path):
 
 def test_a_grading_plans_for_what_a_learner_is_trained_on(tmp_path, monkeypatch):
     """One part of every task's images, for as many epochs more; nothing is tested."""
-    from driftboard.suite.distance import measurement
+    from driftboard.suite.runs import request
     from driftboard.suite.runs.cells import plan
     from driftboard.suite.training.memory_plan import Stacking
 
@@ -423,7 +434,7 @@ def test_a_grading_plans_for_what_a_learner_is_trained_on(tmp_path, monkeypatch)
         asked.append((network, tuple(shape), units, trained, tested, training, device))
         return Stacking("vmap", 99)
 
-    monkeypatch.setattr(measurement, "stacking_of", noted)
+    monkeypatch.setattr(request, "stacking_of", noted)
     made = registered()["digits-rotated-15"]
     plan(request_for(tmp_path, parts=4))
     training = made.training_under(PROTOCOL)

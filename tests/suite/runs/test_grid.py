@@ -207,7 +207,9 @@ def test_broken_record_is_refused_and_named(request_for, write_cell):
 def jobs_of(pool, recipes, monkeypatch):
     """Return a function that plans one sequence, as if its data were the made-up ones."""
     monkeypatch.setattr(request_module, "load_pool", lambda *_: pool)
-    monkeypatch.setattr(request_module, "cached_splits", lambda *_: [recipes])
+    monkeypatch.setattr(
+        request_module, "cached_splits", lambda _, __, ___, seeds, ____: [recipes] * len(seeds)
+    )
     return lambda request, sequence: plan(changed(request, sequences=(sequence,)))
 
 
@@ -241,6 +243,34 @@ def test_cohorts_are_cut_to_the_bytes_allowed(request_for, cohorts, monkeypatch,
     monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", limit)
     assert cohorts(request_for(), QUICK) == groups
     assert cohorts(request_for(device="cuda"), QUICK) == [(0, 1, 2, 3, 4)]
+
+
+def test_only_seeds_of_equally_many_training_images_are_trained_together(
+    request_for, cohorts, recipes, monkeypatch
+):
+    sizes = [100, 90, 100, 80, 90]
+    splits = [[changed(one, train=one.train[:size]) for one in recipes] for size in sizes]
+    monkeypatch.setattr(request_module, "cached_splits", lambda *_: splits)
+    assert cohorts(request_for(), QUICK) == [(0, 2), (1, 4), (3,)]
+
+
+def test_a_plan_says_how_many_images_are_left_out(request_for, jobs_of, pool, recipes, monkeypatch):
+    labels = np.repeat([0, 1], [70, 30])
+    uneven = Pool("made up", pool.train_images, labels, pool.test_images, labels, ("a", "b"))
+    monkeypatch.setattr(request_module, "load_pool", lambda *_: uneven)
+    all_images = changed(QUICK, name="own", train_per_class=None)
+    for sequence, expected in (
+        (
+            all_images,
+            ["own: 30 of 70 training images a class are used because class b has 30; "
+             "balance=False keeps all"],
+        ),
+        (changed(all_images, balance=False), []),
+        (QUICK, []),
+    ):  # fmt: skip
+        lines = []
+        plan(changed(request_for(), sequences=(sequence,)), lines.append)
+        assert lines == expected
 
 
 def test_a_plan_says_in_a_line_what_does_not_fit(request_for, monkeypatch):

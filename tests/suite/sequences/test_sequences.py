@@ -114,6 +114,7 @@ CHANGES = {
     "train_per_class": 11,
     "test_per_class": None,
     "training": Training(epochs=2, batch_size=10, learning_rate=0.1),
+    "balance": False,
 }
 
 

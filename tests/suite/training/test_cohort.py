@@ -275,3 +275,13 @@ def test_the_data_are_named_by_title_and_fingerprint(prepare, digits):
 def test_too_few_images_are_a_data_error(prepare):
     with pytest.raises(DataError, match="made-up needs 1000 training images of every class"):
         prepare(replace(SEQUENCE, train_per_class=1000))
+
+
+def test_learners_of_unequal_numbers_of_images_are_not_trained_together(digits):
+    """They would be padded, and trained on the padding."""
+    recipes = make_splits(SEQUENCE, digits, PROTOCOL, 0, "test")
+    short = [replace(recipe, train=recipe.train[1:]) for recipe in recipes]
+    setting = Setting(SEQUENCE, (0, 0), "test", None, "cpu")
+    cohorts.build_cohort(setting, digits, [short, short])
+    with pytest.raises(ValueError, match="equally many training images"):
+        cohorts.build_cohort(setting, digits, [short, recipes])

@@ -1,0 +1,110 @@
+"""What is wrong with a user's sequence whatever its data: types and limits of every field.
+
+The limits stand in the annotations of the fields. What only the data can tell, such as more
+classes than there are, is found when the splits are made.
+"""
+
+import dataclasses
+import inspect
+import reprlib
+from typing import Any, get_type_hints
+
+import msgspec
+
+from driftboard.suite.data import find_source
+from driftboard.suite.errors import DataError, cause_of, one_line, place_of
+from driftboard.suite.protocol import FromOne, Training
+from driftboard.suite.sequences.linear import LinearSetting
+from driftboard.suite.sequences.scenarios import Scenario, Several
+from driftboard.suite.sequences.task_sequence import TaskSequence
+
+_WORDS = (
+    ("`array` of length >= ", "tuple of at least "),
+    ("`array`", "tuple"),
+    ("`", ""),
+    (">= ", "of at least "),
+    ("<= ", "of at most "),
+    ("> ", "above "),
+    ("< ", "below "),
+)
+"""What msgspec writes of a limit, and what a message says."""
+
+
+def problem_of(sequence: TaskSequence) -> str | None:
+    """Return what is wrong with a sequence, in a line, or None if nothing is.
+
+    >>> from driftboard.suite.sequences import Corrupted, Split
+    >>> problem_of(TaskSequence("own", "", "digits", Corrupted(Split(5), 7), "mlp-8x1"))
+    'severity of Corrupted is 7; expected int of at most 5'
+    """
+    if problem := _problem_of_fields(sequence):
+        return problem
+    try:
+        hash(sequence)
+        sequence.hash()
+    except (TypeError, ValueError, RecursionError) as error:
+        return (
+            "its fields may hold only plain data that can be hashed, such as tuples for lists: "
+            f"{one_line(str(error))}"
+        )
+    if not isinstance(sequence.scenario, LinearSetting):
+        try:
+            find_source(sequence.source)
+        except DataError as error:
+            return str(error)
+    return None
+
+
+def _problem_of_fields(owner: Any) -> str | None:
+    """Return the first problem of an object of a dataclass of ours."""
+    hints = get_type_hints(type(owner), include_extras=True)
+    for field in dataclasses.fields(owner):
+        value, hint = getattr(owner, field.name), hints[field.name]
+        where = f"{field.name} of {type(owner).__name__}"
+        if hint is Scenario:
+            # What is drawn anew for every task cannot be altered.
+            problem = _problem_of_scenario(value, where, drawn=isinstance(owner, TaskSequence))
+        elif isinstance(value, Training):
+            problem = _problem_of_fields(value)
+        else:
+            problem = _problem_of_value(value, hint, where)
+        if problem:
+            return problem
+    return None
+
+
+def _problem_of_scenario(scenario: Any, where: str, *, drawn: bool) -> str | None:
+    absent = object()
+    whole = not isinstance(scenario, type) and all(
+        inspect.getattr_static(scenario, name, absent) is not absent
+        for name in ("tasks", "fresh_sets", "recipes")
+    )
+    if not whole or (isinstance(scenario, LinearSetting) and not drawn):
+        return f"{where} is {reprlib.repr(scenario)}, which is no scenario"
+    kind = type(scenario)
+    if kind.__module__.startswith("driftboard.suite."):
+        return _problem_of_fields(scenario)
+    for name, hint in (("tasks", Several), ("fresh_sets", FromOne)):
+        try:
+            value = getattr(scenario, name)
+        except (Exception, SystemExit) as error:  # a property of a user's class
+            return f"{name} of {kind.__name__} fails: {cause_of(error)}{place_of(error)}"
+        if problem := _problem_of_value(value, hint, f"{name} of {kind.__name__}"):
+            return problem
+    return None
+
+
+def _problem_of_value(value: Any, hint: Any, where: str) -> str | None:
+    """Return a line that says what is expected, if a value is of another type or out of range."""
+    plain = float(value) if isinstance(value, float) else value  # those of NumPy are floats, too
+    try:
+        msgspec.convert(plain, hint)
+    except msgspec.ValidationError as error:
+        expected = str(error).removeprefix("Expected ")
+        for written, said in _WORDS:
+            expected = expected.replace(written, said)
+    else:
+        if not isinstance(value, list):
+            return None
+        expected = "a tuple"  # msgspec takes either
+    return f"{where} is {reprlib.repr(value)}; expected {expected}"

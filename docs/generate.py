@@ -80,7 +80,11 @@ def command_line() -> str:
 
     root: Any = typer.main.get_command(app)
     context = typer.Context(root, info_name="driftboard", terminal_width=WIDTH)
-    return "\n\n".join(["Every command also has `--help`.", *_entry(context)]) + "\n"
+    common = (
+        "Every command also has `--help`, and `--traceback`, which ends an error in its whole "
+        "traceback, that of a worker process too, and not in one line."
+    )
+    return "\n\n".join([_wrapped(common), *_entry(context)]) + "\n"
 
 
 def _entry(context: typer.Context) -> Iterator[str]:
@@ -94,7 +98,9 @@ def _entry(context: typer.Context) -> Iterator[str]:
         items = [
             _item(*record)
             for parameter in command.params
-            if parameter.param_type_name == kind and (record := parameter.get_help_record(context))
+            if parameter.param_type_name == kind
+            and parameter.name != "traceback"
+            and (record := parameter.get_help_record(context))
         ]
         if items:
             yield f"{kind.capitalize()}s:"

@@ -12,6 +12,7 @@ from driftboard.leaderboard.analysis.section import AT_CEILING, FEW_SEEDS, Row
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference, RankSet
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade
+from driftboard.suite.terminal import shortened
 
 NOTHING = "-"
 MAY_BE_BEST = "★"  # marks a strategy that is not ruled out as best
@@ -138,15 +139,9 @@ def notes_text(row: Row) -> str:
     return ", ".join(notes)
 
 
-def shortened(name: str) -> str:
-    """Return a name of at most ``LONGEST_NAME`` characters, long ones without their middle.
-
-    Names that differ mostly do so at one end.
-    """
-    if len(name) <= LONGEST_NAME:
-        return name
-    end = LONGEST_NAME // 2
-    return f"{name[: LONGEST_NAME - end - 1]}…{name[-end:]}"
+def short_name(name: str) -> str:
+    """Return a name for where there is no room for a long one."""
+    return shortened(name, LONGEST_NAME)
 
 
 def visible_text(text: str) -> str:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import difflib
+import hashlib
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,8 +16,8 @@ import msgspec
 
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
-from driftboard.suite.errors import DriftboardError, StrategyError, one_line
-from driftboard.suite.records import NAME, StrategyStamp, name_part
+from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, one_line, place_of
+from driftboard.suite.records import LONGEST_NAME, NAME, StrategyStamp, name_part
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import KnownSequences, TaskSequence
 from driftboard.suite.sequences.validation import problem_of
@@ -28,6 +30,8 @@ from driftboard.suite.training.networks import is_network_name
 RESERVED = "overall"
 RATE = "rate"
 HIGHEST_RATE = 100.0
+DECLARED = ("role", "summary", "literature", "search", "trains_on_all_tasks")
+"""What a class says of itself, besides its name."""
 
 
 _IMPORTS: dict[type[DriftboardError], str] = {
@@ -110,6 +114,19 @@ def load_strategy(
             "text is one line of up to 200 characters"
         )
     return LoadedStrategy(specification, strategy, stamp, rate, source)
+
+
+def with_suffix(name: str, suffix: str) -> str:
+    """Return the name of a strategy with its settings; one too long ends in a digest of the whole.
+
+    >>> with_suffix("mine", "rate-0.5"), with_suffix("m" * 60, "rate-0.5")[-15:]
+    ('mine-rate-0.5', 'mmmmmm-ff98dcd7')
+    """
+    whole = f"{name}-{suffix}"
+    if len(whole) <= LONGEST_NAME or len(name) > LONGEST_NAME:
+        return whole
+    end = f"-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    return whole[: LONGEST_NAME - len(end)] + end
 
 
 _FILE = re.compile(r"(.+?\.(?:py|pkl))(:[^,]*)?(,.*)?", re.DOTALL)
@@ -273,7 +290,7 @@ def _class_in(module: ModuleType, file: str, class_name: str) -> type[Strategy]:
     if not class_name and len(classes) > 1:
         raise StrategyError(
             f"{file} defines several strategies; choose one: "
-            + " or ".join(f"{file}:{name}" for name in classes)
+            + " or ".join(shlex.quote(f"{file}:{name}") for name in classes)
         )
     chosen = classes[class_name] if class_name else next(iter(classes.values()))
     alike = [name for name, kind in classes.items() if kind.name == chosen.name]
@@ -288,9 +305,12 @@ def _class_in(module: ModuleType, file: str, class_name: str) -> type[Strategy]:
 def _instance(chosen: type[Strategy], file: str) -> Strategy:
     try:
         strategy = chosen()
-    except Exception as error:  # the constructor of a user's class may raise anything
+        for name in DECLARED:
+            getattr(strategy, name)  # it may be a property, and raise when it is read
+    except (Exception, SystemExit) as error:  # a user's class may raise anything
         raise StrategyError(
-            f"{file}: {chosen.__name__}() fails: {error}; give every field a sound default"
+            f"{file}: {chosen.__name__}() fails: {cause_of(error)}{place_of(error)}; give every "
+            "field a sound default"
         ) from error
     for field in dataclasses.fields(strategy):
         if not isinstance(getattr(strategy, field.name), bool | int | float | str):
@@ -327,8 +347,10 @@ def _parsed(strategy: Strategy, settings: str, name: str) -> tuple[float, dict[s
 def _changed(strategy: Strategy, changes: dict[str, Any], name: str) -> Strategy:
     try:
         return dataclasses.replace(strategy, **changes) if changes else strategy
-    except Exception as error:  # a user's class may raise anything
-        raise StrategyError(f"{name}: {error}") from error
+    except (Exception, SystemExit) as error:  # a user's class may raise anything
+        # How a class says that a value is no good; anything else is a mistake of its own.
+        cause = cause_of(error).removeprefix("ValueError: ")
+        raise StrategyError(f"{name}: {cause}{place_of(error)}") from error
 
 
 def _name_with_settings(name: str, plain: Strategy, strategy: Strategy, rate: float) -> str:
@@ -343,7 +365,8 @@ def _name_with_settings(name: str, plain: Strategy, strategy: Strategy, rate: fl
     if name in known and strategy in known.values():
         name, settings = next(one for one in known if known[one] == strategy), {}
     settings = ({} if rate == 1.0 else {RATE: rate}) | settings
-    return name + "".join(name_part(key, value) for key, value in settings.items())
+    suffix = "".join(name_part(key, value) for key, value in settings.items())
+    return with_suffix(name, suffix[1:]) if suffix else name
 
 
 def _parse(text: str, model: bool | int | float | str, setting: str) -> bool | int | float | str:
@@ -383,7 +406,7 @@ def _run(file: Path | Source, kind: type[DriftboardError]) -> tuple[ModuleType, 
     except StrategyError as error:
         raise kind(f"{path}: {error}") from error
     except (Exception, SystemExit) as error:
-        cause = (str(error).strip() or "no message").splitlines()[0]
+        cause = cause_of(error) + place_of(error)
         if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "driftboard":
             cause += f"; write {_IMPORTS[kind]}"
-        raise kind(f"{path} does not import: {type(error).__name__}: {cause}") from error
+        raise kind(f"{path} does not import: {cause}") from error

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import RecordError, refusal_of
 from driftboard.suite.sealing import sealed, unsealed
 
 SCHEMA_VERSION = 3
@@ -26,7 +26,8 @@ SCHEMA_VERSION = 3
 MARKER = "driftboard.json"
 """The file at the top of a results folder that says which protocol it belongs to."""
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+LONGEST_NAME = 64
+NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 """The names of strategies, sequences and data sets, which also name files and folders."""
 
 
@@ -268,8 +269,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise RecordError(
-            f"cannot write {path}: {error.strerror or error}; "
-            "free some space or choose another folder, then run the same command again"
+            f"cannot write {path}: {refusal_of(error)}, then run the same command again"
         ) from error
 
 

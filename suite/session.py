@@ -1,16 +1,39 @@
 """Objects of a Python session, which ``driftboard.run`` keeps in files for worker processes."""
 
+import io
+import linecache
 import pickle
 import sys
+from collections import ChainMap
 from pathlib import Path
-from typing import Any
+from types import CodeType
+from typing import Any, ClassVar
 
-from driftboard.suite.errors import DriftboardError, one_line
+import cloudpickle
+
+from driftboard.suite.errors import DriftboardError, cause_of, is_cell, one_line, place_of
 from driftboard.suite.records import write_atomically
 from driftboard.suite.source import File, Source
 from driftboard.suite.source.modules import serve
 
 SESSION_SUFFIX = ".pkl"
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Keeps the files that code comes from, whose lines messages quote; cloudpickle drops them."""
+
+    @staticmethod
+    def _reduced(code: CodeType) -> tuple[Any, ...]:
+        _, arguments = cloudpickle.Pickler.dispatch_table[CodeType](code)
+        return _code, (code.co_filename, *arguments)
+
+    dispatch_table: ClassVar[Any] = ChainMap(
+        {CodeType: _reduced}, cloudpickle.Pickler.dispatch_table
+    )
+
+
+def _code(file: str, *arguments: Any) -> CodeType:
+    return CodeType(*arguments).replace(co_filename=file)
 
 
 def write_session_object(path: Path, content: Any, code: Source) -> None:
@@ -28,15 +51,15 @@ def write_session_object(path: Path, content: Any, code: Source) -> None:
     Raises:
         DriftboardError: it refers to what cannot be copied, such as an open file.
     """
-    import cloudpickle
-
     home = content.__module__
     module = sys.modules.get(home)
     by_value = module is not None and home != "__main__" and home.split(".")[0] != "driftboard"
     if by_value:
         cloudpickle.register_pickle_by_value(module)
     try:
-        pickled = cloudpickle.dumps(content)
+        cells = {name: linecache.getlines(name) for name in [*linecache.cache] if is_cell(name)}
+        pickled = io.BytesIO()
+        _Pickler(pickled).dump((content, cells))
     except Exception as error:  # pickling runs code of whatever the object refers to
         name = getattr(content, "__name__", home)
         raise DriftboardError(
@@ -46,7 +69,7 @@ def write_session_object(path: Path, content: Any, code: Source) -> None:
     finally:
         if by_value:
             cloudpickle.unregister_pickle_by_value(module)
-    write_atomically(path, pickle.dumps((code, pickled)))
+    write_atomically(path, pickle.dumps((code, pickled.getvalue())))
 
 
 def read_session_file(path: Path) -> Source:
@@ -73,12 +96,16 @@ def session_object(file: Source) -> tuple[Any, Source]:
     try:
         code, pickled = pickle.loads(file.files[0].content)
         serve(code)
-        return pickle.loads(pickled), code
+        content, cells = pickle.loads(pickled)
     except Exception as error:  # anything may come out of somebody else's code
         raise _not_loaded(file.path, error) from error
+    for name, lines in cells.items():  # no file has them, and messages quote them
+        linecache.cache.setdefault(name, (sum(map(len, lines)), None, lines, name))
+    return content, code
 
 
 def _not_loaded(path: str, error: Exception) -> DriftboardError:
     return DriftboardError(
-        f"{path} does not load: {error}; pass the object to driftboard.run again"
+        f"{path} does not load: {cause_of(error)}{place_of(error)}; pass the object to "
+        "driftboard.run again"
     )

@@ -53,7 +53,7 @@ _PLACES: dict[Kind, str] = {
 }
 FOLDERS = re.compile(rf"records/{_NAME}|records/{_NAME}/{_NAME}|{_STEM}(/{_STEM}){{0,7}}")
 
-_SPECIFICATION = r"(:[A-Za-z_][A-Za-z0-9_]*)?(,[a-z_][a-z0-9_]*=[A-Za-z0-9._+-]+)*"
+_SPECIFICATION = r"(:[A-Za-z_][A-Za-z0-9_]*)?(,[A-Za-z_][A-Za-z0-9_]*=[A-Za-z0-9._+-]+)*"
 
 Line = Annotated[Text, Meta(min_length=1)]
 Link = Annotated[
@@ -242,6 +242,24 @@ def source_name(loaded: "LoadedStrategy") -> str:
                 "a letter or underscore first"
             )
     return name
+
+
+def check_specification(specification: str) -> None:
+    """Check that a submission can hold class and settings of what is run, before it is run.
+
+    Raises:
+        StrategyError: it cannot.
+
+    >>> check_specification("mine.py:Mine,strength=0.5,alphaT=1e-3")
+    """
+    from driftboard.suite.loading import split_specification
+
+    given = "".join(split_specification(specification)[1:])
+    if not re.fullmatch(_SPECIFICATION, given):
+        raise StrategyError(
+            f"a submission cannot hold '{given}'; call class and fields by ASCII letters, digits "
+            "and underscores, with values of letters, digits and . _ + -"
+        )
 
 
 def assemble(

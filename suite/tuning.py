@@ -7,7 +7,7 @@ with the highest mean Avg.Acc over sequences and seeds is chosen. Reading a reco
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from driftboard.suite import metrics
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import RecordError, StrategyError
 from driftboard.suite.protocol import PROTOCOL, TUNING
 from driftboard.suite.records import (
     Count,
@@ -33,6 +33,7 @@ from driftboard.suite.records import (
 from driftboard.suite.sequences.task_sequence import TaskSequence
 
 if TYPE_CHECKING:
+    from driftboard.strategies.base import Strategy
     from driftboard.suite.loading import LoadedStrategy
 
 
@@ -73,13 +74,41 @@ class TuningRecord(Struct, frozen=True, forbid_unknown_fields=True):
     digest: Digest | None = None  # of all the rest; set in files only
 
 
+def search_problem(strategy: "Strategy") -> str | None:
+    """Return what is wrong with the search ranges that a strategy's class declares, if anything."""
+    from driftboard.strategies.base import Range
+
+    if not isinstance(strategy.search, Mapping):
+        return "search is no dict of ranges; write {name: Range(low, high)}"
+    for name, limits in strategy.search.items():
+        value = getattr(strategy, str(name), None)
+        if not isinstance(value, float):
+            return f"search names '{name}', which is no field of type float; rename or remove it"
+        if not isinstance(limits, Range):
+            return f"search gives no Range for '{name}'; write Range(low, high)"
+        ends = (limits.low, limits.high)
+        if not all(isinstance(end, int | float) and math.isfinite(end) for end in ends):
+            return f"search of '{name}': low and high must be finite numbers"
+        if not limits.low < limits.high:
+            return f"search of '{name}': low must be below high"
+        if limits.logarithmic and limits.low <= 0:
+            return f"search of '{name}': a logarithmic range begins above 0"
+    return None
+
+
 def trial_specifications(loaded: "LoadedStrategy") -> list[str]:
-    """Return the specifications of all trials of a strategy, in order."""
+    """Return the specifications of all trials of a strategy, in order.
+
+    Raises:
+        StrategyError: a search range of its class is not sound.
+    """
     from scipy.stats import qmc
 
     from driftboard.strategies.base import Range
     from driftboard.suite.loading import RATE
 
+    if problem := search_problem(loaded.strategy):
+        raise StrategyError(f"{loaded.stamp.name}: {problem}")
     space = {RATE: Range(TUNING.lowest_rate, TUNING.highest_rate, logarithmic=True)}
     space |= loaded.strategy.search
     # The first point of an unscrambled Halton sequence is the corner of the space.

@@ -114,9 +114,9 @@ def test_reading_finds_imports_of_every_form(monkeypatch, tmp_path):
 
 LAYERS = (
     "strategies",
-    *("suite.errors", "suite.patterns", "suite.rng", "suite.metrics"),
-    *("suite.sealing", "suite.package", "suite.records", "suite.archive"),
-    *("suite.protocol", "suite.source"),
+    *("suite.errors", "suite.patterns", "suite.places", "suite.terminal"),
+    *("suite.rng", "suite.metrics", "suite.sealing", "suite.package"),
+    *("suite.records", "suite.archive", "suite.protocol", "suite.source"),
     *(
         "suite.data",
         "suite.sequences",
@@ -194,7 +194,8 @@ def test_every_folder_with_modules_is_packaged():
 
 @pytest.mark.parametrize("name", modules_of("leaderboard"))
 def test_leaderboard_knows_of_the_suite_only_what_is_light(name):
-    known = ("records", "sealing", "metrics", "errors", "patterns", "source")
+    known = ("records", "sealing", "metrics", "errors", "patterns", "places", "terminal")
+    known += ("source",)
     known += ("distance.grades", "distance.distance")
     known += ("sweeps", "submissions", "tuning", "protocol", "sequences.registry")
     known += ("sandbox.process", "sequences.task_sequence")
@@ -210,7 +211,8 @@ def test_baselines_never_import_torch(name):
 
 LIGHT = ["records", "metrics", "protocol", "sequences.task_sequence", "sequences.registry"]
 LIGHT += ["sequences.scenarios", "errors", "distance.grades", "distance.distance"]
-LIGHT += ["sweeps", "tuning", "submissions", "rng", "sealing", "patterns", "source.modules"]
+LIGHT += ["sweeps", "tuning", "submissions", "rng", "sealing", "patterns", "places", "terminal"]
+LIGHT += ["source.modules"]
 LIGHT += [f"runs.{name}" for name in ("backend", "scheduler", "local", "ray_executor")]
 LIGHT += [name.removeprefix("driftboard.suite.") for name in FILES if ".suite.cli" in name]
 

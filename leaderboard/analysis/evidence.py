@@ -1,6 +1,7 @@
 """How far the numbers of strategies were checked, and what their authors say of them."""
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,8 @@ def submitted_among(results: Iterable[Path]) -> list[Submitted]:
         try:
             submission = msgspec.json.decode(content, type=Submission)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise RecordError(f"{path} is not sound; see `driftboard verify {folder}`") from error
+            command = f"driftboard verify {shlex.quote(str(folder))}"
+            raise RecordError(f"{path} is not sound; see `{command}`") from error
         digest = hashlib.sha256(content).hexdigest()
         found.append(Submitted(Source(str(folder)), digest, submission))
     return found

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from driftboard.suite.errors import one_line
@@ -21,6 +21,8 @@ _LONGEST_FOUND = 1000
 class Finding:
     """One line of a report: which check, what it found, and what to do about it.
 
+    ``trace`` is what a program printed that failed; it is in no report.
+
     >>> print(Finding("warning", "learning", "no cell is better than guessing", "check it").line())
     warning  learning         no cell is better than guessing; check it
     """
@@ -29,6 +31,7 @@ class Finding:
     check: str
     found: str
     advice: str = ""
+    trace: str = field(default="", compare=False)
 
     def line(self) -> str:
         """Return it as one line of plain text, whatever text of others it holds."""
@@ -80,12 +83,16 @@ def report_lines(findings: Sequence[Finding], rerun: str | None = None) -> list[
     return [*(finding.line() for finding in findings), last]
 
 
+def _without_trace(finding: Finding) -> dict[str, str]:
+    return {name: text for name, text in asdict(finding).items() if name != "trace"}
+
+
 def report_json(findings: Sequence[Finding], digest: str | None, rerun: str | None = None) -> bytes:
     """Return the report for programs; ``digest`` is the SHA-256 of ``submission.json``."""
     content = {
         "schema": 1,
         "submission": digest,
         "badge": rerun or badge(findings),
-        "findings": [asdict(finding) for finding in findings],
+        "findings": [_without_trace(finding) for finding in findings],
     }
     return json.dumps(content, indent=1).encode() + b"\n"

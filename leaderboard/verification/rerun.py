@@ -11,7 +11,6 @@ machine, they do not stop a strategy that deceives the engine. Read its source f
 
 import hashlib
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +27,7 @@ from driftboard.leaderboard.verification.report import Finding, has_failed, shor
 from driftboard.leaderboard.verification.submission import SubmissionData, cell_name
 from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.metrics import average_accuracy, average_loss
+from driftboard.suite.places import cache_folder, find_data_folder
 from driftboard.suite.records import AnyRecord, LossRecord, Record, cell_path, read_record
 from driftboard.suite.sandbox.process import Finished, run_sandboxed
 
@@ -68,7 +68,8 @@ def run_again(
         program, environment = _program(submitted, drawn), _environment(data)
         finished = run_sandboxed(program, place, seconds, memory_bytes, environment)
         if problem := _problem(finished):
-            return [Finding("FAILED", CHECK, problem, "mend the strategy, or allow it more")], None
+            advice = "mend the strategy, or allow it more"
+            return [Finding("FAILED", CHECK, problem, advice, finished.output)], None
         pairs, missing = _pairs(place / "out", drawn)
     findings = []
     if missing:
@@ -89,8 +90,9 @@ def _program(submitted: SubmissionData, drawn: Sequence[AnyRecord]) -> list[str]
 
 def _environment(data: Path | None) -> dict[str, str]:
     # Splits that have been made are read from the cache, where the process cannot write.
-    cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
-    return {"XDG_CACHE_HOME": cache} | ({"DRIFTBOARD_DATA": str(data.resolve())} if data else {})
+    cache = cache_folder()
+    kept = {"XDG_CACHE_HOME": str(cache.parent)} if cache else {}
+    return kept | ({"DRIFTBOARD_DATA": str(find_data_folder(data).resolve())} if data else {})
 
 
 def _problem(finished: Finished) -> str | None:

@@ -1,7 +1,6 @@
 """The leaderboard from Python: a board of any results, as a frame, Markdown, HTML and files."""
 
 import html
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,13 +81,9 @@ class Leaderboard:
 
     def __repr__(self) -> str:
         """Return the overall table as text."""
-        from rich.console import Console
-
         from driftboard.leaderboard.render.terminal import terminal_table
 
-        text = io.StringIO()
-        Console(file=text, width=100, force_jupyter=False).print(terminal_table(self.board))
-        return text.getvalue()
+        return f"{terminal_table(self.board).text(width=100)}\n"
 
     def _repr_html_(self) -> str:
         """Return the overall table as HTML, for notebooks."""

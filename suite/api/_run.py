@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from driftboard._results import Results, sorted_records
-from driftboard.suite.errors import DriftboardError, counted, one_line
+from driftboard.suite.errors import DriftboardError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -348,14 +348,11 @@ def _measure(request: "Request", workers: int | None, what: str) -> None:
         DriftboardError: as ``Backend.run_jobs``, or a job failed.
     """
     from driftboard.suite.runs.backend import Backend, ProgressBar
+    from driftboard.suite.runs.scheduler import raise_failures
 
     with ProgressBar() as bar:
         failures = Backend(workers).run_jobs(request, what, bar)
-    if failures:
-        listed = "; ".join(one_line(line) for line in failures)
-        raise DriftboardError(
-            f"training failed: {listed}; what is done is kept in {request.results}"
-        )
+    raise_failures(failures, request.results)
 
 
 def check_strategy(strategy: "AnyStrategy") -> "list[Result]":
@@ -366,7 +363,7 @@ def check_strategy(strategy: "AnyStrategy") -> "list[Result]":
 
     Returns:
         One result per check, in order: ``status`` (``ok``, ``warning``, ``FAILED``), ``name`` and
-        ``message``. When a stage fails, later ones are left out.
+        ``message``. When a check fails, later stages are ``not reached``.
 
     >>> import driftboard as db
     >>> db.check_strategy("ewk")[0].message

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from driftboard.suite.errors import DriftboardError, StrategyError
+from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, place_of
 from driftboard.suite.source import Source
 from driftboard.suite.source.code import source_text, syntax_tree
 from driftboard.suite.source.loaders import is_installed
@@ -65,7 +65,8 @@ def _instance(one: object) -> "Strategy":
         return one()
     except Exception as error:  # the constructor of a user's class may raise anything
         raise StrategyError(
-            f"{one.__name__}() fails: {error}; give every field a sound default"
+            f"{one.__name__}() fails: {cause_of(error)}{place_of(error)}; give every field a sound "
+            "default"
         ) from error
 
 

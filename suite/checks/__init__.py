@@ -25,15 +25,16 @@ from driftboard.suite.source.loaders import only_own_imports
 
 __all__ = ["Result", "check_strategy", "example_task"]
 
-_STAGES = (
-    declaration_results,
-    hook_results,
-    learner_results,
-    mode_results,
-    gpu_results,
-    setting_results,
-    time_results,
-)
+_STAGES = {
+    declaration_results: ("declaration", "fields", "search", "description"),
+    hook_results: ("hooks",),
+    learner_results: ("learners", "hidden memory", "memory"),
+    mode_results: ("lanes",),
+    gpu_results: ("gpu",),
+    setting_results: ("settings",),
+    time_results: ("time",),
+}
+"""Every stage with the checks that are not reached if an earlier stage fails."""
 
 
 def check_strategy(specification: str) -> list[Result]:
@@ -45,8 +46,8 @@ def check_strategy(specification: str) -> list[Result]:
             by ``,parameter=value``.
 
     Returns:
-        One result per check, in order. When a stage fails, later stages are left out, because
-        they would fail for the same reason.
+        One result per check, in order. When a check fails, those of later stages are not reached,
+        because they would fail for the same reason.
 
     >>> check_strategy("ewk")[0].message
     "there is no strategy 'ewk'; did you mean ewc?"
@@ -54,16 +55,18 @@ def check_strategy(specification: str) -> list[Result]:
     try:
         target = load_target(specification)
     except StrategyError as error:
-        return [Result("declaration", "FAILED", str(error))]
+        return [Result("declaration", "FAILED", str(error), error)]
     results: list[Result] = []
     try:
         with _one_thread(), only_own_imports():
-            for stage in _STAGES:
-                results += stage(target)
+            for stage, names in _STAGES.items():
                 if any(result.status == "FAILED" for result in results):
-                    break
+                    why = "left out until what failed is mended"
+                    results += [Result(name, "not reached", why) for name in names]
+                else:
+                    results += stage(target)
     except StrategyError as error:
-        results.append(Result("imports", "FAILED", str(error)))
+        results.append(Result("imports", "FAILED", str(error), error))
     return results
 
 

@@ -2,11 +2,12 @@
 
 import dataclasses
 import inspect
-import math
 from collections.abc import Iterator
 
 from driftboard.strategies.base import Range, Strategy
 from driftboard.suite.checks.target import Result, Target
+from driftboard.suite.errors import cause_of, place_of
+from driftboard.suite.tuning import search_problem
 
 
 def declaration_results(target: Target) -> list[Result]:
@@ -42,7 +43,7 @@ def _fields(strategy: Strategy) -> Result:
 
 
 def _search(strategy: Strategy) -> Result:
-    problem = next(_search_problems(strategy), None)
+    problem = search_problem(strategy) or next(_unfit_ranges(strategy), None)
     if problem:
         return Result("search", "FAILED", problem)
     ranges = [
@@ -51,18 +52,10 @@ def _search(strategy: Strategy) -> Result:
     return Result("search", "ok", ", ".join(ranges) or "no ranges; tune tries learning rates only")
 
 
-def _search_problems(strategy: Strategy) -> Iterator[str]:
+def _unfit_ranges(strategy: Strategy) -> Iterator[str]:
     for name, limits in strategy.search.items():
-        value = getattr(strategy, name, None)
-        if not isinstance(value, float):
-            yield f"search names '{name}', which is no field of type float; rename or remove it"
-        elif not isinstance(limits, Range):
-            yield f"search gives no Range for '{name}'; write Range(low, high)"
-        elif not -math.inf < limits.low < limits.high < math.inf:
-            yield f"search of '{name}': low must be below high, and both finite"
-        elif limits.logarithmic and limits.low <= 0:
-            yield f"search of '{name}': a logarithmic range begins above 0"
-        elif not limits.low <= value <= limits.high:
+        value = getattr(strategy, name)
+        if not limits.low <= value <= limits.high:
             yield (
                 f"the default {name}={value:g} is outside of its search range "
                 f"[{limits.low:g}, {limits.high:g}]; change one of them"
@@ -77,7 +70,8 @@ def _refused_ends(strategy: Strategy, name: str, limits: Range) -> Iterator[str]
             dataclasses.replace(strategy, **{name: float(value)})
         except Exception as error:  # the class may raise anything
             yield (
-                f"search goes to {name}={value:g}, which {type(strategy).__name__} refuses: {error}"
+                f"search goes to {name}={value:g}, which {type(strategy).__name__} refuses: "
+                f"{cause_of(error)}{place_of(error)}"
             )
 
 
@@ -101,4 +95,4 @@ def _description(strategy: Strategy) -> Result:
             f"{chosen.__name__} lacks {' and '.join(missing)}: say what it does, "
             "and what is taken from where",
         )
-    return Result("description", "ok", strategy.summary)
+    return Result("description", "ok", str(strategy.summary))

@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from driftboard.suite.checks.target import Result, Target, format_error, learn
+from driftboard.suite.checks.target import Result, Target, learn
 from driftboard.suite.checks.tiny import NETWORKS, TRAINING, tiny_cohort
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.training.cuda_graph import WARM_UP, GraphRunner, StepFunction
@@ -246,7 +246,7 @@ def _result(target: Target, network: str) -> Result | None:
             cohort = replace(tiny_cohort(network, SEEDS).on(ELSEWHERE), training=LONGER)
             learn(cohort, target.fresh().strategy, "vmap", GraphRunner(record))
     except StrategyError as error:
-        return _of_error(error, target, network)
+        return _of_error(error, network)
     if refused := {each.name for each in operations} & REFUSED:
         found = f"{_named(refused)} has no deterministic form on a GPU, and is refused there"
         return Result("gpu", "FAILED", f"{found} [{network}]; use another operation")
@@ -257,14 +257,14 @@ def _result(target: Target, network: str) -> Result | None:
     return None
 
 
-def _of_error(error: StrategyError, target: Target, network: str) -> Result:
-    what = format_error(error, target.file)
+def _of_error(error: StrategyError, network: str) -> Result:
+    what = f"{error} [{network}]"
     if error.__cause__ is None:  # the engine rejected a result that is on the wrong device
-        return Result("gpu", "FAILED", f"{what} [{network}]")
+        return Result("gpu", "FAILED", what, error)
     if isinstance(error.__cause__, MixedDevicesError):
         advice = "make tensors with zeros_like, new_zeros or device=task.noise.device"
-        return Result("gpu", "FAILED", f"{what} [{network}]; {advice}")
-    return Result("gpu", "warning", f"could not be tried on a pretended GPU: {what} [{network}]")
+        return Result("gpu", "FAILED", f"{what}; {advice}", error)
+    return Result("gpu", "warning", f"could not be tried on a pretended GPU: {what}")
 
 
 def _named(names: Iterable[str]) -> str:

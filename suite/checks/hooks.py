@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +14,6 @@ from driftboard.suite.checks.target import (
     Target,
     all_finite,
     copied,
-    format_error,
     learn,
     same,
 )
@@ -47,46 +47,64 @@ _PURE = {
 
 def hook_results(target: Target) -> list[Result]:
     """Return one result per overridden hook, then one per property of a pure function."""
-    failures: dict[str, str] = {}
-    for network in NETWORKS:
-        failures = _failures(target.fresh(), network) | failures
-    hooks = [
-        Result(hook, "FAILED", failures[hook])
-        if hook in failures
-        else Result(hook, "ok", _RETURNS[hook])
-        for hook in _overridden(target.strategy)
-    ]
+    trainings = [_train(target.fresh(), network) for network in NETWORKS]
+    hooks = [_of_hook(hook, trainings) for hook in _overridden(target.strategy)]
     if not hooks:
         hooks = [Result("hooks", "ok", "none is overridden, so it does what sgd does")]
-    purity = [
-        Result(name, "FAILED", f"{failures[name]}; {advice}")
-        if name in failures
-        else Result(name, "ok", fine)
-        for name, (fine, advice) in _PURE.items()
-    ]
-    return hooks + purity
+    return hooks + [_of_property(name, trainings) for name in _PURE]
 
 
-def _failures(target: Target, network: str) -> dict[str, str]:
-    """Train on one network; return the name of a check -> what went wrong."""
+@dataclass(frozen=True)
+class _Training:
+    """A training on one network under a probe, and what stopped it."""
+
+    network: str
+    probe: "Probe"
+    error: StrategyError | None = None
+
+
+def _train(target: Target, network: str) -> _Training:
     probe = Probe(target.strategy)
     try:
         learn(tiny_cohort(network, (0,)), probe.strategy(), "loop")
     except StrategyError as error:
-        return probe.findings | {probe.hook: f"{format_error(error, target.file)} [{network}]"}
-    return probe.findings
+        return _Training(network, probe, error)
+    return _Training(network, probe)
+
+
+def _of_hook(hook: str, trainings: list[_Training]) -> Result:
+    for one in trainings:
+        if one.error and hook == one.probe.hook:
+            return Result(hook, "FAILED", f"{one.error} [{one.network}]", one.error)
+    if any(hook in one.probe.called for one in trainings):
+        return Result(hook, "ok", _RETURNS[hook])
+    stopped = any(one.error for one in trainings)
+    why = "training stopped before it was called" if stopped else "no block moves, so none calls it"
+    return Result(hook, "not reached", why)
+
+
+def _of_property(name: str, trainings: list[_Training]) -> Result:
+    fine, advice = _PURE[name]
+    for one in trainings:
+        if name in one.probe.findings:
+            return Result(name, "FAILED", f"{one.probe.findings[name]}; {advice}")
+    if any(one.error for one in trainings):
+        return Result(name, "not reached", "training stopped before all hooks were called")
+    return Result(name, "ok", fine)
 
 
 class Probe:
     """Sits between the engine and a strategy, and calls every hook twice, on copies.
 
     ``findings`` maps "arguments", "global state" or "repeatable" to the first thing that a pure
-    function would not do. ``hook`` is the hook that was called last.
+    function would not do. ``called`` are the hooks that were called, ``hook`` is the last of them;
+    before any was called, it is the first that would be.
     """
 
     def __init__(self, strategy: Strategy) -> None:
         self.findings: dict[str, str] = {}
-        self.hook = ""
+        self.called: set[str] = set()
+        self.hook = next(iter(_overridden(strategy)), "")
         self._strategy = strategy
 
     def strategy(self) -> Strategy:
@@ -107,6 +125,7 @@ class Probe:
     def _probed(self, hook: str) -> Callable[..., Any]:
         def probed(_: Strategy, *given: Any) -> Any:
             self.hook = hook
+            self.called.add(hook)
             result = self._call_and_compare_arguments(hook, given)
             again = self._call(hook, copied(given))
             if not same(result, again):

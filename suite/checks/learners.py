@@ -17,7 +17,6 @@ from driftboard.suite.checks.target import (
     Result,
     Target,
     TaskEnd,
-    format_error,
     learn,
     same,
     tensors,
@@ -44,8 +43,11 @@ def learner_results(target: Target) -> list[Result]:
     before = hidden_state(target.strategy, target.modules)
     independent, ends = _independent(target)
     hidden = changed_names(before, hidden_state(target.strategy, target.modules))
-    results = [independent, _hidden(hidden)]
-    return [*results, *(_memory(ends) if ends else [])]
+    memory = _memory(ends) if ends else Result("memory", "not reached", _STOPPED)
+    return [independent, _hidden(hidden, stopped=independent.error is not None), memory]
+
+
+_STOPPED = "training stopped before"
 
 
 def _independent(target: Target) -> tuple[Result, list[TaskEnd]]:
@@ -56,8 +58,8 @@ def _independent(target: Target) -> tuple[Result, list[TaskEnd]]:
             one, other, again = (_learn_alone(target.strategy, network, seed) for seed in (0, 1, 0))
             alone = _learn_alone(target.fresh().strategy, network, 1)
         except StrategyError as error:
-            line = f"one learner after another: {format_error(error, target.file)} [{network}]"
-            return Result("learners", "FAILED", line), first
+            line = f"one learner after another: {error} [{network}]"
+            return Result("learners", "FAILED", line, error), first
         first = first or one
         if not _equal(one, again) or not _equal(other, alone):
             return Result(
@@ -73,7 +75,7 @@ def _equal(one: list[TaskEnd], other: list[TaskEnd]) -> bool:
     return all(same(a.of_seed(0), b.of_seed(0)) for a, b in zip(one, other, strict=True))
 
 
-def _hidden(names: list[str]) -> Result:
+def _hidden(names: list[str], stopped: bool) -> Result:
     if names:
         return Result(
             "hidden memory",
@@ -81,23 +83,23 @@ def _hidden(names: list[str]) -> Result:
             f"{', '.join(names)} changed while learners were trained; what is carried over "
             "belongs into the memory, which is counted and is each learner's own",
         )
+    if stopped:
+        return Result("hidden memory", "not reached", _STOPPED)
     return Result("hidden memory", "ok", "nothing is kept on the object, its class or its module")
 
 
-def _memory(ends: list[TaskEnd]) -> list[Result]:
+def _memory(ends: list[TaskEnd]) -> Result:
     for number, (earlier, later) in enumerate(pairwise(end.memory for end in ends), start=2):
         if problem := _lost(earlier, later):
-            return [
-                Result(
-                    "memory",
-                    "FAILED",
-                    f"task {number} leaves {problem}; "
-                    "what is carried over keeps its names, dtypes and dimensions",
-                )
-            ]
+            return Result(
+                "memory",
+                "FAILED",
+                f"task {number} leaves {problem}; "
+                "what is carried over keeps its names, dtypes and dimensions",
+            )
     sizes = [_bytes(end.memory) for end in ends]
     if not sizes[-1]:
-        return [Result("memory", "ok", "carries nothing over")]
+        return Result("memory", "ok", "carries nothing over")
     ratio = sizes[-1] / _bytes(ends[-1].parameters)
     growth = (
         f"GROWS with every task: {', '.join(f'{size:,}' for size in sizes)}"
@@ -105,7 +107,7 @@ def _memory(ends: list[TaskEnd]) -> list[Result]:
         else "does not grow with the tasks"
     )
     line = f"{sizes[-1]:,} bytes here, {ratio:.2f} times the parameters; {growth}"
-    return [Result("memory", "ok", line)]
+    return Result("memory", "ok", line)
 
 
 def _lost(earlier: Memory, later: Memory) -> str | None:
@@ -201,20 +203,21 @@ def _content(value: Any, homes: Container[str], depth: int) -> Any:
 def mode_results(target: Target) -> list[Result]:
     """Compare both modes: plans, parameters and memory at the end of every task."""
     problem = next(filter(None, (_difference(target, network) for network in NETWORKS)), None)
-    if problem:
-        return [Result("lanes", "FAILED", problem)]
-    return [Result("lanes", "ok", "two learners trained together are what each is alone")]
+    return [
+        problem or Result("lanes", "ok", "two learners trained together are what each is alone")
+    ]
 
 
-def _difference(target: Target, network: str) -> str | None:
+def _difference(target: Target, network: str) -> Result | None:
     try:
         together = learn(tiny_cohort(network, TWO_SEEDS), target.fresh().strategy, "vmap")
         alone = [_learn_alone(target.fresh().strategy, network, seed) for seed in TWO_SEEDS]
     except StrategyError as error:
-        return (
-            f"with learners trained together, {format_error(error, target.file)} [{network}]; "
+        line = (
+            f"with learners trained together, {error} [{network}]; "
             "decide with torch.where, without if, .item(), NumPy or boolean indexing"
         )
+        return Result("lanes", "FAILED", line, error)
     for position, ends in enumerate(alone):
         for number, (both, single) in enumerate(zip(together, ends, strict=True), start=1):
             try:
@@ -222,10 +225,11 @@ def _difference(target: Target, network: str) -> str | None:
                     both.of_seed(position), single.of_seed(0), rtol=TOLERANCE, atol=TOLERANCE
                 )
             except AssertionError:
-                return (
+                line = (
                     f"learners trained together end task {number} elsewhere than each alone "
                     f"[{network}]; no value may depend on the other learners"
                 )
+                return Result("lanes", "FAILED", line)
     return None
 
 
@@ -244,8 +248,7 @@ def setting_results(target: Target) -> list[Result]:
             effects[field.name] = _effect(strategy, field.name, usual)
         except StrategyError as error:
             where = f"at an end of the search range of {field.name}"
-            line = f"{where}, {format_error(error, target.file)}"
-            return [Result("settings", "FAILED", line)]
+            return [Result("settings", "FAILED", f"{where}, {error}", error)]
     return [_summary(effects)]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from driftboard.strategies import template
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, refusal_of
 from driftboard.suite.records import NAME
 
 
@@ -61,9 +61,7 @@ def _write(path: Path, text: str) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise DriftboardError(
-            f"cannot write {path}: {error.strerror or error}; choose another --out"
-        ) from error
+        raise DriftboardError(f"cannot write {path}: {refusal_of(error)}, with --out") from error
 
 
 OWN_TESTS = '''\

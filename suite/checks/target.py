@@ -1,11 +1,8 @@
 """The strategy that is being checked, how it is trained, and comparing what its hooks return."""
 
-import inspect
 import sys
 import time
-import traceback
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, Literal
 
@@ -14,7 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Examples, Memory, Parameters, Strategy, Task, UpdatePlan
-from driftboard.suite.errors import StrategyError, one_line
+from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, place_of
 from driftboard.suite.loading import LoadedStrategy, load_strategy
 from driftboard.suite.source.modules import running_with
 from driftboard.suite.training.cohort import Cohort
@@ -27,15 +24,18 @@ from driftboard.suite.training.networks import Mode
 class Result:
     """The result of one check: a line of ``driftboard check``.
 
-    ``message`` says what was found and, unless the status is "ok", what to do about it.
+    ``message`` says what was found and, unless the status is "ok", what to do about it. What
+    nothing can be said of, because training stopped before, is "not reached". ``error`` is what
+    a failure came from, if a hook raised it.
 
     >>> Result("memory", "ok", "carries nothing over").status
     'ok'
     """
 
     name: str
-    status: Literal["ok", "warning", "FAILED"]
+    status: Literal["ok", "warning", "FAILED", "not reached"]
     message: str
+    error: DriftboardError | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,6 @@ class Target:
     def strategy(self) -> Strategy:
         """The strategy itself."""
         return self.loaded.strategy
-
-    @property
-    def file(self) -> Path:
-        """The file that defines its class."""
-        return Path(inspect.getfile(type(self.strategy)))
 
     def fresh(self) -> "Target":
         """Return the target with its file run again; a built-in strategy is the same object."""
@@ -105,27 +100,14 @@ def learn(
         except StrategyError:
             raise
         except Exception as error:  # what a user's hook returned may break the engine anywhere
-            cause = one_line(str(error).strip().splitlines()[0] if str(error).strip() else "")
             raise StrategyError(
-                f"what a hook returned stops training: {type(error).__name__}: {cause} "
-                f"(task {index + 1})"
+                f"what a hook returned stops training: {cause_of(error)} (task {index + 1})"
+                f"{place_of(error)}"
             ) from error
         seconds = time.perf_counter() - began
         parameters, memory = end.parameters, end.memory
         ends.append(TaskEnd(end.plan.share, end.plan.restart, parameters, memory, seconds))
     return ends
-
-
-def format_error(error: StrategyError, file: Path) -> str:
-    """Return an error as one line that quotes the line of the user's file that raised it."""
-    text = str(error)
-    if error.__cause__ is None:
-        return text
-    frames = traceback.extract_tb(error.__cause__.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename) == file]
-    if not own:
-        return text
-    return f"{text}; {file.name}, line {own[-1].lineno}: {own[-1].line}"
 
 
 def copied(value: Any) -> Any:

@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from driftboard.suite.cli.options import AsJson, DataFolder, with_traceback
 
 if TYPE_CHECKING:
     from driftboard.suite.data.folder import SourceStatus
@@ -16,19 +19,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-DataOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        help="The data folder. Without it: the folder named by DRIFTBOARD_DATA, else your own "
-        "data folder.",
-        show_default=False,
-    ),
-]
-
 
 @app.callback(invoke_without_command=True)
+@with_traceback
 def data(context: typer.Context) -> None:
     """List the data sets unless a command is given."""
     if context.invoked_subcommand is None:
@@ -36,11 +29,10 @@ def data(context: typer.Context) -> None:
 
 
 @app.command("list")
+@with_traceback
 def list_sources(
-    data: DataOption = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON for programs instead of a table.")
-    ] = False,
+    data: DataFolder = None,
+    as_json: AsJson = False,
 ) -> None:
     """List the data sets: present, missing or broken, how many images, and where.
 
@@ -48,8 +40,9 @@ def list_sources(
     import, and wherever Driftboard asks for a data set.
     """
     from driftboard.suite.data.folder import status
+    from driftboard.suite.places import find_data_folder
 
-    folder = _folder(data)
+    folder = find_data_folder(data)
     statuses = status(folder)
     if as_json:
         content = {
@@ -62,20 +55,23 @@ def list_sources(
 
 
 @app.command("fetch")
+@with_traceback
 def fetch_source(
     name: Annotated[str, typer.Argument(help="The data set, such as fashion-mnist.")],
-    data: DataOption = None,
+    data: DataFolder = None,
 ) -> None:
     """Download a data set into the data folder, unless it is there already.
 
     Original files that you have put there yourself are made ready for training.
     """
     from driftboard.suite.data.folder import fetch
+    from driftboard.suite.places import find_data_folder
 
-    _print_status(fetch(name, _folder(data)))
+    _print_status(fetch(name, find_data_folder(data)))
 
 
 @app.command("import")
+@with_traceback
 def import_source(
     name: Annotated[
         str,
@@ -91,7 +87,7 @@ def import_source(
             "(.tar, .tar.gz, .tgz, .zip) with images in train/<class>/ and test/<class>/."
         ),
     ],
-    data: DataOption = None,
+    data: DataFolder = None,
 ) -> None:
     """Bring a data set into the data folder from files you have.
 
@@ -104,6 +100,7 @@ def import_source(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from driftboard.suite.data.folder import import_images
+    from driftboard.suite.places import find_data_folder
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     # On stderr, so that stdout holds the result alone.
@@ -114,16 +111,10 @@ def import_source(
             bar.update(task, completed=done, total=total)
 
         notes: list[str] = []
-        entry = import_images(name, path, _folder(data), show, notes.append)
+        entry = import_images(name, path, find_data_folder(data), show, notes.append)
     _print_status(entry)
     for note in notes:
         typer.echo(f"  {note}")
-
-
-def _folder(data: Path | None) -> Path:
-    from driftboard.suite.data import default_data_folder
-
-    return default_data_folder() if data is None else data
 
 
 def _print_status(entry: "SourceStatus") -> None:
@@ -133,36 +124,35 @@ def _print_status(entry: "SourceStatus") -> None:
 
 
 def _print_table(folder: Path, statuses: "list[SourceStatus]") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from driftboard.suite.places import find_data_folder
+    from driftboard.suite.terminal import Column, TextTable
 
-    table = Table(box=box.SIMPLE)
-    table.add_column("name", no_wrap=True)
-    table.add_column("data")
-    table.add_column("state", no_wrap=True)
-    table.add_column("train", justify="right", no_wrap=True)
-    table.add_column("test", justify="right", no_wrap=True)
-    table.add_column("where, or what to run", overflow="fold")
-    styles = {"present": "green", "missing": "dim", "broken": "red"}
-    for entry in statuses:
-        # Text, because names of files may hold what rich would take for markup.
-        table.add_row(
-            Text(entry.name),
-            Text(entry.title),
-            Text(entry.state, style=styles[entry.state]),
-            "?" if entry.train_count is None else f"{entry.train_count:,}",
-            "?" if entry.test_count is None else f"{entry.test_count:,}",
-            Text(_place_or_next_step(entry, folder)),
+    columns = [
+        *(Column("name"), Column("state"), Column("train", "number"), Column("test", "number")),
+        *(Column("data"), Column("where", "words")),
+    ]
+    rows = [
+        (
+            *(entry.name, entry.state, _count(entry.train_count), _count(entry.test_count)),
+            *(entry.title, _place(entry, folder)),
         )
+        for entry in statuses
+    ]
     typer.echo(f"data folder: {folder}")
-    Console().print(table)
+    typer.echo(TextTable(columns, [rows]).text())
+    # Not in the table, where they would be broken.
+    named = "" if folder == find_data_folder() else f" --data {shlex.quote(str(folder))}"
+    if commands := [entry.next_step for entry in statuses if entry.next_step]:
+        typer.echo("to get what is missing or broken:")
+        for command in commands:
+            typer.echo(f"  {command}{named}")
 
 
-def _place_or_next_step(entry: "SourceStatus", folder: Path) -> str:
-    if entry.state == "broken":
-        return f"{entry.reason}; {entry.next_step}"
-    if entry.state == "missing":
-        return entry.next_step
-    return str(Path(entry.path).relative_to(folder)) if entry.path else "comes with Driftboard"
+def _count(images: int | None) -> str:
+    return "?" if images is None else f"{images:,}"
+
+
+def _place(entry: "SourceStatus", folder: Path) -> str:
+    if entry.state == "present":
+        return str(Path(entry.path).relative_to(folder)) if entry.path else "comes with Driftboard"
+    return entry.reason if entry.state == "broken" else ""

@@ -44,16 +44,17 @@ def check(
     """Check a strategy of your own on a tiny sequence: one line per check, a matter of seconds.
 
     Nothing is downloaded and nothing written. The exit code is 1 if a check failed; a warning
-    is something to look at.
+    is something to look at, and nothing is said of what was not reached.
     """
     from driftboard.suite.checks import check_strategy
 
     results = check_strategy(strategy)
     for result in results:
-        typer.echo(f"{result.status:<8} {result.name:<14} {one_line(result.message)}")
-    failed = sum(result.status == "FAILED" for result in results)
+        typer.echo(f"{result.status:<11} {result.name:<14} {one_line(result.message)}")
+    failed = [result for result in results if result.status == "FAILED"]
     if failed:
+        left = sum(result.status == "not reached" for result in results)
         raise DriftboardError(
-            f"{failed} of {len(results)} checks failed; mend what they name and check again, "
-            "for what comes after them was left out"
-        )
+            f"{len(failed)} of {len(results)} checks failed, {left} were not reached; mend what "
+            "failed and check again"
+        ) from next((result.error for result in failed if result.error), None)

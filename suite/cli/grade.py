@@ -6,14 +6,16 @@ from typing import Annotated, Literal
 import typer
 
 from driftboard.suite.cli.options import (
+    Exclusions,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
     Training,
     chosen_sequences,
-    exit_on_failure,
+    excluded,
 )
 from driftboard.suite.errors import counted
+from driftboard.suite.runs.scheduler import raise_failures
 
 
 def grade(
@@ -27,6 +29,7 @@ def grade(
         typer.Option(help="The tier of sequences to grade.", show_default="quick"),
     ] = None,
     sequence_file: SequenceFiles = None,
+    exclude: Exclusions = None,
     seeds: SeedCount = None,
     parts: Annotated[
         int,
@@ -44,13 +47,13 @@ def grade(
     Trains on separate parts of every task from one initialisation, writes a grade record per
     sequence and a table of all pairs of tasks. Stopped at any moment, the same command goes on.
     """
-    from rich.console import Console
-
     from driftboard.suite.distance.grades import GRADE_LEGEND, pair_table, terminal_table
     from driftboard.suite.distance.measurement import Distances, grade_records
     from driftboard.suite.records import write_atomically
 
-    chosen = chosen_sequences(suite, sequence, sequence_file, seeds)
+    sequences = chosen_sequences(suite, sequence, sequence_file, seeds)
+    gone = excluded(exclude, [one.name for one in sequences])
+    chosen = [one for one in sequences if one.name not in gone]
     request = training.request(
         out,
         chosen,
@@ -62,9 +65,9 @@ def grade(
     failures = training.run_jobs(request, what)
     records = grade_records(request)
     if records:
-        Console().print(terminal_table(records))
+        typer.echo(terminal_table(records).text())
         typer.echo(GRADE_LEGEND)
         pairs = out / "grades" / "pairs.csv"
         write_atomically(pairs, pair_table(records).encode())
         typer.echo(f"grade records and every pair of tasks: {pairs.parent}")
-    exit_on_failure(failures)
+    raise_failures(failures, out)

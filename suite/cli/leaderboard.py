@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from driftboard.leaderboard.build import Format, build_leaderboard, command_line, written
-from driftboard.suite.cli.options import PublishedSets, SequencePatterns, SkipBroken
+from driftboard.suite.cli.options import Exclusions, PublishedSets, SequencePatterns, SkipBroken
 from driftboard.suite.errors import counted
 
 if TYPE_CHECKING:
@@ -35,14 +35,7 @@ class Records:
             "--strategy", help="Only this strategy, or pattern such as 'ewc*'; may be repeated."
         ),
     ] = None
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--exclude",
-            help="Leave out this strategy or sequence, or what matches the pattern; may be "
-            "repeated.",
-        ),
-    ] = None
+    exclude: Exclusions = None
     sequence: SequencePatterns = None
     skip_broken: SkipBroken = False
 
@@ -85,8 +78,6 @@ def leaderboard(
     Nothing is averaged over two versions: where sources meet, one stands and notes say what was
     left out.
     """
-    from rich.console import Console
-
     from driftboard.baselines.published import published_records
     from driftboard.leaderboard.render.terminal import terminal_table
 
@@ -102,7 +93,7 @@ def leaderboard(
         reports=report or [],
         choice=records.choice(),
     )
-    Console().print(terminal_table(board))
+    typer.echo(terminal_table(board).text())
     if board.source.skipped:
         typer.echo(f"{counted(len(board.source.skipped), 'broken record')} left out:")
         for reason in board.source.skipped:

@@ -33,13 +33,10 @@ def linear(
 
     Errors are excess losses; z is the difference in standard errors.
     """
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     from driftboard.suite.linear.cells import compare
     from driftboard.suite.linear.exact import best_fractions, crossover_distance
     from driftboard.suite.sequences.linear import LinearSetting
+    from driftboard.suite.terminal import Column, TextTable
 
     try:
         setting = LinearSetting(
@@ -56,17 +53,15 @@ def linear(
         )
     except ValueError as error:
         raise DriftboardError(str(error)) from error
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("strategy", "measure", "exact", "measured", "z"):
-        table.add_column(column, justify="left" if column in ("strategy", "measure") else "right")
-    last = ""
+    groups: dict[str, list[tuple[str, ...]]] = {}
     for one in compare(setting, tuple(range(seeds))):
-        if one.strategy != last:
-            table.add_section()
-        name, last = one.strategy if one.strategy != last else "", one.strategy
+        rows = groups.setdefault(one.strategy, [])
         measured = f"{one.measured:.4f} +- {one.error:.4f}"
-        table.add_row(name, one.measure, f"{one.exact:.4f}", measured, f"{one.z:+.1f}")
-    Console().print(table)
+        name = "" if rows else one.strategy
+        rows.append((name, one.measure, f"{one.exact:.4f}", measured, f"{one.z:+.1f}"))
+    numbers = [Column(title, "number") for title in ("exact", "measured", "z")]
+    columns = (Column("strategy"), Column("measure"), *numbers)
+    typer.echo(TextTable(columns, [*groups.values()]).text())
     crossover = crossover_distance(setting)
     typer.echo(
         "frozen and initialized forget equally much at distance "

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from driftboard.suite.cli.options import AsJson, known_sequences
-from driftboard.suite.errors import one_line
+from driftboard.suite.errors import DriftboardError, one_line
 
 
 def sequences(
@@ -30,6 +30,8 @@ def sequences(
     The distance of tasks (0 for equal, 2 for unrelated ones) was measured by 'driftboard grade'.
     """
     from driftboard.suite.distance.grades import (
+        FIRST_TO_GO,
+        GRADE_COLUMNS,
         GRADE_LEGEND,
         grade_cells,
         known_grades,
@@ -37,7 +39,11 @@ def sequences(
     )
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.sequences.task_sequence import describe
+    from driftboard.suite.terminal import Column, TextTable
 
+    for folder in results or ():
+        if not folder.is_dir():
+            raise DriftboardError(f"there is no folder {folder}; name one that has grades")
     known = known_sequences(sequence_file)
     for line in known.unsound.values():
         typer.echo(f"driftboard: left out: {one_line(line)}", err=True)
@@ -51,30 +57,21 @@ def sequences(
             content.append({**described, "grade": plain_grade(grade) if grade else None})
         typer.echo(json.dumps(content, indent=1))
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("sequence", "distance", "rel.", "grade"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("what its tasks are")
-    tier = ""
+    groups: dict[str, list[tuple[str, ...]]] = {}
     for value in chosen:
-        if value.tier != tier:
-            tier = value.tier
-            table.add_section()
         grade = grades.get(value.hash())
         measured = grade_cells(grade) if grade else ("-", "-", "-")
-        about = f"{value.description} {value.scenario.tasks} tasks, {value.network}, {tier}."
-        table.add_row(value.name, *measured, about)
-    Console().print(table)
+        about = f"{value.description} {value.scenario.tasks} tasks, {value.network}, {value.tier}."
+        groups.setdefault(value.tier, []).append((value.name, *measured, about))
+    columns = (*GRADE_COLUMNS, Column("what its tasks are", "words"))
+    typer.echo(TextTable(columns, [*groups.values()], first_to_go=FIRST_TO_GO).text())
     typer.echo(GRADE_LEGEND)
 
 
 def strategies(as_json: AsJson = False) -> None:
     """List the built-in strategies: their parameters and where each comes from."""
     from driftboard.strategies.catalogue import BUILTIN, FURTHER
+    from driftboard.suite.terminal import Column, TextTable
 
     if as_json:
         content = [
@@ -89,11 +86,10 @@ def strategies(as_json: AsJson = False) -> None:
         ]
         typer.echo(json.dumps(content, indent=1))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("strategy", "role", "parameters", "from the second task on", "literature")
+    words = ("parameters", "from the second task on", "literature")
+    columns = [Column("strategy"), Column("role"), *(Column(title, "words") for title in words)]
+    rows = []
     for name, strategy in (BUILTIN | FURTHER).items():
         parameters = ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(strategy).items())
-        table.add_row(name, strategy.role, parameters, strategy.summary, strategy.literature)
-    Console().print(table)
+        rows.append((name, strategy.role, parameters, strategy.summary, strategy.literature))
+    typer.echo(TextTable(columns, [rows]).text())

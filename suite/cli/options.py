@@ -8,14 +8,16 @@ alias here and name it as a parameter of those commands.
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from driftboard.suite.errors import one_line
+from driftboard.suite.errors import DriftboardError
 from driftboard.suite.runs.backend import Backend, ProgressBar
+from driftboard.suite.runs.scheduler import Failure
 
 if TYPE_CHECKING:
     from driftboard.suite.loading import LoadedStrategy
@@ -33,6 +35,13 @@ SequencePatterns = Annotated[
     list[str] | None,
     typer.Option("--sequence", help="A sequence or pattern such as 'fashion-*'; may be repeated."),
 ]
+Exclusions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        help="Leave out this strategy or sequence, or what matches the pattern; may be repeated.",
+    ),
+]
 SeedCount = Annotated[
     int | None,
     typer.Option("--seeds", min=1, help="Only the first so many of the protocol's seeds."),
@@ -43,7 +52,13 @@ ResultsFolder = Annotated[
 ]
 DataFolder = Annotated[
     Path | None,
-    typer.Option("--data", help="The data folder.", envvar="DRIFTBOARD_DATA", show_default=False),
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="The data folder.",
+        envvar="DRIFTBOARD_DATA",
+        show_default="your own data folder",
+    ),
 ]
 PublishedSets = Annotated[
     list[str] | None,
@@ -56,6 +71,24 @@ SkipBroken = Annotated[
     bool, typer.Option("--skip-broken", help="Leave out broken records and count them.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+traceback_asked = ContextVar("traceback_asked", default=False)
+"""Whether the present command shall end an error in its whole traceback and not in one line."""
+
+
+def _ask_for_traceback(asked: bool) -> None:
+    if asked:
+        traceback_asked.set(True)
+
+
+ShowTraceback = Annotated[
+    bool,
+    typer.Option(
+        "--traceback",
+        callback=_ask_for_traceback,
+        help="Show the whole traceback of an error, that of a worker too, and not one line.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +150,7 @@ class Training:
         """Return what starts the workers."""
         return Backend(self.workers, self.cluster, self.ray_address)
 
-    def run_jobs(self, request: "Request", what: str) -> list[str]:
+    def run_jobs(self, request: "Request", what: str) -> list[Failure]:
         """Do what ``Backend.run_jobs`` does, with a progress bar on standard error.
 
         Raises:
@@ -128,13 +161,10 @@ class Training:
             with ProgressBar() as bar:
                 return self.backend().run_jobs(request, what, bar)
         except KeyboardInterrupt:
-            from rich.console import Console
-
-            Console(stderr=True).print(
+            typer.echo(
                 f"stopped; what is done is kept in {request.results}: the same command goes on "
                 "from there",
-                highlight=False,
-                markup=False,
+                err=True,
             )
             raise typer.Exit(130) from None
 
@@ -216,6 +246,34 @@ def chosen_sequences(
     return chosen
 
 
+def excluded(
+    patterns: Iterable[str] | None,
+    sequences: Iterable[str],
+    strategies: Iterable[str] | None = None,
+) -> set[str]:
+    """Return the names among those chosen that ``--exclude`` leaves out.
+
+    >>> sorted(excluded(["*-split", "joint"], ["digits-split", "digits-repeat"], ["sgd", "joint"]))
+    ['digits-split', 'joint']
+
+    Raises:
+        DriftboardError: a pattern matches nothing, or nothing is left of one kind.
+    """
+    from driftboard.suite.patterns import matching
+
+    chosen = {"sequence": set(sequences)}
+    if strategies is not None:
+        chosen["strategy"] = set(strategies)
+    names = set().union(*chosen.values())
+    found = matching(
+        patterns or (), names, f"there is no {' and no '.join(chosen)} to exclude called"
+    )
+    for kind, known in chosen.items():
+        if known <= found:
+            raise DriftboardError(f"--exclude leaves no {kind}; leave out a part of them only")
+    return found
+
+
 def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command in whose signature each group of options is replaced by its options.
 
@@ -253,10 +311,35 @@ def expand_groups(command: Callable[..., None]) -> Callable[..., None]:
             values[name] = group(**{one: values.pop(one) for one in names})
         command(**values)
 
-    expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return _with_parameters(expanded, parameters)
+
+
+def with_traceback(command: Callable[..., None]) -> Callable[..., None]:
+    """Return the command with one more option at the end, which every command has.
+
+    >>> def show(name: str) -> None: ...
+    >>> list(inspect.signature(with_traceback(show)).parameters)
+    ['name', 'traceback']
+    """
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    kind = inspect.Parameter.KEYWORD_ONLY
+    option = inspect.Parameter("traceback", kind, default=False, annotation=ShowTraceback)
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, traceback: bool = False, **values: Any) -> None:
+        command(*arguments, **values)  # the option has done its work when it was read
+
+    return _with_parameters(wrapped, [*own, option])
+
+
+def _with_parameters(
+    command: Callable[..., None], parameters: list[inspect.Parameter]
+) -> Callable[..., None]:
+    """Return the command with these parameters as its signature, which typer reads."""
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     # typer resolves what is left of forward references from here
-    expanded.__annotations__ = {one.name: one.annotation for one in parameters}
-    return expanded
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
 
 
 def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
@@ -271,15 +354,3 @@ def _parameters_of(group: type[Any]) -> list[inspect.Parameter]:
         )
         for field in fields(group)
     ]
-
-
-def exit_on_failure(lines: list[str]) -> None:
-    """Print the lines of jobs that failed, and leave with 1 if there are any.
-
-    Raises:
-        typer.Exit: there are.
-    """
-    for line in lines:
-        typer.echo(f"driftboard: failed: {one_line(line)}", err=True)
-    if lines:
-        raise typer.Exit(1)

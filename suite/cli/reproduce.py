@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from driftboard.suite.cli.options import (
+    Exclusions,
     ResultsFolder,
     SeedCount,
     SequencePatterns,
     Training,
-    exit_on_failure,
+    excluded,
 )
 from driftboard.suite.errors import counted
+from driftboard.suite.runs.scheduler import raise_failures
 
 if TYPE_CHECKING:
     from driftboard.suite.records import AnyRecord
@@ -33,6 +35,7 @@ def reproduce(
         list[str] | None,
         typer.Option(help="A strategy or pattern as it stands on the board; may be repeated."),
     ] = None,
+    exclude: Exclusions = None,
     seeds: SeedCount = None,
     out: ResultsFolder = Path("driftboard-reproduction"),
     training: Training,
@@ -53,9 +56,12 @@ def reproduce(
 
     from driftboard.baselines.published import choose_records
 
-    chosen = choose_records(published, sequence, strategy)
+    records = choose_records(published, sequence, strategy)
+    named = {(one.sequence.name, one.strategy.name) for one in records}
+    gone = excluded(exclude, [on for on, _ in named], [of for _, of in named])
+    chosen = [one for one in records if gone.isdisjoint({one.sequence.name, one.strategy.name})]
     request = _request(published, chosen, seeds, out, training)
-    exit_on_failure(training.run_jobs(request, request.described()))
+    raise_failures(training.run_jobs(request, request.described()), out)
     _report(chosen, out)
 
 

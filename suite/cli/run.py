@@ -1,5 +1,6 @@
 """``driftboard run``: train what is missing and print the leaderboard."""
 
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -7,15 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from driftboard.suite.cli.options import (
+    Exclusions,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
     SequencePatterns,
     Training,
     chosen_sequences,
-    exit_on_failure,
+    excluded,
 )
 from driftboard.suite.errors import DriftboardError
+from driftboard.suite.runs.scheduler import raise_failures
 
 if TYPE_CHECKING:
     from driftboard.suite.loading import LoadedStrategy
@@ -36,6 +39,7 @@ def run(
             "',parameter=value'; may be repeated. Without it: all built-in strategies.",
         ),
     ] = None,
+    exclude: Exclusions = None,
     seeds: SeedCount = None,
     tuning: Annotated[
         bool,
@@ -56,12 +60,15 @@ def run(
     Stopped at any moment, the same command goes on and ends with the same records.
     """
     training.backend().warm_up()
-    strategies = _chosen_strategies(strategy, reference)
+    strategies = _loaded_strategies(strategy)
     sequences = chosen_sequences(suite, sequence, sequence_file, seeds, tuning=tuning)
+    names = [one.stamp.name for one in strategies]
+    gone = excluded(exclude, [one.name for one in sequences], names)
+    _check_reference(reference, [name for name in names if name not in gone])
     request = training.request(
         out,
-        sequences,
-        strategies,
+        [one for one in sequences if one.name not in gone],
+        [one for one in strategies if one.stamp.name not in gone],
         sequence_files=sequence_file or (),
         seed_count=seeds,
         purpose="validation" if tuning else "test",
@@ -70,18 +77,16 @@ def run(
         # Where a failed strategy leaves no record, there may be no board; the failure says why.
         with suppress(DriftboardError):
             _show_board(out, reference)
-        exit_on_failure(failures)
+        raise_failures(failures, out)
     _show_board(out, reference)
     _show_next_steps(out)
 
 
-def _chosen_strategies(
-    specifications: list[str] | None, reference: str
-) -> "tuple[LoadedStrategy, ...]":
-    """Return the strategies to run.
+def _loaded_strategies(specifications: list[str] | None) -> "tuple[LoadedStrategy, ...]":
+    """Return the strategies that are named, or all built-in ones.
 
     Raises:
-        DriftboardError: one is named twice, or the reference is not among them.
+        DriftboardError: one is named twice.
     """
     from driftboard.strategies.catalogue import BUILTIN
     from driftboard.suite.loading import load_strategy
@@ -90,21 +95,22 @@ def _chosen_strategies(
     names = [item.stamp.name for item in chosen]
     if len(set(names)) < len(names):
         raise DriftboardError(f"a strategy is named twice: {', '.join(names)}")
-    if reference not in names:
-        raise DriftboardError(
-            f"the reference '{reference}' is not among the strategies; add --strategy {reference} "
-            f"or choose another with --reference"
-        )
     return chosen
 
 
-def _show_board(results: Path, reference: str) -> None:
-    from rich.console import Console
+def _check_reference(reference: str, names: list[str]) -> None:
+    if reference not in names:
+        raise DriftboardError(
+            f"the reference '{reference}' is not among the strategies; add --strategy "
+            f"{shlex.quote(reference)} or choose another with --reference"
+        )
 
+
+def _show_board(results: Path, reference: str) -> None:
     from driftboard.leaderboard.build import build_leaderboard
     from driftboard.leaderboard.render.terminal import terminal_table
 
-    Console().print(terminal_table(build_leaderboard([results], results, reference)))
+    typer.echo(terminal_table(build_leaderboard([results], results, reference)).text())
 
 
 def _show_next_steps(results: Path) -> None:
@@ -115,7 +121,7 @@ def _show_next_steps(results: Path) -> None:
         "driftboard sequences": "what they were tested on",
         "driftboard new my-method": "a method of your own",
         "driftboard run --suite core --data DIR": "Fashion-MNIST and CIFAR-10",
-        f"driftboard leaderboard {results}": "a page, LaTeX and figures",
+        f"driftboard leaderboard {shlex.quote(str(results))}": "a page, LaTeX and figures",
     }
     width = max(map(len, steps))
     for command, what in steps.items():

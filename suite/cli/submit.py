@@ -1,5 +1,6 @@
 """``driftboard submit`` and ``driftboard verify``: put a submission together, and check one."""
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,9 +12,10 @@ from driftboard.suite.cli.options import (
     PublishedSets,
     Training,
     chosen_sequences,
-    exit_on_failure,
+    traceback_asked,
 )
-from driftboard.suite.errors import DriftboardError, StrategyError, counted
+from driftboard.suite.errors import DriftboardError, StrategyError, counted, escaped
+from driftboard.suite.runs.scheduler import raise_failures
 
 
 def submit(
@@ -57,9 +59,15 @@ def submit(
     from driftboard.leaderboard.verification.checks import examine_folder
     from driftboard.leaderboard.verification.report import has_failed, report_lines
     from driftboard.suite.loading import load_strategy
-    from driftboard.suite.submissions import assemble, make_credits, source_name
+    from driftboard.suite.submissions import (
+        assemble,
+        check_specification,
+        make_credits,
+        source_name,
+    )
 
     words = make_credits(title, author, link or (), licence, description, remark or ())
+    check_specification(strategy)
     loaded = load_strategy(strategy)
     source_name(loaded)
     if loaded.stamp.role != "ranked":
@@ -68,7 +76,7 @@ def submit(
     folder = out or Path("submissions") / loaded.stamp.name
     request = training.request(folder, chosen_sequences(suite, None), [loaded])
     what = f"{counted(len(request.sequences), 'sequence')} x {loaded.stamp.name}"
-    exit_on_failure(training.run_jobs(request, what))
+    raise_failures(training.run_jobs(request, what), folder)
     assemble(folder, loaded, tuned, words, suite)
     _, findings = examine_folder(folder)
     for line in report_lines(findings):
@@ -84,15 +92,14 @@ def _tuning_of(folder: Path, specification: str) -> Path:
     Raises:
         DriftboardError: there is none in the folder.
     """
-    from driftboard.suite.loading import load_strategy
+    from driftboard.suite.loading import load_strategy, split_specification
     from driftboard.suite.tuning import read_tuning, tuning_path
 
-    path = tuning_path(folder, load_strategy(specification.split(",")[0]).stamp.name)
+    tuned = "".join(split_specification(specification)[:2])
+    path = tuning_path(folder, load_strategy(tuned).stamp.name)
     if not path.is_file():
-        raise DriftboardError(
-            f"there is no {path}; make it with `driftboard tune {specification.split(',')[0]} "
-            f"--out {folder}`"
-        )
+        command = shlex.join(["driftboard", "tune", tuned, "--out", str(folder)])
+        raise DriftboardError(f"there is no {path}; make it with `{command}`")
     read_tuning(path)
     return path
 
@@ -139,6 +146,9 @@ def verify(
         findings += again
     for line in report_lines(findings, badge):
         typer.echo(line)
+    for finding in findings:
+        if finding.trace and traceback_asked.get():
+            typer.echo(escaped(finding.trace), err=True)
     if json is not None:
         digest = None if submitted is None else submitted.digest
         write_atomically(json, report_json(findings, digest, badge))

@@ -12,10 +12,10 @@ from driftboard.suite.cli.options import (
     SeedCount,
     SequenceFiles,
     Training,
-    exit_on_failure,
     known_sequences,
 )
 from driftboard.suite.errors import DriftboardError
+from driftboard.suite.runs.scheduler import raise_failures
 
 if TYPE_CHECKING:
     from driftboard.leaderboard.claim.magnitude import Sweep
@@ -72,7 +72,7 @@ def sweep(
     records = sweep_records(request, by)
     if len(records) == len(used):
         _write(sweep_of(records), out)
-    exit_on_failure(failures)
+    raise_failures(failures, out)
 
 
 def _sweep_linear(

@@ -1,19 +1,22 @@
 """``driftboard tune``: choose a strategy's settings on the tuning seeds."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from driftboard.suite.cli.options import (
+    Exclusions,
     ResultsFolder,
     SequenceFiles,
     SequencePatterns,
     Training,
     chosen_sequences,
-    exit_on_failure,
+    excluded,
 )
 from driftboard.suite.errors import counted
+from driftboard.suite.runs.scheduler import raise_failures
 
 if TYPE_CHECKING:
     from driftboard.suite.tuning import Trial, TuningRecord
@@ -31,6 +34,7 @@ def tune(
     ] = None,
     sequence: SequencePatterns = None,
     sequence_file: SequenceFiles = None,
+    exclude: Exclusions = None,
     out: ResultsFolder = Path("driftboard-tuning"),
     training: Training,
 ) -> None:
@@ -50,6 +54,9 @@ def tune(
 
     sequences = chosen_sequences(suite, sequence, sequence_file)
     tuned = [load_strategy(text) for text in strategy]
+    gone = excluded(exclude, [one.name for one in sequences], [one.stamp.name for one in tuned])
+    sequences = tuple(one for one in sequences if one.name not in gone)
+    tuned = [one for one in tuned if one.stamp.name not in gone]
     trials = {loaded.stamp.name: trial_specifications(loaded) for loaded in tuned}
     request = training.request(
         out,
@@ -62,7 +69,7 @@ def tune(
         f"{counted(len(tuned), 'strategy', 'strategies')} x {TUNING.trials} trials x "
         f"{counted(len(sequences), 'sequence')}"
     )
-    exit_on_failure(training.run_jobs(request, what))
+    raise_failures(training.run_jobs(request, what), out)
     for name, specifications in trials.items():
         record = tuning_record(specifications, sequences, out)
         write_json(tuning_path(out, name), record)
@@ -71,28 +78,29 @@ def tune(
 
 
 def _show(name: str, record: "TuningRecord") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from driftboard.suite.loading import split_specification
+    from driftboard.suite.terminal import Column, TextTable
 
-    table = Table(title=name, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("", "setting", "Avg.Acc", "Forgetting", "Task.Acc", "diverged"):
-        justify: Literal["left", "right"] = "left" if column == "setting" else "right"
-        table.add_column(column, justify=justify, overflow="fold")
-    for place, trial in enumerate(record.trials):
-        table.add_row(
+    numbers = ("Avg.Acc", "Forgetting", "Task.Acc", "diverged")
+    columns = [Column(""), *(Column(one, "number") for one in numbers), Column("setting", "words")]
+    rows = [
+        (
             "*" if place == record.chosen else "",
-            trial.specification,
             f"{100 * trial.avg_acc:.1f}",
             f"{100 * trial.forgetting:.1f}",
             f"{100 * trial.task_acc:.1f}",
             str(trial.diverged),
+            split_specification(trial.specification)[2].replace(",", " ").strip() or "its own",
         )
-    Console().print(table)
+        for place, trial in enumerate(record.trials)
+    ]
+    typer.echo(TextTable(columns, [rows], title=name).text())
     runs = len(record.sequences) * len(record.seeds)
     for trial in record.trials:
         if trial.diverged:
             typer.echo(f"{trial.specification}: {_without_diverged(trial, runs)}")
+    chosen = shlex.quote(record.trials[record.chosen].specification)
+    typer.echo(f"chosen: --strategy {chosen}")
 
 
 def _without_diverged(trial: "Trial", runs: int) -> str:

@@ -5,10 +5,6 @@ reader there.
 """
 
 import difflib
-import os
-from pathlib import Path
-
-import platformdirs
 
 from driftboard.suite.data.source import (
     CUB_LISTS,
@@ -170,11 +166,3 @@ def find_source(name: str) -> Source:
     raise DataError(
         f"no data set is called {name!r}; {offer} (images of your own are {FOLDER_PREFIX}NAME)"
     )
-
-
-def default_data_folder() -> Path:
-    """Return the folder named by DRIFTBOARD_DATA, else the user's own data folder."""
-    named = os.environ.get("DRIFTBOARD_DATA")
-    if named:
-        return Path(named).expanduser()
-    return platformdirs.user_data_path("driftboard")

@@ -4,6 +4,7 @@ Nothing appears in the folder before it is complete and checked.
 """
 
 import hashlib
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -12,11 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from platformdirs import user_cache_path
 
 from driftboard.suite.data.catalogue import (
     SOURCES,
-    default_data_folder,
     find_source,
     own_images,
 )
@@ -32,6 +31,7 @@ from driftboard.suite.data.store import (
     write_store,
 )
 from driftboard.suite.errors import DataError
+from driftboard.suite.places import cache_folder, find_data_folder
 from driftboard.suite.records import NAME
 
 
@@ -40,7 +40,7 @@ def load_pool(name: str, data_folder: Path | None) -> Pool:
 
     Args:
         name: a key of ``SOURCES``, or ``folder:NAME`` for a user's own images.
-        data_folder: where the store lies; None: :func:`default_data_folder`.
+        data_folder: where the store lies; None: see ``find_data_folder``.
 
     >>> load_pool("digits", None).train_images.shape
     (1297, 1, 8, 8)
@@ -48,9 +48,10 @@ def load_pool(name: str, data_folder: Path | None) -> Pool:
     Raises:
         DataError: no such data set; or it is missing, not converted yet, truncated or broken.
     """
-    source, folder = find_source(name), data_folder or default_data_folder()
+    source = find_source(name)
     if not source.store:
-        return source.read(source, folder)
+        return source.read(source, Path())
+    folder = find_data_folder(data_folder)
     holder = folder / source.subfolder
     if (folder / source.store).is_file():
         store, remedy = folder / source.store, f"replace it: {source.remedy}"
@@ -61,7 +62,7 @@ def load_pool(name: str, data_folder: Path | None) -> Pool:
     if not store.is_file():
         raise DataError(
             f"{holder} has not been prepared for training on this machine; run "
-            f"'driftboard data fetch {name} --data {folder}'"
+            f"`driftboard data fetch {name} --data {shlex.quote(str(folder))}`"
         )
     pool = read_store(store, remedy)
     source.check(pool, store)
@@ -82,9 +83,12 @@ def convert_originals(name: str, data_folder: Path | None) -> Pool | None:
     Raises:
         DataError: no such data set, or its files are truncated or broken.
     """
-    source, folder = find_source(name), data_folder or default_data_folder()
+    source = find_source(name)
+    if not source.store:
+        return None
+    folder = find_data_folder(data_folder)
     holder = folder / source.subfolder
-    if not source.store or (folder / source.store).is_file() or not source.has_originals(holder):
+    if (folder / source.store).is_file() or not source.has_originals(holder):
         return None
     store = _cached_store(source, holder)
     if store.is_file():
@@ -99,10 +103,12 @@ def convert_originals(name: str, data_folder: Path | None) -> Pool | None:
     try:
         write_store(store, pool)
     except DataError as error:
+        command = shlex.join(
+            ["driftboard", "data", "import", name.removeprefix(FOLDER_PREFIX), str(holder)]
+        )
         raise DataError(
-            f"{name} cannot be kept in {store.parent} ({short_reason(error.__cause__ or error)}"
-            f"); free some space there, or run 'driftboard data import "
-            f"{name.removeprefix(FOLDER_PREFIX)} {holder} --data DIR' and use that DIR"
+            f"{name} cannot be kept: {error}; set XDG_CACHE_HOME, or run `{command} --data DIR` "
+            "and use that DIR"
         ) from error
     return pool
 
@@ -119,7 +125,10 @@ def _cached_store(source: Source, holder: Path) -> Path:
         entry = f"\x1f{name}\x1f{status.st_size}\x1f{times}"
         key.update(entry.encode(errors="surrogateescape"))
     file = f"{Path(source.store).stem}-{key.hexdigest()[:32]}.npz"
-    return user_cache_path("driftboard") / "data" / file
+    kept = cache_folder()
+    if kept is None:
+        raise DataError(f"{source.name} can be kept in no home folder; set HOME or XDG_CACHE_HOME")
+    return kept / "data" / file
 
 
 def _cached_pool(source: Source, holder: Path, store: Path) -> Pool | None:

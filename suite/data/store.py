@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftboard.suite.errors import DataError
+from driftboard.suite.errors import DataError, refusal_of
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -213,7 +213,4 @@ def staging(folder: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".driftboard-") as stage:
             yield Path(stage)
     except OSError as error:
-        raise DataError(
-            f"cannot write in {folder}: {error.strerror or error}; free some space, or choose a "
-            "folder you can write to with --data or DRIFTBOARD_DATA"
-        ) from error
+        raise DataError(f"cannot write in {folder}: {refusal_of(error)}") from error

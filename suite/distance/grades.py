@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -41,9 +41,7 @@ from driftboard.suite.records import (
     write_atomically,
 )
 from driftboard.suite.sealing import sealed
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from driftboard.suite.terminal import Column, TextTable
 
 Level = Literal["near", "medium", "far"]
 LEVELS: tuple[Level, ...] = ("near", "medium", "far")
@@ -285,17 +283,15 @@ def known_grades(
     }
 
 
-def terminal_table(records: Sequence[GradeRecord]) -> "Table":
-    """Return one row per sequence: distance with interval, reliability, grade."""
-    from rich import box
-    from rich.table import Table
+GRADE_COLUMNS = (Column("sequence"), Column("distance"), Column("rel."), Column("grade"))
+FIRST_TO_GO = ("rel.", "distance")
+"""The columns of a table in a narrow terminal that the grade stands for."""
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("sequence", "distance", "rel.", "grade", "note"):
-        table.add_column(column, no_wrap=column != "note")
-    for grade in map(grade_of, records):
-        table.add_row(grade.sequence, *grade_cells(grade), grade.note)
-    return table
+
+def terminal_table(records: Sequence[GradeRecord]) -> TextTable:
+    """Return one row per sequence: distance with interval, reliability, grade."""
+    rows = [(grade.sequence, *grade_cells(grade), grade.note) for grade in map(grade_of, records)]
+    return TextTable((*GRADE_COLUMNS, Column("note", "words")), [rows], first_to_go=FIRST_TO_GO)
 
 
 def grade_cells(grade: Grade) -> tuple[str, str, str]:

@@ -98,7 +98,14 @@ class Distances:
             for seed in request.seeds(sequence)
             if outdated.lacks(seed_path(request.results, sequence.name, seed), read_grade, parts)
         ]
-        return [Row(f"grading {sequence.name}", tuple(missing))] if missing else []
+        paths = [
+            seed_path(request.results, sequence.name, seed)
+            for seed in request.seeds(sequence)
+            if seed not in missing
+        ]
+        if not missing or any(read_grade(path).refusal is not None for path in paths):
+            return []  # neither data nor splits are needed
+        return [Row(f"grading {sequence.name}", tuple(missing))]
 
     def jobs(self, planner: Planner, sequence: TaskSequence, rows: Sequence[Row]) -> list[Job]:
         """Return the jobs that measure the missing seeds of a sequence; see ``Work``."""

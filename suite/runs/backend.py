@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from driftboard.suite.errors import DriftboardError, counted
+from driftboard.suite.errors import DriftboardError, RecordError, counted, one_line
 from driftboard.suite.runs.scheduler import Event, Failure, Log, Progress, Scheduler
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Backend:
 
     def run_jobs(
         self, request: "Request", what: str, show: Callable[[Event], None] = lambda event: None
-    ) -> list[str]:
+    ) -> list[Failure]:
         """Measure what the results folder of a request lacks.
 
         However it ends, no worker outlives the call, and what is done is kept: the same call goes
@@ -70,14 +70,15 @@ class Backend:
             show: called with every event, such as a ``ProgressBar``.
 
         Returns:
-            A line for every job that failed; the others are not affected.
+            The jobs that failed, each reason once; the others are not affected.
 
         Raises:
             DriftboardError: there is no such device, cluster or data set, the results folder
-                does not fit or is of other images, or there is nobody left to go on.
+                does not fit, is of other images or went away meanwhile, or there is nobody left to
+                go on.
         """
         from driftboard.suite.runs.cells import plan, survey
-        from driftboard.suite.runs.results_folder import claim_folder
+        from driftboard.suite.runs.results_folder import check_writable, claim_folder
 
         cells, found = request.cell_count(), survey(request)
 
@@ -92,9 +93,10 @@ class Backend:
             show(Log(f"{what}, {counted(cells, 'cell')}: all there already"))
             return []
         self.warm_up()
-        failures: dict[str, None] = {}
+        failures: dict[str, Failure] = {}
         with self._decided(request) as (decided, start):
             claim()
+            check_writable(request.results)
             with start() as executor:
                 show(
                     Log(
@@ -116,13 +118,18 @@ class Backend:
                     for event in scheduler.run(jobs):
                         # What was halved may fail twice for one reason.
                         if isinstance(event, Failure):
-                            failures.setdefault(event.line)
+                            failures.setdefault(event.line, event)
                         show(event)
                 except KeyboardInterrupt:
                     scheduler.keep_finished()
                     raise
                 show(Progress("done", 1.0, 1.0))
-        return list(failures)
+            if not failures and (lost := sum(len(job.seeds) for job in plan(decided))):
+                raise RecordError(
+                    f"{counted(lost, 'cell')} of this run vanished from {request.results}, which "
+                    "was removed, moved or emptied meanwhile; run the same command again"
+                )
+        return list(failures.values())
 
     @contextmanager
     def _decided(
@@ -138,13 +145,15 @@ class Backend:
             count = worker_count(device, self.workers)
             yield replace(request, device=device), lambda: local_executor(device, count)
             return
+        from driftboard.suite.places import find_data_folder
         from driftboard.suite.runs.ray_executor import connected
 
         with connected(self.ray_address, worker_count("cpu", self.workers)) as cluster:
             decided = replace(
                 request,
                 device=cluster.resolve_device(request.device),
-                data=request.data and request.data.absolute(),  # they may work in another folder
+                # They may work in another folder.
+                data=request.data and find_data_folder(request.data).absolute(),
             )
             yield decided, lambda: ray_workers(cluster, decided, self.workers)
 
@@ -195,7 +204,7 @@ class ProgressBar:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=self._console,
             redirect_stdout=False,
         )
@@ -219,7 +228,7 @@ class ProgressBar:
     def __call__(self, event: Event) -> None:
         """Show an event; failures are left to whoever gets them at the end."""
         if isinstance(event, Log):
-            self._console.print(event.line, highlight=False, markup=False)
+            self._print(event.line)
         elif isinstance(event, Progress) and self._lines_only:
             self._tell(event)
         elif isinstance(event, Progress):
@@ -236,4 +245,10 @@ class ProgressBar:
         if event.total and (ended or time.monotonic() - self._told >= SECONDS_BETWEEN_LINES):
             self._told = time.monotonic()
             share = f"{100 * event.done / event.total:.0f}%"
-            self._console.print(f"{share} {event.label}", highlight=False, markup=False)
+            self._print(f"{share} {event.label}")
+
+    def _print(self, line: str) -> None:
+        """Print a line as it is: not wrapped, for then no path in it could be copied."""
+        self._console.print(
+            one_line(line), highlight=False, markup=False, emoji=False, soft_wrap=True
+        )

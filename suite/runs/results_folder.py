@@ -133,6 +133,17 @@ def claim_folder(results: Path, purpose: Purpose, again: Iterable[Path] = ()) ->
         )
 
 
+def check_writable(folder: Path) -> None:
+    """Check that a folder can be made and written to, before anything is trained for it.
+
+    Raises:
+        RecordError: it cannot.
+    """
+    probe = folder / ".writable"
+    write_atomically(probe, b"")
+    probe.unlink(missing_ok=True)
+
+
 def _write_mark(marker: Path) -> None:
     write_atomically(marker, msgspec.json.encode(PROTOCOL.stamp()) + b"\n")
 

@@ -9,7 +9,8 @@ import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from driftboard.suite.errors import DriftboardError, one_line
@@ -41,13 +42,40 @@ class Progress:
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that failed, in one line; the others are not affected."""
+    """A job that failed, in one line, with the traceback; the others are not affected."""
 
     line: str
+    trace: str = field(default="", compare=False)
 
 
 Event = Log | Progress | Failure
 """What happens in a run."""
+
+
+class TrainingError(DriftboardError):
+    """Jobs of a run failed; the cause shows the tracebacks of the workers."""
+
+    def __init__(self, failures: Sequence[Failure], results: Path) -> None:
+        self._reasons = [one_line(failure.line) for failure in failures]
+        listed = "; ".join(self._reasons)
+        super().__init__(f"training failed: {listed}; what is done is kept in {results}")
+        traces = [failure.trace for failure in failures if failure.trace]
+        self.__cause__ = _RemoteError("\n" + "\n".join(traces)) if traces else None
+
+    @property
+    def lines(self) -> list[str]:
+        """A line for every job."""
+        return [f"failed: {reason}" for reason in self._reasons]
+
+
+class _RemoteError(Exception):
+    """Its message is the tracebacks of other processes, which do not come along with errors."""
+
+
+def raise_failures(failures: Sequence[Failure], results: Path) -> None:
+    """Raise TrainingError if jobs failed; ``results`` is where the others are kept."""
+    if failures:
+        raise TrainingError(failures, results)
 
 
 @dataclass(frozen=True)
@@ -55,12 +83,14 @@ class Refusal:
     """Why a worker has not done a job, in one line.
 
     ``of_worker`` says that the worker is to blame, not the job, so another one may try;
-    ``of_memory`` that memory was short, so fewer learners at a time may fit.
+    ``of_memory`` that memory was short, so fewer learners at a time may fit. ``trace`` is the
+    traceback in the worker.
     """
 
     reason: str
     of_worker: bool = False
     of_memory: bool = False
+    trace: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -198,12 +228,12 @@ class Scheduler:
             return _keep(attempt.job, outcome), True
         if outcome.of_worker:
             if attempt.tries == TRIES:
-                return [Failure(f"{outcome.reason} ({TRIES} times)")], True
+                return [Failure(f"{outcome.reason} ({TRIES} times)", outcome.trace)], True
             self._waiting.appendleft(attempt)
             return [Log(one_line(f"{outcome.reason}; trying again"))], False
         smaller = attempt.job.smaller() if outcome.of_memory else []
         if not smaller:
-            return [Failure(outcome.reason)], True
+            return [Failure(outcome.reason, outcome.trace)], True
         # Memory is planned for, so this is for a machine that has less than is thought, or shares
         # it. What has been reported of the job is done; the parts make up for the rest.
         left = attempt.share * (1 - attempt.steps / attempt.job.steps)

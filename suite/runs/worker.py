@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from driftboard.suite.data import load_pool
-from driftboard.suite.errors import DataError, DriftboardError
+from driftboard.suite.errors import DataError, DriftboardError, cause_of, place_of
 from driftboard.suite.package import package_digest
 from driftboard.suite.runs.job import Job
 from driftboard.suite.runs.scheduler import Refusal, Step
@@ -60,9 +60,12 @@ def try_to_measure(
     """
     try:
         return measure()
-    except Exception as error:  # a defect of ours, or somebody else's code: other jobs go on
+    # A defect of ours, or somebody else's code: other jobs go on. Ctrl-C does not come here, so
+    # what looks like it is of that code as well.
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         blamed = caused_by(error, torch.AcceleratorError, *of_worker)
-        refusal = Refusal(_failure(label, error), blamed, isinstance(error, NO_MEMORY))
+        trace = "".join(traceback.format_exception(error))
+        refusal = Refusal(_failure(label, error), blamed, isinstance(error, NO_MEMORY), trace)
     # Not within the except, whose traceback keeps what the job has made.
     if refusal.of_memory:
         forget()
@@ -86,15 +89,15 @@ def caused_by(error: BaseException | None, *kinds: type[BaseException]) -> bool:
     return False
 
 
-def _failure(label: str, error: Exception) -> str:
+def _failure(label: str, error: BaseException) -> str:
     """Return the line that tells why a job failed."""
     if isinstance(error, DriftboardError):
         return f"{label}: {error}"
     if isinstance(error, NO_MEMORY):
         return f"{label}: not enough memory; use fewer --workers or a device with more"
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    what = "".join(traceback.format_exception_only(error)).strip()
-    return f"{label}: {what} ({Path(place.filename).name}, line {place.lineno})"
+    ours = traceback.extract_tb(error.__traceback__)[-1]
+    place = place_of(error) or f"; {Path(ours.filename).name}, line {ours.lineno}"
+    return f"{label}: {cause_of(error)}{place}"
 
 
 @dataclass(frozen=True)

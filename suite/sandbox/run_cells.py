@@ -3,11 +3,12 @@
 Trains one strategy on some sequences in this process, without worker processes, and writes the
 records below OUT. ``process.py`` runs it to check a submission. Training runs on the CPU, because
 a process with a limited address space that may write to one folder only cannot use a GPU. The
-data folder is that of ``DRIFTBOARD_DATA``. The first line on standard error says what went wrong.
+data folder is that of ``DRIFTBOARD_DATA``. The last line on standard error says what went wrong.
 """
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 from driftboard.suite.errors import DriftboardError, one_line
@@ -44,12 +45,13 @@ def run_cells(
 
 
 def main() -> None:
-    """Train as the command line says; exit with 1 and one line on standard error on failure."""
+    """Train as the command line says; on failure exit with 1, a traceback and the message alone."""
     strategy, out, seeds, *sequences = sys.argv[1:]
     data = os.environ.get("DRIFTBOARD_DATA")
     try:
         run_cells(strategy, Path(out), int(seeds), sequences, Path(data) if data else None)
     except DriftboardError as error:
+        traceback.print_exception(error)
         print(one_line(str(error)), file=sys.stderr)
         sys.exit(1)
 

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import hashlib
 import io
-import traceback
+import os
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
 from driftboard.suite.data import Pool
-from driftboard.suite.errors import DataError, one_line
+from driftboard.suite.errors import DataError, cause_of, one_line, place_of
+from driftboard.suite.places import cache_folder
 from driftboard.suite.protocol import Protocol
 from driftboard.suite.rng import stream
 from driftboard.suite.sequences.recipes import fault_of
@@ -179,12 +179,9 @@ def _recipes(sequence: TaskSequence, view: View) -> list[Recipe]:
         recipes = [*scenario.recipes(view)]
     except DataError as error:
         raise DataError(f"{sequence.name}: {error}") from error
-    except Exception as error:  # a user's scenario may raise anything
-        place = traceback.extract_tb(error.__traceback__)[-1]
+    except (Exception, SystemExit) as error:  # a user's scenario may raise anything
         raise DataError(
-            f"{sequence.name}: its scenario makes no recipes, "
-            f"{type(error).__name__}: {one_line(str(error))} "
-            f"({Path(place.filename).name}, line {place.lineno})"
+            f"{sequence.name}: its scenario makes no recipes, {cause_of(error)}{place_of(error)}"
         ) from error
     if fault := fault_of(scenario, view, recipes):
         raise DataError(f"{sequence.name}: {fault}")
@@ -204,7 +201,8 @@ def cached_splits(
     Raises:
         DataError: as :func:`make_splits`.
     """
-    folder = cache or user_cache_path("driftboard") / "splits"
+    # Without a home folder, a place where nothing can be kept.
+    folder = cache or (cache_folder() or Path(os.devnull)) / "splits"
     common = (
         version("driftboard"),
         protocol.stamp().hash,

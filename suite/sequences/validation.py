@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from driftboard.suite.data import find_source
-from driftboard.suite.errors import DataError, one_line
+from driftboard.suite.errors import DataError, cause_of, one_line, place_of
 from driftboard.suite.protocol import FromOne, Training
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.scenarios import Scenario, Several
@@ -87,10 +87,8 @@ def _problem_of_scenario(scenario: Any, where: str, *, drawn: bool) -> str | Non
     for name, hint in (("tasks", Several), ("fresh_sets", FromOne)):
         try:
             value = getattr(scenario, name)
-        except Exception as error:  # a property of a user's class may raise anything
-            return (
-                f"{name} of {kind.__name__} fails: {type(error).__name__}: {one_line(str(error))}"
-            )
+        except (Exception, SystemExit) as error:  # a property of a user's class
+            return f"{name} of {kind.__name__} fails: {cause_of(error)}{place_of(error)}"
         if problem := _problem_of_value(value, hint, f"{name} of {kind.__name__}"):
             return problem
     return None

@@ -17,7 +17,7 @@ from driftboard.strategies.base import (
     UpdatePlan,
     overrides,
 )
-from driftboard.suite.errors import StrategyError
+from driftboard.suite.errors import StrategyError, cause_of, place_of
 from driftboard.suite.training.networks import Mode, ModuleNetwork
 
 
@@ -251,13 +251,13 @@ class Hooks:
             raise
         except torch.OutOfMemoryError:  # not the strategy's fault: fewer learners are tried
             raise
-        except Exception as error:  # a user's hook may raise anything
-            cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise self._error(hook, f"raised {type(error).__name__}: {cause}") from error
+        except (Exception, SystemExit) as error:  # a user's hook may raise anything
+            raise self._error(hook, f"raised {cause_of(error)}", place_of(error)) from error
 
-    def _error(self, hook: str, what: str) -> StrategyError:
+    def _error(self, hook: str, what: str, place: str = "") -> StrategyError:
+        task = self._task.index + 1
         return StrategyError(
-            f"strategy '{self._strategy.name}': {hook}() {what} (task {self._task.index + 1})"
+            f"strategy '{self._strategy.name}': {hook}() {what} (task {task}){place}"
         )
 
     def _pair(self, hook: str, result: Any, first: type) -> tuple[Any, Any]:

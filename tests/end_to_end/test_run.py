@@ -415,7 +415,8 @@ def test_bad_strategies_leave_the_others_alone(bench, reference, tmp_path):
     raising, integers = sorted(complaints(errors), reverse=True)
     assert raising.startswith("driftboard: failed: tiny-labels / ")
     assert raising.endswith(
-        "strategy 'raising': correct() raised RuntimeError: on purpose (task 1)"
+        "strategy 'raising': correct() raised RuntimeError: on purpose (task 1); "
+        'raising.py, line 14: raise RuntimeError("on purpose\\nsecond line")'
     )
     assert "integers.py: RuntimeError: " in integers
     found = contents(results)

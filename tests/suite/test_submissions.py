@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from driftboard.leaderboard.analysis.collect import collect
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, StrategyError
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import PROTOCOL, TUNING, Training
 from driftboard.suite.records import StrategyStamp, cell_path, write_record
+from driftboard.suite.runs.scheduler import Failure
 from driftboard.suite.sealing import sealed
 from driftboard.suite.sequences.scenarios import Relabelled
 from driftboard.suite.sequences.task_sequence import TaskSequence
@@ -24,6 +25,7 @@ from driftboard.suite.submissions import (
     SUBMISSION,
     Credits,
     Submission,
+    check_specification,
     explained,
     file_digests,
     kind_of,
@@ -321,10 +323,17 @@ def test_a_source_that_changes_while_it_runs_is_submitted_as_it_was(
     assert "'my-method' from my_method.py" in out
 
 
+@pytest.mark.parametrize("words", [":M\u00e9thode", ",\u00e4=1", ",a=b c"])
+def test_what_a_submission_cannot_hold_is_refused_before_it_is_run(words):
+    with pytest.raises(StrategyError, match="a submission cannot hold '"):
+        check_specification(f"mine.py{words}")
+    check_specification("a b/mine.py:Mine_2,alphaT=1e-05,mode=Exact,_x=+1.5")
+
+
 def test_failed_cells_leave_no_submission(call, monkeypatch, my_method, tmp_path):
     monkeypatch.setattr(
         "driftboard.suite.cli.options.Training.run_jobs",
-        lambda *_: ["digits-split / my-method: too bad"],
+        lambda *_: [Failure("digits-split / my-method: too bad")],
     )
     line = complaint(call, my_method, *WORDS, "--suite", "quick", "--out", tmp_path / "sub")
     assert line == "failed: digits-split / my-method: too bad"

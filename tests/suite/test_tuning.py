@@ -213,7 +213,7 @@ def test_the_command_runs_all_trials_on_tuning_seeds_only(monkeypatch, capsys, t
     with pytest.raises(SystemExit) as left:
         main()
     assert not left.value.code
-    assert "sgd,rate=0.548" in capsys.readouterr().out
+    shown = capsys.readouterr().out
     records = [read_record(path) for path in record_paths(tmp_path / "out")]
     assert len(records) == TUNING.trials * len(PROTOCOL.tuning_seeds)
     assert {record.seed for record in records} == set(PROTOCOL.tuning_seeds)
@@ -221,3 +221,36 @@ def test_the_command_runs_all_trials_on_tuning_seeds_only(monkeypatch, capsys, t
     content = json.loads((tmp_path / "out" / "tuning" / "sgd.json").read_text())
     best = max(content["trials"], key=lambda trial: trial["avg_acc"])
     assert content["trials"][content["chosen"]] == best
+    assert {"own", "rate=0.548", "rate=1.96"} <= {line.split(" ")[-1] for line in shown.split("\n")}
+    assert f"chosen: --strategy {best['specification']}" in shown.splitlines()
+
+
+LONG = "a-name-of-sixty-four-letters-which-a-method-may-have-and-" + "x" * 7
+
+
+def test_the_trials_of_a_strategy_of_a_long_name_have_names_too(tmp_path, call, one_thread):
+    """Whatever ``new`` and ``check`` accept, ``tune`` accepts."""
+    (tmp_path / "own.py").write_text(OWN.format(rate=0.05))
+    assert len(LONG) == 64
+    assert call("new", LONG, "--out", tmp_path)[0] == 0
+    file = tmp_path / f"{LONG.replace('-', '_')}.py"
+    words = ("tune", file, "--sequence-file", tmp_path / "own.py", "--out", tmp_path / "out")
+    code, _, errors = call(*words)
+    assert code == 0, errors
+    names = {path.parent.name for path in record_paths(tmp_path / "out")}
+    assert len(names) == TUNING.trials
+    assert LONG in names
+    assert {(len(name), name[:55]) for name in names} == {(64, LONG[:55])}
+    record = read_tuning(tuning_path(tmp_path / "out", LONG))
+    for trial in record.trials:
+        assert load_strategy(trial.specification).stamp == trial.strategy
+
+
+def test_search_ranges_that_are_not_sound_are_one_line(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from typing import ClassVar\nfrom driftboard.strategies import Strategy\n"
+        "class Mine(Strategy):\n    name: ClassVar = 'mine'\n    search: ClassVar = {'a': 1}\n"
+    )
+    with pytest.raises(StrategyError, match=r"^mine: search names 'a', which is no field of type"):
+        trial_specifications(load_strategy(str(file)))

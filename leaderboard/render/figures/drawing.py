@@ -15,7 +15,7 @@ from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.analysis.cells import Metric
 from driftboard.leaderboard.analysis.section import Row
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
-from driftboard.leaderboard.formatting import shortened
+from driftboard.leaderboard.formatting import short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,7 +114,7 @@ def difference_title(board: Board) -> str:
     """Return the title of an axis of differences from the reference in the metric that ranks."""
     metric = board.metrics[0]
     unit = " (points)" if metric.is_share else ""
-    return f"Δ {metric.title} from {shortened(board.reference)}{unit}   {_arrow(metric)}"
+    return f"Δ {metric.title} from {short_name(board.reference)}{unit}   {_arrow(metric)}"
 
 
 def draw_intervals(
@@ -131,7 +131,7 @@ def draw_intervals(
 def label_of(row: Row) -> str:
     """Return a strategy's name, shortened, and how many of its runs diverged, if any."""
     count = row.diverged_runs
-    return shortened(row.strategy) + (f" ({count} diverged)" if count else "")
+    return short_name(row.strategy) + (f" ({count} diverged)" if count else "")
 
 
 def _arrow(metric: Metric) -> str:

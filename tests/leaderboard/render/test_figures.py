@@ -20,7 +20,7 @@ from driftboard.leaderboard.analysis.cells import METRICS, Cell
 from driftboard.leaderboard.analysis.collect import Collection
 from driftboard.leaderboard.analysis.join import LeftOut
 from driftboard.leaderboard.claim.trend import make_claim
-from driftboard.leaderboard.formatting import LONGEST_NAME, shortened
+from driftboard.leaderboard.formatting import LONGEST_NAME, short_name
 from driftboard.leaderboard.render.figures.board import (
     REACH,
     forest_figure,
@@ -439,7 +439,7 @@ def test_names_are_text_and_no_formulas(draw, monkeypatch):
 
 @given(st.text("ab-.$", max_size=64))
 def test_long_names_keep_both_ends(name):
-    short = shortened(name)
+    short = short_name(name)
     assert len(short) <= LONGEST_NAME
     if len(name) <= LONGEST_NAME:
         assert short == name

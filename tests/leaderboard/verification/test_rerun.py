@@ -1,5 +1,7 @@
 """Running cells again: what is drawn and compared, one run in earnest, misdeeds made up."""
 
+import json
+
 import pytest
 from msgspec.structs import replace
 
@@ -130,7 +132,24 @@ def test_what_does_not_end_well_is_refused(monkeypatch, submitted, changes, word
     pretend(monkeypatch, **changes)
     findings, badge = outcome(submitted)
     assert words in findings["FAILED", "re-run"].found
+    assert findings["FAILED", "re-run"].trace == changes.get("output", "")
     assert badge is None
+
+
+def test_what_the_program_printed_is_shown_where_it_is_asked_for(call, monkeypatch, tmp_path):
+    failed = Finding("FAILED", "re-run", "1 / 0", "mend it", "Traceback\n  a\x1b[2J\nError")
+    monkeypatch.setattr(
+        "driftboard.leaderboard.verification.checks.examine_folder", lambda *_: (None, [failed])
+    )
+    report = tmp_path / "report.json"
+    code, out, errors = call("verify", tmp_path, "--json", report)
+    assert (code, errors) == (1, "")
+    code, again, errors = call("verify", tmp_path, "--json", report, "--traceback")
+    assert (code, errors) == (1, "Traceback\n  a\\x1b[2J\nError\n")
+    assert again == out
+    assert json.loads(report.read_text())["findings"] == [
+        {"level": "FAILED", "check": "re-run", "found": "1 / 0", "advice": "mend it"}
+    ]
 
 
 def test_unconfined_writes_are_told(monkeypatch, submitted):

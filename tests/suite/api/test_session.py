@@ -87,7 +87,7 @@ class Refuses(db.Strategy):
     ("given", "complaint"),
     [
         (WithInit(5), "k of WithInit would be lost"),
-        (Refuses, r"Refuses\(\) fails: no; give every field"),
+        (Refuses, r"Refuses\(\) fails: ValueError: no; test_session.py, line"),
         (db.Strategy, "give Strategy a name of its own, '' is empty"),
         ([int], "is no strategy"),
         (Mine(kind="a,b"), "'b' does not set a parameter"),

@@ -73,6 +73,16 @@ BROKEN = {
         "search",
         "low must be below high",
     ),
+    "a range of words": (
+        f'{STRENGTH}\nsearch: ClassVar = {{"strength": Range("low", "high")}}',
+        "search",
+        "search of 'strength': low and high must be finite numbers",
+    ),
+    "no ranges but a list": (
+        f"{STRENGTH}\nsearch: ClassVar = ['strength']",
+        "search",
+        "search is no dict of ranges; write {name: Range(low, high)}",
+    ),
     "a logarithm of zero": (
         f'{STRENGTH}\nsearch: ClassVar = {{"strength": Range(0.0, 1.0, True)}}',
         "search",
@@ -85,7 +95,8 @@ def __post_init__(self):
     if self.strength > 1:
         raise ValueError("at most 1")""",
         "search",
-        "search goes to strength=2, which Mine refuses: at most 1",
+        "search goes to strength=2, which Mine refuses: ValueError: at most 1; mine.py, line 25: "
+        'raise ValueError("at most 1")',
     ),
     "a plan of the wrong shape": (
         f"{BEGIN}\n    return UpdatePlan(torch.ones(2), torch.zeros(2).bool()), memory",
@@ -555,8 +566,8 @@ def test_the_command_prints_a_line_per_check_and_ends_with_0(call, tmp_path):
     assert (code, errors) == (0, "")
     lines = out.splitlines()
     assert len(lines) == 17
-    assert all(line.startswith("ok       ") for line in lines)
-    assert lines[9] == "ok       repeatable     equal arguments give equal results"
+    assert all(line.startswith("ok          ") for line in lines)
+    assert lines[9] == "ok          repeatable     equal arguments give equal results"
 
 
 def test_the_command_ends_with_1_and_without_a_traceback(call, tmp_path):
@@ -564,13 +575,105 @@ def test_the_command_ends_with_1_and_without_a_traceback(call, tmp_path):
     file.write_text(f"{HEADER}    {FINISH}\n        raise ValueError('\\x1b[2J one\\ntwo')\n")
     code, out, errors = call("check", file)
     assert code == 1
-    (line,) = [line for line in out.splitlines() if not line.startswith("ok ")]
+    (line,) = [line for line in out.splitlines() if line.startswith("FAILED")]
     assert line.startswith(
-        "FAILED   finish         strategy 'mine': finish() raised ValueError: \\x1b[2J one (task 1)"
+        "FAILED      finish         strategy 'mine': finish() raised ValueError: \\x1b[2J one "
+        "(task 1)"
     )
     assert "mine.py, line 22: raise ValueError" in line
-    assert errors.startswith("driftboard: 1 of 8 checks failed; ")
-    assert len(errors.splitlines()) == 1
+    assert errors == (
+        "driftboard: 1 of 15 checks failed, 10 were not reached; mend what failed and check again\n"
+    )
+
+
+def test_a_traceback_is_shown_where_it_is_asked_for(call, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(f"{HEADER}    {FINISH}\n        return 1 / 0\n")
+    code, out, errors = call("check", file, "--traceback")
+    assert code == 1
+    assert out.count("FAILED") == 1
+    assert f'File "{file}", line 22, in finish' in errors
+    assert errors.splitlines()[-1].endswith("checks failed, 10 were not reached; mend what failed "
+                                            "and check again")  # fmt: skip
+
+
+# What was not exercised is not called ok.
+
+LATER = ["learners", "hidden memory", "memory", "lanes", "gpu", "settings", "time"]
+PURE = ["arguments", "global state", "repeatable"]
+HOOKS = f"""{BEGIN}
+    {{begin}}
+{LOSS}
+    return task.loss(parameters, examples)
+{CORRECT}
+    {{correct}}
+{CONSTRAIN}
+    return parameters
+def observe(self, task, gradient, step, parameters, memory):
+    return memory
+{FINISH}
+    {{finish}}"""
+SOUND = {
+    "begin": "return task.everything(), memory",
+    "correct": "return gradient",
+    "finish": "return parameters, memory",
+}
+STOPPED = {
+    "a plan that is raised": ({"begin": "raise ValueError('no')"}, "begin"),
+    "a plan that is refused": ({"begin": "return None, memory"}, "begin"),
+    "a memory that is refused": ({"begin": "return task.everything(), {'a': 1}"}, "begin"),
+    "a gradient that is refused": ({"correct": "return {}"}, "correct"),
+    "a hook that leaves": ({"begin": "raise SystemExit(3)"}, "begin"),
+    "a step that is raised": ({"correct": "return gradient['no']"}, "correct"),
+    "an end that is refused": ({"finish": "return parameters"}, "finish"),
+}
+ORDER = ["begin", "loss", "correct", "constrain", "observe", "finish"]
+
+
+@pytest.mark.parametrize(("changes", "failed"), STOPPED.values(), ids=STOPPED.keys())
+def test_what_comes_after_a_failure_is_not_reached(check, changes, failed):
+    results = check(HOOKS.format(**SOUND | changes))
+    place = ORDER.index(failed)
+    assert list(messages(results, "FAILED")) == [failed]
+    assert [one.name for one in results if one.status == "ok"][4:] == ORDER[:place]
+    left = messages(results, "not reached")
+    assert list(left) == [*ORDER[place + 1 :], *PURE, *LATER]
+    assert all(left[hook] == "training stopped before it was called" for hook in ORDER[place + 1 :])
+    assert {left[name] for name in PURE} == {"training stopped before all hooks were called"}
+    assert {left[name] for name in LATER} == {"left out until what failed is mended"}
+
+
+def test_hooks_of_blocks_that_never_move_are_not_reached(check):
+    frozen = "return UpdatePlan(task.last_blocks(0).double(), task.last_blocks(0)), memory"
+    results = check(HOOKS.format(**SOUND | {"begin": frozen}))
+    assert messages(results, "FAILED") == {}
+    left = messages(results, "not reached")
+    assert left == dict.fromkeys(ORDER[1:5], "no block moves, so none calls it")
+
+
+def test_what_fails_before_the_hooks_leaves_them_out(check):
+    results = check(f'{FINISH}\n    return parameters, memory\nsearch: ClassVar = {{"no": 1}}')
+    assert list(messages(results, "FAILED")) == ["search"]
+    assert list(messages(results, "not reached")) == ["hooks", *LATER]
+
+
+def test_memory_is_not_called_sound_where_training_stopped(check):
+    """The hooks are called for learner 0; here it is another learner that stops."""
+    body = (
+        f"{FINISH}\n    if len(KEPT) > 12:\n        raise ValueError('late')\n    KEPT.append(1)\n"
+    )
+    results = check(f"{body}    return parameters, memory")
+    assert list(messages(results, "FAILED")) == ["learners", "hidden memory"]
+    assert "not reached" in {one.status for one in results if one.name == "memory"} | {
+        one.status for one in results if one.name == "lanes"
+    }
+
+
+def test_a_file_that_is_named_relatively_has_its_line_quoted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(f"{HEADER}    {FINISH}\n        return 1 / 0\n")
+    found = messages(check_strategy("mine.py"), "FAILED")["finish"]
+    assert "ZeroDivisionError: division by zero (task 1); mine.py, line 22: return 1 / 0 [" in found
 
 
 # A strategy of several files.

@@ -14,6 +14,7 @@ from driftboard.suite.cli import options
 from driftboard.suite.cli.options import (
     Training,
     chosen_sequences,
+    excluded,
     expand_groups,
     known_sequences,
 )
@@ -186,6 +187,83 @@ def test_not_more_seeds_than_the_protocol_has_for_the_sequences():
         chosen_sequences("core", None, seed_count=11)
     with pytest.raises(DriftboardError, match="more than the 5 that"):
         chosen_sequences("core", None, seed_count=10, tuning=True)
+
+
+class Asked(Exception):  # noqa: N818
+    """Carries a request that would have been run."""
+
+
+@pytest.fixture
+def asked(call, monkeypatch):
+    """Return a function that gives the names of what a command would have run."""
+
+    def refuse(training, request, what):
+        raise Asked(request)
+
+    monkeypatch.setattr(Training, "run_jobs", refuse)
+    monkeypatch.setattr("driftboard.suite.runs.local.start_server", lambda: False)
+
+    def run(command, tmp_path):
+        with pytest.raises(Asked) as found:
+            call(*command.split(), "--out", tmp_path)
+        (request,) = found.value.args
+        strategies = [one.stamp.name for one in request.strategies]
+        return [one.name for one in request.sequences], strategies
+
+    return run
+
+
+QUICK = [name for name, one in registered().items() if one.tier == "quick"]
+WITHOUT = [name for name in QUICK if not name.startswith("digits-rotated")]
+
+
+@pytest.mark.parametrize(
+    ("command", "sequences", "strategies"),
+    [
+        ("run --strategy sgd --strategy ewc", WITHOUT, ["sgd"]),
+        (
+            "run --suite quick --strategy sgd --strategy ewc --sequence *5 --sequence *t",
+            [QUICK[0], QUICK[5]],
+            ["sgd"],
+        ),
+        ("grade", WITHOUT, []),
+        ("tune sgd ewc", WITHOUT, ["sgd"]),
+        ("reproduce quick --strategy sgd --strategy ewc", WITHOUT, ["sgd"]),
+    ],
+)
+def test_exclusions_leave_out_sequences_and_strategies(
+    asked, tmp_path, command, sequences, strategies
+):
+    words = f"{command} --exclude digits-rotated-*"
+    words += " --exclude ewc" if strategies else ""
+    found, of = asked(words, tmp_path)
+    assert sorted(found) == sorted(sequences)
+    assert list(dict.fromkeys(name.split("-")[0] for name in of)) == strategies
+
+
+@pytest.mark.parametrize(
+    ("patterns", "words"),
+    [
+        (
+            ["ewk"],
+            "there is no sequence and no strategy to exclude called 'ewk'; did you mean ewc?",
+        ),
+        (["*s*t"], "--exclude leaves no sequence; leave out a part of them only"),
+        (["sgd", "e*"], "--exclude leaves no strategy; leave out a part of them only"),
+    ],
+)
+def test_exclusions_name_something_and_leave_something(patterns, words):
+    with pytest.raises(DriftboardError) as refused:
+        excluded(patterns, ["digits-split", "digits-tight"], ["sgd", "ewc"])
+    assert str(refused.value) == words
+    assert excluded(None, ["digits-split"], ["sgd"]) == set()
+
+
+def test_the_reference_may_not_be_excluded(call, tmp_path):
+    words = "run --strategy sgd --strategy ewc --exclude sgd --sequence digits-repeat --out"
+    code, _, errors = call(*words.split(), tmp_path)
+    assert code == 1
+    assert "the reference 'sgd' is not among the strategies" in errors
 
 
 def test_the_examples_hold():

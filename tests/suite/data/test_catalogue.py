@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from driftboard.suite.data import SOURCES, default_data_folder, find_source, load_pool
+from driftboard.suite.data import SOURCES, find_source, load_pool
 from driftboard.suite.errors import DataError
+from driftboard.suite.places import find_data_folder
 
 
 def assert_one_line(error, *parts):
@@ -39,9 +40,9 @@ def test_own_images_need_a_plain_name(name, tmp_path):
 
 def test_data_folder_comes_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("DRIFTBOARD_DATA", str(tmp_path))
-    assert default_data_folder() == tmp_path
+    assert find_data_folder() == tmp_path
     monkeypatch.setenv("DRIFTBOARD_DATA", "")
-    assert default_data_folder().name == "driftboard"
+    assert find_data_folder().name == "driftboard"
 
 
 def test_load_pool_without_a_folder_looks_in_the_default_one(monkeypatch, tmp_path):

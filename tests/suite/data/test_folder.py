@@ -69,7 +69,7 @@ def test_without_a_store_loading_says_in_one_line_what_to_run(name, folder, smal
     write_folder(folder / "plain", tree())
     with pytest.raises(DataError) as error:
         load_pool(name, folder)
-    assert_one_line(error, f"run 'driftboard data fetch {name} --data {folder}'")
+    assert_one_line(error, f"run `driftboard data fetch {name} --data {folder}`")
     assert fetch(name, folder).state == "present"
     assert load_pool(name, folder).classes > 1
 
@@ -96,7 +96,7 @@ def test_a_cache_that_cannot_be_written_is_one_line(folder, cache, small_mnist):
     with pytest.raises(DataError) as error:
         convert_originals("mnist", folder)
     command = f"driftboard data import mnist {folder / 'MNIST/raw'} --data DIR"
-    assert_one_line(error, str(cache), f"run '{command}'")
+    assert_one_line(error, str(cache), f"run `{command}`", "a file is where a folder is needed")
 
 
 def test_a_damaged_store_in_the_cache_says_to_delete_it(folder, cache, small_mnist):

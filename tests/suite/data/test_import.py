@@ -96,7 +96,11 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "data").write_text("a file where a folder is expected")
     with pytest.raises(DataError) as error:
         import_images("own", write_zip(tmp_path / "x.zip", tree()), tmp_path / "data")
-    assert_one_line(error, f"cannot write in {tmp_path / 'data'}", "--data")
+    assert_one_line(
+        error,
+        f"cannot write in {tmp_path / 'data'}",
+        "a file is where a folder is needed; move it away or choose another folder",
+    )
 
 
 # Import of original files

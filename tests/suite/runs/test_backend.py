@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from driftboard.suite.errors import DriftboardError
+from driftboard.suite.errors import DriftboardError, RecordError
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.records import record_paths
 from driftboard.suite.runs.backend import Backend, ProgressBar
@@ -84,9 +85,10 @@ def test_a_reason_that_two_halves_share_is_told_once(ask, tmp_path):
     file = tmp_path / "broken.py"
     file.write_text(BROKEN)
     events = []
-    (line,) = Backend().run_jobs(ask(str(file), "sgd"), "broken", events.append)
-    assert line.endswith("not enough memory; use fewer --workers or a device with more")
-    assert events.count(Failure(line)) == 2
+    (failure,) = Backend().run_jobs(ask(str(file), "sgd"), "broken", events.append)
+    assert failure.line.endswith("not enough memory; use fewer --workers or a device with more")
+    assert "OutOfMemoryError: no room" in failure.trace
+    assert events.count(failure) == 2
     assert len(list(record_paths(ask().results))) == 2
 
 
@@ -146,9 +148,9 @@ def test_machines_of_a_cluster_are_told_of_the_data_folder_from_the_root(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ray_executor, "connected", connected)
     monkeypatch.setattr(backend, "ray_workers", workers)
-    monkeypatch.setattr(cells, "plan", lambda request, log, found: seen.append(request) or [])
+    monkeypatch.setattr(cells, "plan", lambda request, *log: seen.append(request) or [])
     Backend(cluster="ray").run_jobs(replace(ask(), data=Path("data")), "words")
-    assert [(one.data, one.device) for one in seen] == [(tmp_path / "data", "cpu there")] * 2
+    assert [(one.data, one.device) for one in seen] == [(tmp_path / "data", "cpu there")] * 3
 
 
 def test_a_bar_shows_lines_above_and_the_work_below():
@@ -245,3 +247,38 @@ def test_without_widgets_a_notebook_gets_a_line_now_and_then(seconds, shown, mon
     for done in (0.1, 0.6, 1.0):
         bar(Progress("alpha / sgd", done, 1.0))
     assert text.getvalue().splitlines() == [f"{share} alpha / sgd" for share in shown]
+
+
+# A folder that goes away while it is filled.
+
+
+def removed(results):
+    shutil.rmtree(results)
+
+
+def moved_away(results):
+    results.rename(results.with_name("elsewhere"))
+
+
+def emptied(results):
+    shutil.rmtree(next((results / "records").iterdir()))
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("vanish", [removed, moved_away, emptied], ids=lambda one: one.__name__)
+def test_records_that_vanish_meanwhile_are_missed(ask, vanish):
+    request, vanished = ask(), []
+
+    def show(event):
+        if not vanished and len(list(record_paths(request.results))) == 2:
+            vanished.append(vanish(request.results))
+
+    with pytest.raises(RecordError) as missed:
+        Backend().run_jobs(request, "words", show)
+    assert str(missed.value) == (
+        f"2 cells of this run vanished from {request.results}, which was removed, moved or emptied "
+        "meanwhile; run the same command again"
+    )
+    assert {path.parent.name for path in record_paths(request.results)} == {"noop"}
+    assert Backend().run_jobs(request, "again") == []
+    assert len(list(record_paths(request.results))) == 4

@@ -97,7 +97,7 @@ def write(tmp_path):
 
 def measured(setting, strategy):
     """Return the records of a strategy, but for what they cost."""
-    found = [asdict(one) for one in Cells().measure(setting, strategy, 9, lambda: None)]
+    found = [asdict(one) for one in Cells().measure(setting, load_strategy(strategy), 9, lambda: None)]
     return [{name: value for name, value in one.items() if name != "cost"} for one in found]
 
 

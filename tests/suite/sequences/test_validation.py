@@ -260,4 +260,7 @@ def test_a_scenario_of_a_user_that_raises_is_refused():
             pass
 
     message = problem_of(sequence(Raises()))
-    assert message == "tasks of Raises fails: RuntimeError: two lines"
+    assert message == (
+        "tasks of Raises fails: RuntimeError: two; "
+        'test_validation.py, line 256: raise RuntimeError("two\\nlines")'
+    )

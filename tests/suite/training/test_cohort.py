@@ -41,7 +41,7 @@ def digits():
 @pytest.fixture
 def prepare(digits, tmp_path, monkeypatch):
     """Return a function that prepares a cohort, on a pool and with a cache of the test's own."""
-    monkeypatch.setattr(splits, "user_cache_path", lambda _: tmp_path)
+    monkeypatch.setattr(splits, "cache_folder", lambda: tmp_path)
 
     def make(sequence=SEQUENCE, seeds=(0, 1), *, purpose="test", pool=digits):
         monkeypatch.setattr(cohorts, "load_pool", lambda *_: pool)

@@ -44,11 +44,12 @@ def import_variables() -> dict[str, str]:
     of the name of a library's, lies there.
     """
     home = _home()
+    missing = home.name == "driftboard" and str(home.parent) not in sys.path
     # An empty name is the current folder of this moment, which need not be that of the import.
-    folders = [home.parent if folder == "" else folder for folder in sys.path]
-    if home.name != "driftboard" or str(home.parent) in sys.path:
-        folders = [folder for folder in sys.path if folder]
-    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(map(str, folders))}
+    here = [str(home.parent)] if missing else []
+    folders = [each for folder in sys.path for each in ([folder] if folder else here)]
+    usable = [each for each in folders if isinstance(each, str) and os.pathsep not in each]
+    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(usable)}
 
 
 def _home() -> Path:

@@ -16,6 +16,7 @@ from driftboard.suite.linear.solutions import least_squares, stationary_point
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.training.hooks import CohortTask, Hooks
 from driftboard.suite.training.networks import ModuleNetwork
+from driftboard.suite.training.untouched import Untouched, named, tensors_of_task
 
 Array = NDArray[np.float64]
 
@@ -181,7 +182,10 @@ def run(
         before = weights
         task = _cohort_task(setting, strategy, data, index, noise)
         hooks = Hooks(strategy, task, "vmap")
+        given = named("parameters", _parameters(setting, before))
+        shown = Untouched(tensors_of_task(task) | given, exactly=False)
         plan, memory = hooks.begin(_parameters(setting, before), memory)
+        hooks.check_untouched(shown.changed(), "begin")
         # Solvers refuse what is not finite; such a learner is solved from 0 and stays lost.
         finite = torch.isfinite(before).all(dim=1, keepdim=True)
         kept = torch.where(finite, before, 0.0)
@@ -191,8 +195,10 @@ def run(
             weights = _solve_corrected(setting, strategy, hooks, task, start, share, memory)
         else:
             weights = least_squares(task.images, task.labels, start, share)
+        hooks.check_untouched(shown.changed(), "correct")
         weights = torch.where(finite, weights, torch.nan)
         solution, memory = hooks.finish(_parameters(setting, weights), memory)
+        hooks.check_untouched(shown.changed(), "finish")
         weights = _weights(solution)
         first = weights if index == 0 else first
         shares.append(plan.share.double())

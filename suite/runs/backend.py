@@ -77,10 +77,10 @@ class Backend:
                 does not fit, is of other images or went away meanwhile, or there is nobody left to
                 go on.
         """
-        from driftboard.suite.runs.cells import plan, survey
+        from driftboard.suite.runs.cells import plan, survey_with_images
         from driftboard.suite.runs.results_folder import check_writable, claim_folder
 
-        cells, found = request.cell_count(), survey(request)
+        cells, (found, notes) = request.cell_count(), survey_with_images(request)
 
         def claim() -> None:
             if request.work is None:
@@ -88,7 +88,7 @@ class Backend:
 
         if not any(found.rows.values()):
             claim()
-            for line in found.notes:
+            for line in notes:
                 show(Log(line))
             show(Log(f"{what}, {counted(cells, 'cell')}: all there already"))
             return []
@@ -106,7 +106,7 @@ class Backend:
                 )
                 if found.outdated.kinds:
                     show(Log(f"measured again: {found.outdated.in_words()}"))
-                for line in found.notes:
+                for line in notes:
                     show(Log(line))
                 show(Progress("making the task splits"))
                 jobs = plan(decided, lambda line: show(Log(line)), found)  # while workers start

@@ -48,30 +48,39 @@ class Survey:
     Args:
         rows: what has to be measured, by sequence.
         outdated: what is measured again because it is of something else.
-        notes: lines on what could not be compared, or is left as it is.
     """
 
     rows: Mapping[str, list[Row]]
     outdated: Outdated
-    notes: tuple[str, ...]
 
 
-def survey(request: Request) -> Survey:
+def survey(request: Request, changed: Mapping[Path, str] = {}) -> Survey:
     """Return what the results folder of a request lacks.
+
+    ``changed`` names what is known to be measured on other images.
 
     Raises:
         RecordError: it holds records of another version, which the request does not overwrite.
-        DataError: it holds what was measured on other images, likewise.
     """
-    changed, notes = changed_images(request) if request.overwrite else ({}, [])
     outdated, work = Outdated(changed), request.work or Cells()
     rows = {each.name: work.rows(request, each, outdated) for each in request.sequences}
-    if request.overwrite:
-        notes += outdated.check_others(request.results)
-    else:
+    if not request.overwrite:
         outdated.refuse(request.results)
-        notes = check_data(request)
-    return Survey(rows, outdated, tuple(notes))
+    return Survey(rows, outdated)
+
+
+def survey_with_images(request: Request) -> tuple[Survey, list[str]]:
+    """Return the same, and lines on images that are not compared, or of what stays as it is.
+
+    Raises:
+        RecordError: as ``survey``.
+        DataError: what the folder holds was measured on other images, and is not overwritten.
+    """
+    if not request.overwrite:
+        return survey(request), check_data(request)
+    changed, notes = changed_images(request)
+    found = survey(request, changed)
+    return found, notes + found.outdated.check_others(request.results)
 
 
 def plan(

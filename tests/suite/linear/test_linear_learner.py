@@ -564,6 +564,19 @@ def test_what_cannot_be_solved_is_refused_in_one_line(strategy, message):
 # Regression in the strategies' interface
 
 
+@pytest.mark.parametrize("hook", ["begin", "correct", "finish"])
+def test_what_a_hook_is_shown_is_not_to_be_changed(hook):
+    def zero(self, task, *given):
+        task.examples.labels.zero_()
+        return getattr(Strategy, hook)(self, task, *given)
+
+    strategy = type("Zeroing", (Strategy,), {"name": "zeroing", hook: zero})()
+    with pytest.raises(StrategyError) as caught:
+        trained(small(), strategy)
+    said = f"strategy 'zeroing': {hook}() changes task.examples.labels in place"
+    assert str(caught.value) == f"{said}; return new tensors instead (task 1)"
+
+
 def test_a_regression_task_has_half_the_mean_squared_error():
     setting = small(samples=7, noise=0.0)
     task = one_task(setting, draw(setting, generators(0)), 0, 0)

@@ -219,8 +219,10 @@ def test_folder_of_too_long_a_name_for_a_socket_means_workers_without_a_server(t
     folder = tmp_path / ("long" * 30)
     folder.mkdir()
     program = (
+        "from driftboard.suite.package import package_digest; "
         "from driftboard.suite.runs import local; print(local.start_server()); "
-        "worker = local.start_worker('cpu'); print(worker.pipe.recv()); worker.pipe.close()"
+        "worker = local.start_worker('cpu'); print(worker.pipe.recv() == package_digest()); "
+        "worker.pipe.close()"
     )
     for place, server in ((tmp_path, True), (folder, False)):
         done = subprocess.run(
@@ -229,7 +231,7 @@ def test_folder_of_too_long_a_name_for_a_socket_means_workers_without_a_server(t
             capture_output=True,
             text=True,
         )
-        assert (done.stdout, done.stderr) == (f"{server}\nready\n", "")
+        assert (done.stdout, done.stderr) == (f"{server}\nTrue\n", "")
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0.0, ["10%", "60%", "100%"]), (1e9, ["100%"])])

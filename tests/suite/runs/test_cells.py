@@ -7,6 +7,7 @@ import torch
 from msgspec.structs import asdict
 
 from driftboard.suite.errors import StrategyError
+from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import Training
 from driftboard.suite.runs.cells import Cells
 from driftboard.suite.sequences.scenarios import Relabelled
@@ -97,7 +98,8 @@ def write(tmp_path):
 
 def measured(setting, strategy):
     """Return the records of a strategy, but for what they cost."""
-    found = [asdict(one) for one in Cells().measure(setting, load_strategy(strategy), 9, lambda: None)]
+    records = Cells().measure(setting, load_strategy(strategy), 9, lambda: None)
+    found = [asdict(one) for one in records]
     return [{name: value for name, value in one.items() if name != "cost"} for one in found]
 
 

@@ -103,6 +103,47 @@ def test_new_images_under_a_name_that_has_results_are_refused(
 
 
 @pytest.mark.parametrize("name", WORKS)
+def test_what_is_of_other_images_is_measured_again_where_that_is_asked_for(
+    name, request_of, tmp_path
+):
+    request = request_of(**WORKS[name])
+    run(request)
+    before = {path: path.read_bytes() for path in measured(request)}
+    write_store(tmp_path / "data/leaves.npz", pool(1))
+    with pytest.raises(DataError, match="add --overwrite"):
+        run(request)
+    again = replace(request, overwrite=True)
+    (line,) = [line for line in run(again) if line.startswith("measured again")]
+    count = len(before)
+    assert line.startswith(f"measured again: {count} record{'s'[: count != 1]} of other images")
+    after = {path: path.read_bytes() for path in measured(request)}
+    assert after.keys() == before.keys()
+    assert not [path for path in before if before[path] == after[path]]
+    assert run(request)[-1].endswith("all there already")
+
+
+def test_records_are_not_left_on_other_images_beside_those_measured_again(request_of, tmp_path):
+    run(request_of(seed_count=2))
+    write_store(tmp_path / "data/leaves.npz", pool(1))
+    with pytest.raises(DataError, match=r"ask for all that .* holds, or choose another --out"):
+        run(request_of(overwrite=True))
+    run(request_of(seed_count=2, overwrite=True))
+
+
+def test_what_another_command_has_measured_waits_for_that_command(request_of, tmp_path):
+    grades = request_of(**WORKS["grade"])
+    run(request_of())
+    run(grades)
+    write_store(tmp_path / "data/leaves.npz", pool(1))
+    lines = run(request_of(overwrite=True))
+    assert [line for line in lines if line.endswith("measure it again as well")]
+    with pytest.raises(DataError, match="grades/leaves"):
+        run(request_of())
+    run(replace(grades, overwrite=True))
+    assert run(request_of())[-1].endswith("all there already")
+
+
+@pytest.mark.parametrize("name", WORKS)
 @pytest.mark.parametrize("later", WORKS)
 def test_what_was_measured_in_another_way_counts_as_well(name, later, request_of, tmp_path):
     """A board shows the grades beside the records of its folder."""

@@ -105,7 +105,7 @@ def trial_specifications(loaded: "LoadedStrategy") -> list[str]:
     from scipy.stats import qmc
 
     from driftboard.strategies.base import Range
-    from driftboard.suite.loading import RATE
+    from driftboard.suite.settings import RATE
 
     if problem := search_problem(loaded.strategy):
         raise StrategyError(f"{loaded.stamp.name}: {problem}")

@@ -122,6 +122,7 @@ LAYERS = (
         "suite.sequences",
         "suite.training",
         "suite.session",
+        "suite.settings",
         "suite.loading",
         "suite.linear",
     ),

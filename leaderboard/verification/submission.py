@@ -6,9 +6,7 @@ the folder is changed meanwhile. What the files hold becomes a checked value, or
 why it cannot. All of it is read once and given to all checks.
 """
 
-import codecs
 import hashlib
-import json
 import os
 import re
 import stat
@@ -17,12 +15,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from driftboard.leaderboard.analysis.collect import read_folder
 from driftboard.leaderboard.verification.report import AGAIN, Finding, describe, shorten
+from driftboard.leaderboard.verification.strict_json import decode
 from driftboard.suite.errors import RecordError, counted
 from driftboard.suite.records import (
     AnyRecord,
@@ -30,7 +27,6 @@ from driftboard.suite.records import (
     Record,
     cell_path,
 )
-from driftboard.suite.sealing import unsealed
 from driftboard.suite.source import digest_of
 from driftboard.suite.submissions import (
     FOLDERS,
@@ -38,7 +34,6 @@ from driftboard.suite.submissions import (
     SUBMISSION,
     Kind,
     Submission,
-    explained,
     kind_of,
     source_places,
 )
@@ -60,12 +55,6 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Opening a named pipe would wait for its other end.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-_MARKS = {
-    codecs.BOM_UTF8: "it begins with a byte order mark",
-    codecs.BOM_UTF32_LE: "it is UTF-32",
-    codecs.BOM_UTF16_LE: "it is UTF-16",
-    codecs.BOM_UTF16_BE: "it is UTF-16",
-}
 _HIDDEN = re.compile(
     r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]"
 )
@@ -352,34 +341,6 @@ def _oddity(mode: int) -> str:
     return "a named pipe" if stat.S_ISFIFO(mode) else "no plain file"
 
 
-def decode(content: bytes, kind: Any) -> Any:
-    """Return the value of type ``kind`` in a JSON document.
-
-    >>> decode(b'{"a": 1}', dict)
-    {'a': 1}
-
-    Raises:
-        RecordError: it is not UTF-8, no JSON, nested too deeply, names a field twice, holds NaN
-            or infinity, or does not fit the type; the message is the reason alone.
-    """
-    for mark, reason in _MARKS.items():
-        if content.startswith(mark):
-            raise RecordError(f"{reason}, not plain UTF-8")
-    try:
-        text = content.decode("utf-8")
-        # msgspec takes the last of two fields of one name, other readers the first.
-        json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
-        return unsealed(msgspec.json.decode(content, type=kind))
-    except UnicodeDecodeError as error:
-        raise RecordError(f"it is not UTF-8 from byte {error.start} on") from error
-    except RecursionError as error:
-        raise RecordError("it is nested too deeply") from error
-    except json.JSONDecodeError as error:
-        raise RecordError(f"it is no JSON: {error}") from error
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise RecordError(explained(error)) from error
-
-
 def check_source(content: bytes) -> None:
     """Check that a source is text that shows all it holds.
 
@@ -393,16 +354,3 @@ def check_source(content: bytes) -> None:
         raise RecordError(f"it is not UTF-8 from byte {error.start} on") from error
     if hidden:
         raise RecordError(f"it holds the hidden character U+{ord(hidden[0]):04X}")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in fields:
-            raise RecordError(f"it names the field '{name[:64]}' twice")
-        fields[name] = value
-    return fields
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise RecordError(f"it holds {constant}, which JSON does not know")

@@ -89,7 +89,7 @@ HOOKS = {
 }
 
 SEEDS = 2
-PAUSING = ["pausing-turn-1", "pausing-turn-2"]
+PAUSING = ["pausing", "pausing-turn-2"]
 ROWS = ["sgd", "noop", *PAUSING]  # in the order in which they are trained
 CELLS = 2 * len(ROWS) * SEEDS
 MOMENTS = [
@@ -130,7 +130,7 @@ class Bench:
         words = ["run", "--sequence-file", self.file("sequences"), "--sequence", sequence]
         for strategy in strategies or (
             *("sgd", "noop"),
-            *(self.file("pausing", f",turn={name[-1]}") for name in PAUSING),
+            *(self.file("pausing", f",turn={turn}") for turn in (1, 2)),
         ):
             words += ["--strategy", strategy]
         words += ["--seeds", SEEDS, "--device", "cpu", "--workers", workers, "--out", out]

@@ -23,7 +23,8 @@ from driftboard.baselines.published import published_records
 from driftboard.leaderboard.verification import submission
 from driftboard.leaderboard.verification.checks import FORENSIC, examine, examine_folder
 from driftboard.leaderboard.verification.report import badge
-from driftboard.leaderboard.verification.submission import check_source, decode
+from driftboard.leaderboard.verification.strict_json import decode
+from driftboard.leaderboard.verification.submission import check_source
 from driftboard.suite.errors import RecordError
 from driftboard.suite.records import AnyRecord
 from driftboard.suite.source.code import code_digest

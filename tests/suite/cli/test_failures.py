@@ -146,7 +146,7 @@ def test_a_traceback_of_a_worker_is_shown_where_it_is_asked_for(call, folder):
     code, _, errors = call(*words, "--traceback")
     assert code == 1
     shown = [line.strip() for line in errors.splitlines()]
-    inner, outer = shown.index('File "mine.py", line 15, in helper'), len(shown) - 1
+    inner, outer = shown.index(f'File "{folder / "mine.py"}", line 15, in helper'), len(shown) - 1
     assert shown[inner + 1] == "return task.no_such_thing # [not markup]"
     assert "was the direct cause of the following exception:" in "".join(shown[inner:outer])
     assert shown[outer].startswith("driftboard.suite.runs.scheduler.TrainingError: training failed")
@@ -176,7 +176,7 @@ def test_python_says_what_the_command_line_says(folder):
     with pytest.raises(driftboard.DriftboardError) as failed:
         driftboard.run("linear", strategies=["mine.py"], seeds=1, out="results")
     assert QUOTED in str(failed.value)
-    assert 'File "mine.py", line 15, in helper' in str(failed.value.__cause__)
+    assert f'File "{folder / "mine.py"}", line 15, in helper' in str(failed.value.__cause__)
     (sequence,) = (s for s in load("sequences.py").values() if s.name == "bad")
     with pytest.raises(driftboard.DriftboardError, match=r"sequences\.py, line 15: return view"):
         driftboard.grade(sequence, seeds=1, out="results")

@@ -111,12 +111,14 @@ def test_a_path_that_the_system_refuses_is_a_line(call, folder):
     assert (code, errors) == (1, f"driftboard: {'x' * 300}.py: File name too long\n")
 
 
-def test_a_sequence_file_may_be_in_another_encoding(call, tmp_path):
+def test_a_sequence_file_in_another_encoding_is_refused_in_a_line(call, tmp_path):
     file = tmp_path / "own.py"
     file.write_bytes(("# -*- coding: latin-1 -*-\n# \u00e9\n" + SEQUENCES).encode("latin-1"))
     code, out, errors = call("sequences", "--sequence-file", file, "--suite", "own")
-    assert (code, errors) == (0, "")
-    assert " own " in out
+    assert (code, out) == (1, "")
+    assert errors.startswith("driftboard: ")
+    assert "own.py does not import: SyntaxError: it is not UTF-8 from byte 28 on" in errors
+    assert len(errors.splitlines()) == 1
 
 
 def test_a_folder_that_was_removed_is_a_line(tmp_path):

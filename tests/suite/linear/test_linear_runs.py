@@ -28,7 +28,7 @@ def records_of(tmp_path, strategy="sgd", setting=SMALL, seeds=tuple(range(10))):
     sequence = linear_sequence("linear-made-up", "Words.", setting)
     asked = Setting(sequence, seeds, "test", None, "cpu")
     steps = []
-    records = Cells().measure(asked, strategy, len(seeds), lambda: steps.append(1))
+    records = Cells().measure(asked, load_strategy(strategy), len(seeds), lambda: steps.append(1))
     assert len(steps) == setting.tasks
     Cells().keep(tmp_path, records)
     return [read_record(path) for path in record_paths(tmp_path)]

@@ -19,6 +19,7 @@ from driftboard.suite.checks.gpu import (
 )
 from driftboard.suite.checks.tiny import example_task
 from driftboard.suite.distance.measurement import measure
+from driftboard.suite.loading import load_strategy
 from driftboard.suite.protocol import AdamTraining
 from driftboard.suite.runs.cells import Cells
 from driftboard.suite.sequences.registry import registered
@@ -179,7 +180,7 @@ def test_cells_are_measured_elsewhere_as_here(gpu):
 
     def records(device):
         setting = Setting(registered()["digits-split"], (0, 1), "test", None, device)
-        found = Cells().measure(setting, "ewc", 2, lambda: None)
+        found = Cells().measure(setting, load_strategy("ewc"), 2, lambda: None)
         return [(one.correct, one.update_norms) for one in found]
 
     expected = records("cpu")
@@ -203,7 +204,7 @@ def test_grades_are_measured_elsewhere_as_here(gpu):
 def test_a_sweep_is_made_elsewhere_as_here(kind, gpu):
     def curves(device):
         setting = Setting(registered()["digits-split"], (0, 1), "test", None, device)
-        found = Sweep(kind, (0.0, 0.5, 1.0)).measure(setting, "", 6, lambda: None)
+        found = Sweep(kind, (0.0, 0.5, 1.0)).measure(setting, None, 6, lambda: None)
         return [(one.correct, one.update_norms) for one in found]
 
     expected = curves("cpu")

@@ -230,7 +230,7 @@ def test_a_count_without_training_is_that_of_a_run(name, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     setting = Setting(registered()["digits-overlap-50"], (0, 1), "test", None, "cpu")
     loaded = load_strategy(name)
-    for record in Cells().measure(setting, name, 9, lambda: None):
+    for record in Cells().measure(setting, load_strategy(name), 9, lambda: None):
         one = replace(setting, seeds=(record.seed,))
         assert count_operations(one, loaded.strategy, record.plans) == record.operations
         if not name.startswith("algorithm-1"):  # whose plans follow from what it has learned
@@ -240,5 +240,5 @@ def test_a_count_without_training_is_that_of_a_run(name, monkeypatch, tmp_path):
 def test_linear_sequences_count_nothing():
     setting = Setting(registered()["linear-few-50"], (0,), "test", None, "cpu")
     assert count_operations(setting, Sgd()) is None
-    (record,) = Cells().measure(setting, "sgd", 1, lambda: None)
+    (record,) = Cells().measure(setting, load_strategy("sgd"), 1, lambda: None)
     assert record.operations is None

@@ -30,7 +30,7 @@ def records_of(tmp_path, strategy="sgd", setting=SMALL, seeds=tuple(range(10))):
     steps = []
     records = Cells().measure(asked, load_strategy(strategy), len(seeds), lambda: steps.append(1))
     assert len(steps) == setting.tasks
-    Cells().keep(tmp_path, records)
+    Cells().keep(tmp_path, records, seeds)
     return [read_record(path) for path in record_paths(tmp_path)]
 
 

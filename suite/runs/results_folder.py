@@ -1,5 +1,6 @@
 """What a results folder holds: whether its records are of what is asked for, and its mark."""
 
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from driftboard.suite.errors import DataError, RecordError, counted
+from driftboard.suite.errors import DataError, RecordError, counted, refusal_of
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
     MARKER,
@@ -139,9 +140,14 @@ def check_writable(folder: Path) -> None:
     Raises:
         RecordError: it cannot.
     """
-    probe = folder / ".writable"
-    write_atomically(probe, b"")
-    probe.unlink(missing_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # of no name, so a killed process leaves nothing
+            pass
+    except OSError as error:
+        raise RecordError(
+            f"cannot write {folder}: {refusal_of(error)}, then run the same command again"
+        ) from error
 
 
 def _write_mark(marker: Path) -> None:

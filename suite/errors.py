@@ -148,7 +148,7 @@ _REMEDIES = {
     errno.ENOTDIR: "a file is where a folder is needed; move it away or choose another folder",
     errno.EISDIR: "a folder is where a file is needed; move it away or choose another",
     errno.ENAMETOOLONG: "choose a shorter name or path",
-    errno.ENOENT: "a folder was removed or renamed; choose one that is there",
+    errno.ENOENT: "a folder is not there, or none can be made there; choose another",
 }
 
 

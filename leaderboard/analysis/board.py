@@ -105,7 +105,7 @@ def build_board(
     roles = dict(sorted({cell.strategy: cell.role for cell in collection.cells}.items()))
     if reference not in roles:
         raise RecordError(
-            f"there are no records of the reference strategy {reference!r}; "
+            f"this board has no records of the reference strategy {reference!r}; "
             f"name one of these with --reference: {', '.join(roles)}"
             + _left_out(collection.left_out)
         )

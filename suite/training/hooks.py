@@ -262,7 +262,7 @@ class Hooks:
 
     def _pair(self, hook: str, result: Any, first: type) -> tuple[Any, Any]:
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], first)):
-            raise self._error(hook, f"must return a {first.__name__} and the memory")
+            raise self._error(hook, f"must return two things, {first.__name__} and memory")
         return result
 
     def _checked_memory(self, hook: str, memory: Any) -> Memory:

@@ -121,7 +121,7 @@ def __post_init__(self):
     "the plan alone": (
         f"{BEGIN}\n    return task.everything()",
         "begin",
-        "must return a UpdatePlan and the memory",
+        "must return two things, UpdatePlan and memory",
     ),
     "a hook that raises": (
         f"""{CORRECT}

@@ -958,7 +958,7 @@ def silent(*_):
 WRONG = {
     # hook: {what is wrong: (the hook's body, what the message says)}
     "begin": {
-        "nothing": (lambda s, t, p, m: None, "must return a UpdatePlan and the memory"),
+        "nothing": (lambda s, t, p, m: None, "must return two things, UpdatePlan and memory"),
         "plan alone": (lambda s, t, p, m: everything(t), "UpdatePlan and the memory"),
         "swapped": (lambda s, t, p, m: (m, everything(t)), "UpdatePlan and the memory"),
         "short share": (
@@ -1031,8 +1031,8 @@ WRONG = {
         "no tensor": (lambda s, t, p, m: listed(p), "'head.bias' as a tensor of shape"),
     },
     "finish": {
-        "nothing": (lambda s, t, p, m: None, "must return a dict and the memory"),
-        "parameters alone": (lambda s, t, p, m: p, "must return a dict and the memory"),
+        "nothing": (lambda s, t, p, m: None, "must return two things, dict and memory"),
+        "parameters alone": (lambda s, t, p, m: p, "must return two things, dict and memory"),
         "missing": (lambda s, t, p, m: (less(p), m), "dict of the same parameters"),
         "shape": (lambda s, t, p, m: (misshapen(p), m), r"'head.bias' as a tensor of shape"),
         "no tensor": (lambda s, t, p, m: (listed(p), m), r"'head.bias' as a tensor of shape"),

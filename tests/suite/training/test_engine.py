@@ -959,8 +959,8 @@ WRONG = {
     # hook: {what is wrong: (the hook's body, what the message says)}
     "begin": {
         "nothing": (lambda s, t, p, m: None, "must return two things, UpdatePlan and memory"),
-        "plan alone": (lambda s, t, p, m: everything(t), "UpdatePlan and the memory"),
-        "swapped": (lambda s, t, p, m: (m, everything(t)), "UpdatePlan and the memory"),
+        "plan alone": (lambda s, t, p, m: everything(t), "UpdatePlan and memory"),
+        "swapped": (lambda s, t, p, m: (m, everything(t)), "UpdatePlan and memory"),
         "short share": (
             lambda s, t, p, m: (plan(t, share=torch.ones(2)), m),
             r"share and restart of shape \(3,\)",

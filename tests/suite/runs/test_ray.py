@@ -617,3 +617,19 @@ def test_users_files_come_along(worker, ask, write, monkeypatch, settings):
                 away.rename(path)
         assert [record.seed for record in records] == list(range(SEEDS))
         assert records[0].strategy == ask(f"{base}{settings}").strategies[0].stamp
+
+
+def test_the_line_of_a_users_file_is_quoted_where_the_file_is_not(worker, ask, write):
+    """There it is only what came along with the job."""
+    import linecache
+
+    from driftboard.suite.runs.cells import plan
+
+    own = Path(write("failing", "raise ValueError('no such thing')"))
+    (job,) = plan(ask(str(own)))
+    own.unlink()
+    linecache.clearcache()
+    refusal = worker.measure(0, pickle.loads(pickle.dumps(job)))
+    assert "raised ValueError: no such thing (task 2); failing.py, line " in refusal.reason
+    assert refusal.reason.endswith(": raise ValueError('no such thing')")
+    assert "\n    raise ValueError('no such thing')\n" in refusal.trace

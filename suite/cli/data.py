@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,7 +52,8 @@ def list_sources(
         }
         typer.echo(json.dumps(content, indent=1))
     else:
-        _print_table(folder, statuses)
+        chosen = data is not None and str(data) != os.environ.get("DRIFTBOARD_DATA")
+        _print_table(folder, statuses, f" --data {shlex.quote(str(data))}" if chosen else "")
 
 
 @app.command("fetch")
@@ -123,8 +125,8 @@ def _print_status(entry: "SourceStatus") -> None:
     typer.echo(f"{entry.name}: {entry.title}, {counts}{place}")
 
 
-def _print_table(folder: Path, statuses: "list[SourceStatus]") -> None:
-    from driftboard.suite.places import find_data_folder
+def _print_table(folder: Path, statuses: "list[SourceStatus]", option: str) -> None:
+    """Print a row for each data set, and the commands that bring what is missing."""
     from driftboard.suite.terminal import Column, TextTable
 
     columns = [
@@ -141,11 +143,10 @@ def _print_table(folder: Path, statuses: "list[SourceStatus]") -> None:
     typer.echo(f"data folder: {folder}")
     typer.echo(TextTable(columns, [rows]).text())
     # Not in the table, where they would be broken.
-    named = "" if folder == find_data_folder() else f" --data {shlex.quote(str(folder))}"
     if commands := [entry.next_step for entry in statuses if entry.next_step]:
         typer.echo("to get what is missing or broken:")
         for command in commands:
-            typer.echo(f"  {command}{named}")
+            typer.echo(f"  {command}{option}")
 
 
 def _count(images: int | None) -> str:

@@ -62,6 +62,7 @@ def _show_versions(asked: bool) -> None:
 
 
 @app.callback()
+@with_traceback
 def program(
     versions: Annotated[
         bool,

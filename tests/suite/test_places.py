@@ -40,6 +40,12 @@ def test_without_a_home_a_line_says_what_to_name(homeless, tmp_path):
     assert cache_folder() is None
 
 
+def test_without_a_home_a_folder_that_is_named_is_listed(homeless, call, tmp_path):
+    code, out, errors = call("data", "list", "--data", tmp_path)
+    assert (code, errors) == (0, "")
+    assert f"  driftboard data fetch mnist --data {tmp_path}" in out.splitlines()
+
+
 def test_what_needs_no_data_folder_needs_no_home(homeless):
     assert load_pool("digits", None).classes == 10
     with pytest.raises(DataError, match="there is no home folder"):
@@ -56,7 +62,8 @@ def test_without_a_home_splits_are_made_each_time(homeless):
     assert [len(task.train) for task in first[0]] == [len(task.train) for task in second[0]]
 
 
-def test_a_file_is_no_data_folder(tmp_path, call):
+def test_a_file_is_no_data_folder(tmp_path, call, monkeypatch, one_thread):
+    monkeypatch.chdir(tmp_path)
     file = tmp_path / "file"
     file.write_text("")
     for command in ("data list", "data fetch mnist", "run --sequence mnist-split-van-de-ven"):

@@ -211,10 +211,8 @@ except driftboard.DriftboardError as error:
 
 def commands():
     def below(words, command):
-        inner = getattr(command, "commands", {})
-        if words:
-            yield words
-        for name, one in inner.items():
+        yield words
+        for name, one in getattr(command, "commands", {}).items():
             yield from below([*words, name], one)
 
     return list(below([], typer.main.get_command(app)))
@@ -224,3 +222,12 @@ def commands():
 def test_every_command_can_be_asked_for_a_traceback(words):
     shown = CliRunner().invoke(app, [*words, "--help"]).stdout
     assert shown.count("--traceback") == 1
+
+
+@pytest.mark.parametrize("words", ["--traceback data list", "data --traceback list"])
+def test_a_traceback_may_be_asked_for_before_a_command(call, tmp_path, words):
+    file = tmp_path / "file"
+    file.write_text("")
+    code, _, errors = call(*words.split(), "--data", file)
+    assert code == 1
+    assert errors.startswith("Traceback (most recent call last):")

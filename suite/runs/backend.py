@@ -77,7 +77,7 @@ class Backend:
                 does not fit, is of other images or went away meanwhile, or there is nobody left to
                 go on.
         """
-        from driftboard.suite.runs.cells import plan, survey_with_images
+        from driftboard.suite.runs.cells import plan, survey, survey_with_images
         from driftboard.suite.runs.results_folder import check_writable, claim_folder
 
         cells, (found, notes) = request.cell_count(), survey_with_images(request)
@@ -86,7 +86,7 @@ class Backend:
             if request.work is None:
                 claim_folder(request.results, request.purpose, found.outdated.paths)
 
-        if not any(found.rows.values()):
+        if not found.count:
             claim()
             for line in notes:
                 show(Log(line))
@@ -110,8 +110,7 @@ class Backend:
                     show(Log(line))
                 show(Progress("making the task splits"))
                 jobs = plan(decided, lambda line: show(Log(line)), found)  # while workers start
-                there = cells - sum(len(job.seeds) for job in jobs)
-                if there > 0:
+                if there := cells - found.count:
                     show(Log(f"already there: {counted(there, 'cell')}"))
                 scheduler = Scheduler(executor)
                 try:
@@ -124,7 +123,7 @@ class Backend:
                     scheduler.keep_finished()
                     raise
                 show(Progress("done", 1.0, 1.0))
-            if not failures and (lost := sum(len(job.seeds) for job in plan(decided))):
+            if not failures and (lost := survey(request).count):
                 raise RecordError(
                     f"{counted(lost, 'cell')} of this run vanished from {request.results}, which "
                     "was removed, moved or emptied meanwhile; run the same command again"

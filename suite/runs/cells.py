@@ -53,6 +53,11 @@ class Survey:
     rows: Mapping[str, list[Row]]
     outdated: Outdated
 
+    @property
+    def count(self) -> int:
+        """The number of missing records."""
+        return sum(len(row.seeds) for rows in self.rows.values() for row in rows)
+
 
 def survey(request: Request, changed: Mapping[Path, str] = {}) -> Survey:
     """Return what the results folder of a request lacks.

@@ -254,7 +254,7 @@ def test_a_submission_is_run_put_together_and_checked(
     assert "tiny-one [3]" in out
     code, out, errors = call(*words)
     assert code == 0
-    assert "already there: 5 cells" in errors
+    assert "already there: 9 cells" in errors
     after = {path: path.read_bytes() for path in folder.rglob("*.json")}
     changed = {path for path in before if before[path] != after[path]}
     assert changed <= {lost, folder / SUBMISSION}  # seconds differ, and so the digest

@@ -16,6 +16,7 @@ from driftboard.suite.errors import DriftboardError, RecordError
 from driftboard.suite.loading import load_strategy
 from driftboard.suite.records import record_paths
 from driftboard.suite.runs.backend import Backend, ProgressBar
+from driftboard.suite.runs.cells import survey
 from driftboard.suite.runs.request import Request
 from driftboard.suite.runs.scheduler import Failure, Log, Progress
 from driftboard.suite.sequences.registry import registered
@@ -63,6 +64,17 @@ def test_what_is_there_is_not_made_again(ask):
     assert Backend().run_jobs(ask(), "again", events.append) == []
     assert Log("already there: 2 cells") in events
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_cell_that_is_trained_along_with_a_missing_one_is_there_already(ask):
+    Backend().run_jobs(ask(), "first")
+    next(iter(record_paths(ask().results))).unlink()
+    assert survey(ask()).count == 1
+    events = []
+    Backend().run_jobs(ask(), "again", events.append)
+    assert Log("already there: 3 cells") in events
+    assert survey(ask()).count == 0
 
 
 BROKEN = """
@@ -149,8 +161,9 @@ def test_machines_of_a_cluster_are_told_of_the_data_folder_from_the_root(
     monkeypatch.setattr(ray_executor, "connected", connected)
     monkeypatch.setattr(backend, "ray_workers", workers)
     monkeypatch.setattr(cells, "plan", lambda request, *log: seen.append(request) or [])
-    Backend(cluster="ray").run_jobs(replace(ask(), data=Path("data")), "words")
-    assert [(one.data, one.device) for one in seen] == [(tmp_path / "data", "cpu there")] * 3
+    with pytest.raises(RecordError, match="4 cells of this run vanished"):  # nobody made them
+        Backend(cluster="ray").run_jobs(replace(ask(), data=Path("data")), "words")
+    assert [(one.data, one.device) for one in seen] == [(tmp_path / "data", "cpu there")] * 2
 
 
 def test_a_bar_shows_lines_above_and_the_work_below():

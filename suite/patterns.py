@@ -35,6 +35,6 @@ def no_match(name: str, known: Collection[str], what: str) -> str:
     >>> no_match("egc", ["sgd", "ewc"], "there is no strategy")
     "there is no strategy 'egc'; did you mean ewc?"
     """
-    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4)
+    near = difflib.get_close_matches(name, sorted(known), n=3)
     hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(sorted(known))}"
     return f"{what} '{name}'; {hint}"

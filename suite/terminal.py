@@ -3,6 +3,7 @@
 Text of others has no meaning here: no markup is read, and nothing in it moves the cursor.
 """
 
+import re
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ class TextTable:
     """A table of groups of rows; a cell may have several lines.
 
     Where it is too wide the columns ``first_to_go`` are left out one by one, then others from the
-    right, and a last line names them. The first column stays, its names cut in the middle.
+    right, and a last line names them. The first column stays, its long names in several lines.
     """
 
     columns: Sequence[Column]
@@ -96,14 +97,33 @@ class TextTable:
     def _lines(self, cell: str, place: int, size: int) -> list[str]:
         """Return a cell's lines, each as wide as its column."""
         kind = self.columns[place].kind
-        lines = _wrapped(cell, size) if kind == "words" else escaped(cell).split("\n")
-        lines = [shortened(line, size) for line in lines]
+        lines = (
+            _wrapped(cell, size)
+            if kind == "words"
+            else [part for line in escaped(cell).split("\n") for part in broken(line, size)]
+        )
         return [
             " " * (size - _length(line)) + line
             if kind == "number"
             else line + " " * (size - _length(line))
             for line in lines
         ]
+
+
+def broken(name: str, longest: int) -> list[str]:
+    """Return a name in lines of at most so many characters, broken after hyphens where it can be.
+
+    >>> broken("ewc-rate-0.234-strength-64.6", 22)
+    ['ewc-rate-0.234-', 'strength-64.6']
+    """
+    lines = [""]
+    for part in re.findall(r"[^-]*-|[^-]+", name):
+        if len(lines[-1]) + len(part) <= longest:
+            lines[-1] += part
+            continue
+        pieces = [part[start : start + longest] for start in range(0, len(part), longest)]
+        lines += pieces
+    return [line for line in lines if line] or [""]
 
 
 def shortened(name: str, longest: int) -> str:

@@ -4,7 +4,7 @@ The rules behind the numbers are in docs/concepts/statistics.md.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -104,11 +104,7 @@ def build_board(
     """
     roles = dict(sorted({cell.strategy: cell.role for cell in collection.cells}.items()))
     if reference not in roles:
-        raise RecordError(
-            f"this board has no records of the reference strategy {reference!r}; "
-            f"name one of these with --reference: {', '.join(roles)}"
-            + _left_out(collection.left_out)
-        )
+        raise RecordError(_no_reference(reference, roles, collection.left_out))
     stamps = dict(sorted(collection.sequences.items()))
     found = {name: grades.get(stamp.hash) for name, stamp in stamps.items()}
     cells_of: dict[str, list[Cell]] = {name: [] for name in stamps}
@@ -138,6 +134,18 @@ def build_board(
         source=collection,
         authors=authors,
     )
+
+
+def _no_reference(reference: str, roles: Iterable[str], left_out: LeftOut) -> str:
+    """Return why there is no reference strategy, and which there could be."""
+    others = f"name one of these with --reference: {', '.join(roles)}"
+    if left_out.unchosen and reference in left_out.unchosen.strategies:
+        return (
+            f"the reference strategy {reference!r} has records, but --strategy, --sequence or "
+            f"--exclude leaves all of them out; take it in, or {others}"
+        )
+    why = _left_out(left_out)
+    return f"this board has no records of the reference strategy {reference!r}; {others}{why}"
 
 
 def _left_out(left_out: LeftOut) -> str:

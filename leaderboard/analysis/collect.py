@@ -125,7 +125,7 @@ class _Gathered:
         )
         if self.sample is None:
             raise RecordError(
-                "no record is of these strategies and sequences"
+                self.choice.nothing_taken(places)
                 if places
                 else "no results folder was given; name at least one"
             )
@@ -180,7 +180,8 @@ def collect(
         RecordError: a folder without records; a broken record; a file that lies in the wrong
             place; a folder with two versions of a strategy or sequence; folders of several
             measures, protocols or splits; or nothing that is asked for.
-        DriftboardError: a pattern matches nothing.
+        DriftboardError: a pattern matches nothing, or published records are preferred and there
+            are none.
     """
     gathered = _Gathered(choice)
     skipped: list[str] = []

@@ -10,15 +10,16 @@ refused, and so are folders of two protocols, measures or splits.
 
 import math
 import re
+import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
 from driftboard.leaderboard.analysis.cells import METRICS, Measure, cell_of, matrix_of
 from driftboard.leaderboard.analysis.statistics import mean
-from driftboard.suite.errors import RecordError
+from driftboard.suite.errors import DriftboardError, RecordError
 from driftboard.suite.patterns import matching
 from driftboard.suite.records import AnyRecord, LossRecord, read_record
 
@@ -81,9 +82,26 @@ class Choice:
         ):
             matching(patterns, known, f"these records have no {kind}")
 
+    def nothing_taken(self, places: Iterable[tuple[str, str]]) -> str:
+        """Return the line on a choice that takes none of these sequences and strategies."""
+        if any(replace(self, exclude=()).takes(*place) for place in places):
+            patterns = " ".join(f"--exclude {shlex.quote(one)}" for one in self.exclude)
+            return f"{patterns} leaves no record; leave out a part of them only"
+        return "no record is of these strategies and sequences"
+
     def in_order(self, sources: Iterable[Source]) -> list[Source]:
-        """Return sources in order of precedence."""
-        return sorted(sources, key=lambda one: one.is_published == (self.prefer == "own"))
+        """Return sources in order of precedence.
+
+        Raises:
+            DriftboardError: published ones go first, and none is published.
+        """
+        found = list(sources)
+        if self.prefer == "published" and found and not any(one.is_published for one in found):
+            raise DriftboardError(
+                "published records are preferred and there are none; name some with --published, "
+                "such as --published quick, or leave --prefer out"
+            )
+        return sorted(found, key=lambda one: one.is_published == (self.prefer == "own"))
 
     def options(self) -> list[str]:
         """Return the words on the command line that say the same."""

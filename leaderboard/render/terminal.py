@@ -1,17 +1,17 @@
 """The overall table for the terminal, with the columns that fit into one."""
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.formatting import short_name
+from driftboard.leaderboard.formatting import LONGEST_NAME
 from driftboard.leaderboard.table import Cell, Heading, overall_table
 from driftboard.leaderboard.words import collection_notes
-from driftboard.suite.terminal import Column, TextTable
+from driftboard.suite.terminal import Column, TextTable, broken
 
 
 def terminal_table(board: Board) -> TextTable:
     """Return the overall section as a table of text, its groups divided by empty lines.
 
-    Fits 80 columns: an interval stands below its mean, and notes stand below the table. In less,
-    the last columns are left out.
+    Fits 80 columns: an interval stands below its mean, a long name goes on in the next line, and
+    notes stand below the table. In less, the last columns are left out.
     """
     found = overall_table(board, "narrow")
     notes = ["".join(note) for note in (*found.notes, *collection_notes(board.source))]
@@ -27,9 +27,9 @@ def terminal_table(board: Board) -> TextTable:
 
 
 def _shown(column: Heading, cell: Cell) -> str:
-    """Return a name shortened, an interval below its mean, its star of significance beside it."""
+    """Return a name in short lines, an interval below its mean, its star beside that."""
     if column.kind == "name":
-        return short_name(cell.text)
+        return "\n".join(broken(cell.text, LONGEST_NAME))
     mean, interval = cell.parts
     if not interval:
         return mean

@@ -64,7 +64,7 @@ def run(
     sequences = chosen_sequences(suite, sequence, sequence_file, seeds, tuning=tuning)
     names = [one.stamp.name for one in strategies]
     gone = excluded(exclude, [one.name for one in sequences], names)
-    _check_reference(reference, [name for name in names if name not in gone])
+    _check_reference(reference, names, gone)
     request = training.request(
         out,
         [one for one in sequences if one.name not in gone],
@@ -98,7 +98,12 @@ def _loaded_strategies(specifications: list[str] | None) -> "tuple[LoadedStrateg
     return chosen
 
 
-def _check_reference(reference: str, names: list[str]) -> None:
+def _check_reference(reference: str, names: list[str], gone: set[str]) -> None:
+    if reference in gone:
+        raise DriftboardError(
+            f"the reference '{reference}' is left out by --exclude; keep it, or choose another "
+            "with --reference"
+        )
     if reference not in names:
         raise DriftboardError(
             f"the reference '{reference}' is not among the strategies; add --strategy "

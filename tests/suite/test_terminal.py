@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftboard.suite import terminal
-from driftboard.suite.terminal import Column, TextTable, shortened
+from driftboard.suite.terminal import Column, TextTable, broken, shortened
 
 COLUMNS = (
     Column("name"),
@@ -66,13 +66,34 @@ def test_columns_are_left_out_in_their_order(first_to_go, head, note):
     assert (lines[0], lines[-1]) == (head, note)
 
 
-def test_the_first_column_stays_and_is_cut_in_the_middle():
+def test_the_first_column_stays_and_its_long_names_go_on_in_the_next_line():
     rows = [("second-one-of-a-long-name", *ROWS[1][1:])]
     for width in (1, 20):
         lines = table(groups=[rows]).text(width).splitlines()
         assert lines[0] == " name"
-        assert " second-on…long-name" in lines
+        assert lines[2:4] == [" second-one-of-a-", " long-name"]
         assert lines[-2:] == ["no room for mean,", "distance"]
+
+
+@given(st.text("ab.-", max_size=64), st.integers(1, 30))
+def test_a_broken_name_is_whole(name, longest):
+    lines = broken(name, longest)
+    assert "".join(lines) == name
+    assert max(map(len, lines)) <= longest
+    assert all(lines) or lines == [""]
+
+
+@pytest.mark.parametrize(
+    ("name", "longest", "lines"),
+    [
+        ("a-bc-def", 20, ["a-bc-def"]),
+        ("a-bc-def", 5, ["a-bc-", "def"]),
+        ("a-bc-def", 4, ["a-", "bc-", "def"]),
+        ("abcdefg-h", 3, ["abc", "def", "g-h"]),
+    ],
+)
+def test_a_name_is_broken_after_hyphens(name, longest, lines):
+    assert broken(name, longest) == lines
 
 
 @given(width=st.integers(20, 120), size=st.integers(0, 30))

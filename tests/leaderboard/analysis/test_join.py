@@ -272,7 +272,12 @@ def test_what_is_not_asked_for_is_not_read(make_record, folder):
         (Choice(strategies=("egc",)), "no strategy 'egc'; did you mean ewc"),
         (Choice(sequences=("gamma",)), "no sequence 'gamma'; .*alpha"),
         (Choice(exclude=("sgd", "x*")), r"no strategy or sequence 'x\*'"),
-        (Choice(strategies=("sgd",), exclude=("alpha",)), "no record is of these strategies"),
+        (Choice(sequences=("alpha",), exclude=("alpha", "x y*")), r"no strategy or sequence 'x y"),
+        (
+            Choice(strategies=("sgd",), exclude=("al*",)),
+            r"^--exclude 'al\*' leaves no record; leave out a part of them only$",
+        ),
+        (Choice(prefer="published"), "published records are preferred and there are none; name"),
     ],
 )
 def test_a_pattern_that_matches_nothing_is_one_line(make_record, folder, choice, message):

@@ -92,11 +92,18 @@ def test_strategies_and_sequences_are_chosen(call, tmp_path):
         (("--strategy", "egc"), "these records have no strategy 'egc'; did you mean ewc"),
         (("--sequence", "digits"), "these records have no sequence 'digits'; did you mean digits-"),
         (("--exclude", "nothing-*"), "these records have no strategy or sequence 'nothing-*'"),
-        (("--exclude", "sgd"), "'sgd'; name one of these with --reference: algorithm-1"),
         (
-            ("--strategy", "ewc"),
-            "--reference: ewc; 600 records that were not asked for are left out",
+            ("--exclude", "sgd"),
+            "'sgd' has records, but --strategy, --sequence or --exclude leaves all of them out; "
+            "take it in, or name one of these with --reference: algorithm-1",
         ),
+        (("--strategy", "ewc"), "take it in, or name one of these with --reference: ewc\n"),
+        (
+            ("--reference", "nosuch", "--strategy", "ewc"),
+            "no records of the reference strategy 'nosuch'; name one of these with --reference: "
+            "ewc; 600 records that were not asked for are left out",
+        ),
+        (("--exclude", "*"), "--exclude '*' leaves no record; leave out a part of them only"),
     ],
 )
 def test_a_choice_that_leaves_no_board_is_one_line(call, tmp_path, choice, message):
@@ -104,6 +111,25 @@ def test_a_choice_that_leaves_no_board_is_one_line(call, tmp_path, choice, messa
     assert code == 1
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_published_records_are_preferred_only_where_there_are_some(call, own, tmp_path):
+    for command in ("leaderboard", "claim"):
+        code, _, err = call(command, own, "--prefer", "published", "--out", tmp_path / "out")
+        assert (code, err) == (
+            1,
+            "driftboard: published records are preferred and there are none; name some with "
+            "--published, such as --published quick, or leave --prefer out\n",
+        )
+
+
+def test_long_names_stand_whole_in_the_terminal(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    words = ("leaderboard", "--published", "quick", "--format", "csv", "--out", tmp_path)
+    lines = call(*words)[1].splitlines()
+    (first,) = (n for n, line in enumerate(lines) if line.startswith(" ewc-rate-0.234- "))
+    assert lines[first + 1].startswith(" strength-64.6 ")
+    assert "…" not in "".join(lines)
 
 
 def test_the_claim_takes_the_same_options(call, tmp_path):

@@ -1,13 +1,14 @@
 """Errors that a user can cause, and the wording of messages. The command line prints one line each.
 
-Everything imports this module, so it imports nothing of ours.
+Everything imports this module, so it imports nothing of ours but what tells a user's code.
 """
 
 import errno
 import linecache
-import sys
 import traceback
 from pathlib import Path
+
+from driftboard.suite.installed import is_installed
 
 
 class DriftboardError(Exception):
@@ -108,7 +109,7 @@ def _innermost(error: BaseException) -> tuple[str, int, str] | None:
     """Return file, line and code of the innermost frame that is in a user's file."""
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         file, names = frame.f_code.co_filename, frame.f_globals
-        if _is_file(file) and not of_library(str(names.get("__name__")), file):
+        if _is_file(file) and not is_installed(str(names.get("__name__")), file):
             linecache.checkcache(file)  # it may have changed since another error
             return file, line, linecache.getline(file, line, names)
     return None
@@ -122,18 +123,6 @@ def is_cell(file: str) -> bool:
 def _is_file(file: str) -> bool:
     """Tell whether code came from a file or cell, and not from what ``@dataclass`` writes."""
     return is_cell(file) or not file.startswith("<")
-
-
-def of_library(module: str, file: str) -> bool:
-    """Tell whether code is of Python, of an installed package or of ours, by module and file.
-
-    >>> of_library("json.decoder", "json/decoder.py"), of_library("__main__", "/home/me/a.py")
-    (True, False)
-    """
-    ours = sys.stdlib_module_names | {"driftboard"}
-    return module.split(".")[0] in ours or not {"site-packages", "dist-packages"}.isdisjoint(
-        Path(file).parts
-    )
 
 
 # What the system refused, and what helps.

@@ -114,7 +114,7 @@ def test_reading_finds_imports_of_every_form(monkeypatch, tmp_path):
 
 LAYERS = (
     "strategies",
-    *("suite.errors", "suite.patterns", "suite.places", "suite.terminal"),
+    *("suite.installed", "suite.errors", "suite.patterns", "suite.places", "suite.terminal"),
     *("suite.rng", "suite.metrics", "suite.sealing", "suite.package"),
     *("suite.records", "suite.archive", "suite.protocol", "suite.source"),
     *(
@@ -213,7 +213,7 @@ def test_baselines_never_import_torch(name):
 LIGHT = ["records", "metrics", "protocol", "sequences.task_sequence", "sequences.registry"]
 LIGHT += ["sequences.scenarios", "errors", "distance.grades", "distance.distance"]
 LIGHT += ["sweeps", "tuning", "submissions", "rng", "sealing", "patterns", "places", "terminal"]
-LIGHT += ["source.modules"]
+LIGHT += ["installed", "source.modules"]
 LIGHT += [f"runs.{name}" for name in ("backend", "scheduler", "local", "ray_executor")]
 LIGHT += [name.removeprefix("driftboard.suite.") for name in FILES if ".suite.cli" in name]
 

@@ -13,9 +13,9 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, place_of
+from driftboard.suite.installed import is_installed
 from driftboard.suite.source import Source
 from driftboard.suite.source.code import source_text, syntax_tree
-from driftboard.suite.source.loaders import is_installed
 from driftboard.suite.source.modules import OwnModules
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """Running the files of a source, and telling them from all other modules of a process."""
 
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,27 +10,9 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from driftboard.suite.errors import StrategyError
+from driftboard.suite.installed import is_installed
 from driftboard.suite.source import File
 from driftboard.suite.source.code import source_text
-
-SHARED = ("driftboard", "numpy", "torch", "torchvision")
-"""What a user's code shares with the engine, wherever it is installed."""
-
-_STANDARD = sysconfig.get_path("stdlib")
-
-
-def is_installed(name: str, file: str) -> bool:
-    """Tell whether a module is of Python, of an installed package or of ours.
-
-    >>> is_installed("json", "/usr/lib/json.py"), is_installed("helpers", "/home/me/helpers.py")
-    (True, False)
-    """
-    path = Path(file)
-    return (
-        name.partition(".")[0] in sys.stdlib_module_names.union(SHARED)
-        or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
-        or path.is_relative_to(_STANDARD)
-    )
 
 
 @contextmanager

@@ -29,16 +29,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from driftboard.suite.installed import SHARED, is_installed
 from driftboard.suite.source import SUFFIX, File, Source
 from driftboard.suite.source.code import imports_of
-from driftboard.suite.source.loaders import (
-    SHARED,
-    Own,
-    OwnExtension,
-    OwnText,
-    is_installed,
-    only_own_imports,
-)
+from driftboard.suite.source.loaders import Own, OwnExtension, OwnText, only_own_imports
 
 PREFIX = "driftboard_source_"
 INIT = f"__init__{SUFFIX}"

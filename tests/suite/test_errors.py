@@ -9,7 +9,6 @@ from driftboard.suite.errors import (
     DriftboardError,
     cause_of,
     escaped,
-    of_library,
     place_of,
     refusal_of,
 )
@@ -97,20 +96,6 @@ def test_what_is_in_no_file_has_no_place_and_long_lines_are_cut(tmp_path):
     file.write_text(f"1 / 0 # {'x' * 200}")
     shown = place_of(raised(file.read_text(), file))
     assert shown == f"; mine.py, line 1: 1 / 0 # {'x' * 112}..."
-
-
-@pytest.mark.parametrize(
-    ("module", "file", "expected"),
-    [
-        ("torch.nn", "/venv/lib/python3.11/site-packages/torch/nn/__init__.py", True),
-        ("yaml", "/usr/lib/python3/dist-packages/yaml.py", True),
-        ("driftboard.strategies.ewc", "/clone/strategies/ewc.py", True),
-        ("driftboard_file_0a", "/home/me/mine.py", False),
-        ("__main__", "/home/me/run.py", False),
-    ],
-)
-def test_what_belongs_to_a_library(module, file, expected):
-    assert of_library(module, file) is expected
 
 
 IN_THE_WAY = "a file is where a folder is needed"

@@ -1,12 +1,18 @@
 """``driftboard new`` and ``driftboard check``: begin a strategy of your own, and check it."""
 
+import os
 import shlex
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from driftboard.suite.errors import DriftboardError, one_line
+from driftboard.suite.runs.local import local_executor
+from driftboard.suite.runs.scheduler import POLL_SECONDS, Refusal, Result, remote_cause
 
 
 def new(
@@ -46,15 +52,58 @@ def check(
     Nothing is downloaded and nothing written. The exit code is 1 if a check failed; a warning
     is something to look at, and nothing is said of what was not reached.
     """
-    from driftboard.suite.checks import check_strategy
-
-    results = check_strategy(strategy)
-    for result in results:
-        typer.echo(f"{result.status:<11} {result.name:<14} {one_line(result.message)}")
-    failed = [result for result in results if result.status == "FAILED"]
+    checked = _in_process(_Checks(strategy, Path.cwd()))
+    if isinstance(checked, Refusal):
+        raise DriftboardError(checked.reason) from remote_cause([checked.trace])
+    for one in checked:
+        typer.echo(f"{one.status:<11} {one.name:<14} {one_line(one.message)}")
+    failed = [one for one in checked if one.status == "FAILED"]
     if failed:
-        left = sum(result.status == "not reached" for result in results)
+        left = sum(one.status == "not reached" for one in checked)
         raise DriftboardError(
-            f"{len(failed)} of {len(results)} checks failed, {left} were not reached; mend what "
+            f"{len(failed)} of {len(checked)} checks failed, {left} were not reached; mend what "
             "failed and check again"
-        ) from next((result.error for result in failed if result.error), None)
+        ) from remote_cause(one.trace for one in failed)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A line of the output, and the traceback behind a failure."""
+
+    status: str
+    name: str
+    message: str
+    trace: str
+
+
+@dataclass(frozen=True)
+class _Checks:
+    """All checks of a strategy, in a process of their own: its code may end the process."""
+
+    label: str  # the strategy's specification
+    folder: Path  # the current one, which its path may start from
+
+    def measure(self, on_step: Callable[[], None]) -> list[_Checked]:
+        """Run the checks."""
+        from driftboard.suite.checks import check_strategy
+
+        os.chdir(self.folder)
+        return [
+            _Checked(
+                one.status,
+                one.name,
+                one.message,
+                "".join(traceback.format_exception(one.error)) if one.error else "",
+            )
+            for one in check_strategy(self.label)
+        ]
+
+
+def _in_process(checks: _Checks) -> list[_Checked] | Refusal:
+    """Return what the checks found in a worker process, or why it did not get through them."""
+    with local_executor("cpu", 1) as executor:
+        executor.submit(0, checks)
+        while True:
+            for report in executor.poll(POLL_SECONDS):
+                if isinstance(report, Result):
+                    return report.outcome

@@ -11,6 +11,7 @@ Nothing in this module imports torch in the commanding process.
 import itertools
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -23,14 +24,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 from driftboard.suite.errors import DriftboardError, counted
 from driftboard.suite.package import importing_as_here, package_digest
 from driftboard.suite.runs.scheduler import Log, Refusal, Result, Step, interrupts_blocked
-
-if TYPE_CHECKING:
-    from driftboard.suite.runs.job import Job
 
 PRELOADED = ["driftboard.suite.runs.cells", "driftboard.suite.runs.worker"]
 
@@ -40,7 +38,22 @@ STARTS = 5
 PAUSE = 0.2
 """Seconds between two such tries."""
 
-LOST = "its worker process died: it crashed or ran out of memory (fewer --workers need less)"
+PATIENCE = 5.0
+"""Seconds that a lost process has to end, so that its exit code is known."""
+
+FORGOTTEN = 255
+"""The exit code of a worker of which the server cannot tell how it ended."""
+
+
+class Task(Protocol):
+    """What a worker process does, such as a ``Job``."""
+
+    @property
+    def label(self) -> str:
+        """What a failure calls it."""
+
+    def measure(self, on_step: Callable[[], None]) -> list[Any]:
+        """Do it, calling ``on_step`` at every step, and return what comes of it."""
 
 
 @dataclass(eq=False)
@@ -84,7 +97,7 @@ class LocalExecutor:
         """How many workers have nothing to do."""
         return sum(worker.number is None for worker in self._workers)
 
-    def submit(self, number: int, job: "Job") -> None:
+    def submit(self, number: int, job: Task) -> None:
         """Give a job to a worker that has none."""
         worker = next(worker for worker in self._workers if worker.number is None)
         worker.number, worker.label = number, job.label
@@ -128,8 +141,10 @@ class LocalExecutor:
                 yield message
                 return
         if message is None:
+            worker.process.join(PATIENCE)  # its pipe ends a moment before it does
+            how = how_it_ended(worker.process.exitcode, len(self._workers))
             self._replace(worker)
-            yield Result(number, Refusal(f"{worker.label}: {LOST}", of_worker=True))
+            yield Result(number, Refusal(f"{worker.label}: {how}", of_worker=True))
 
     def _replace(self, worker: Worker) -> None:
         if not worker.ready:
@@ -138,6 +153,29 @@ class LocalExecutor:
         worker.process.terminate()
         worker.process.join()
         self._workers[self._workers.index(worker)] = self._start()
+
+
+def how_it_ended(code: int | None, workers: int) -> str:
+    """Return how a worker process was lost, and what helps against it.
+
+    Args:
+        code: its exit code, the negative number of a signal; None where that is not known.
+        workers: how many there were at the same time.
+
+    >>> print(how_it_ended(3, 1))
+    its worker process ended with exit code 3: what it ran has ended it, as os._exit does
+    >>> print(how_it_ended(-9, 1))
+    its worker process died with exit code -9 (SIGKILL): it crashed or ran out of memory
+    """
+    if code is not None and 0 <= code != FORGOTTEN:
+        return (
+            f"its worker process ended with exit code {code}: what it ran has ended it, as "
+            "os._exit does"
+        )
+    name = f" ({signal.Signals(-code).name})" if code and -code in set(signal.Signals) else ""
+    said = "" if code is None else f" with exit code {code}{name}"
+    advice = " (fewer --workers need less)" if workers > 1 else ""
+    return f"its worker process died{said}: it crashed or ran out of memory{advice}"
 
 
 def _message(worker: Worker) -> Any:

@@ -59,8 +59,7 @@ class TrainingError(DriftboardError):
         self._reasons = [one_line(failure.line) for failure in failures]
         listed = "; ".join(self._reasons)
         super().__init__(f"training failed: {listed}; what is done is kept in {results}")
-        traces = [failure.trace for failure in failures if failure.trace]
-        self.__cause__ = _RemoteError("\n" + "\n".join(traces)) if traces else None
+        self.__cause__ = remote_cause(failure.trace for failure in failures)
 
     @property
     def lines(self) -> list[str]:
@@ -70,6 +69,12 @@ class TrainingError(DriftboardError):
 
 class _RemoteError(Exception):
     """Its message is the tracebacks of other processes, which do not come along with errors."""
+
+
+def remote_cause(traces: Iterable[str]) -> Exception | None:
+    """Return an error that shows the tracebacks of other processes, None if there are none."""
+    found = [trace for trace in traces if trace]
+    return _RemoteError("\n" + "\n".join(found)) if found else None
 
 
 def raise_failures(failures: Sequence[Failure], results: Path) -> None:

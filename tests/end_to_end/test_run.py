@@ -448,8 +448,8 @@ def test_strategy_that_kills_its_worker_leaves_the_others_alone(bench, reference
         wait_until(lambda: not living(process))
     assert process.returncode == 1
     reason = (
-        f"tiny-labels / {deadly}: its worker process died: it crashed or ran out of memory "
-        "(fewer --workers need less)"
+        f"tiny-labels / {deadly}: its worker process died with exit code -9 (SIGKILL): it crashed "
+        "or ran out of memory"
     )
     assert complaints(errors) == [f"driftboard: failed: {reason} (3 times)"]
     assert errors.count(f"{reason}; trying again") == 2

@@ -113,6 +113,29 @@ def test_code_that_wants_to_leave_is_quoted(call, folder, way_out):
     assert last_line(errors).endswith(f"; mine.py, line 15: {way_out} # [not markup]")
 
 
+@pytest.mark.parametrize(
+    ("way_out", "told"),
+    [
+        ("os._exit(3)", "its worker process ended with exit code 3: what it ran has ended it, as "
+                        "os._exit does"),
+        ("os.kill(os.getpid(), 9)", "its worker process died with exit code -9 (SIGKILL): it "
+                                    "crashed or ran out of memory"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt; mine.py, line 15: raise KeyboardInterrupt"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["a hook", "the file"])
+def test_code_that_ends_a_check_is_told_in_one_line(call, folder, way_out, told, place):
+    text = (folder / "mine.py").read_text()
+    if place == "a hook":
+        text = text.replace("return task.no_such_thing # [not markup]", f"import os; {way_out}")
+        told = told.replace("15: raise", "15: import os; raise")
+    else:
+        text = f"{text}\nimport os; {way_out}\n"
+        told = told.replace("15: raise", "17: import os; raise")
+    (folder / "mine.py").write_text(text)
+    assert call("check", "mine.py") == (1, "", f"driftboard: mine.py: {told}\n")
+
+
 @pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
 @pytest.mark.parametrize("command", OF_SEQUENCES.values(), ids=OF_SEQUENCES.keys())
 def test_the_line_of_a_scenario_is_quoted(call, folder, command, absolute):

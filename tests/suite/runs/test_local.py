@@ -152,10 +152,35 @@ def test_lost_process_is_replaced(when, calling):
             time.sleep(0.5)
         executor.submit(1, calling(signal.raise_signal, signal.SIGKILL))
         ((lost,), _) = results(executor)
-        assert lost == Result(1, Refusal(f"call: {local.LOST}", of_worker=True))
+        how = "its worker process died with exit code -9 (SIGKILL): it crashed or ran out of memory"
+        assert lost == Result(1, Refusal(f"call: {how}", of_worker=True))
         executor.submit(2, calling(os.getpid))
         ((second,), _) = results(executor)
         assert second.outcome != first.outcome
+
+
+def test_a_process_that_its_job_ends_is_told_by_its_exit_code(calling):
+    with local.local_executor("cpu", 2) as executor:
+        executor.submit(0, calling(os._exit, 3))
+        ((lost,), _) = results(executor)
+        assert lost.outcome.reason == f"call: {local.how_it_ended(3, 2)}"
+        assert "exit code 3" in lost.outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("code", "workers", "words"),
+    [
+        (0, 2, "ended with exit code 0: what it ran has ended it, as os._exit does"),
+        (-9, 1, "died with exit code -9 (SIGKILL): it crashed or ran out of memory"),
+        (-11, 2, "died with exit code -11 (SIGSEGV): it crashed or ran out of memory (fewer "
+                 "--workers need less)"),
+        (-200, 1, "died with exit code -200: it crashed or ran out of memory"),
+        (255, 1, "died with exit code 255: it crashed or ran out of memory"),
+        (None, 1, "died: it crashed or ran out of memory"),
+    ],
+)  # fmt: skip
+def test_how_a_worker_was_lost_in_words(code, workers, words):
+    assert local.how_it_ended(code, workers) == f"its worker process {words}"
 
 
 def test_a_worker_whose_gpu_failed_is_replaced(jobs, calling):

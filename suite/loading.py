@@ -24,6 +24,7 @@ from driftboard.suite.session import SESSION_SUFFIX, read_session_file, session_
 from driftboard.suite.settings import RATE, changed, name_with_settings, parse_settings
 from driftboard.suite.source import SUFFIX, File, Source
 from driftboard.suite.source.modules import INIT, OwnModules
+from driftboard.suite.training.attributes import kept_attributes
 from driftboard.suite.training.global_state import kept_global_state
 from driftboard.suite.training.networks import is_network_name
 
@@ -329,8 +330,9 @@ def _run(file: Path | Source, kind: type[DriftboardError]) -> tuple[ModuleType, 
             raise kind(f"{path} is not a Python file")
     try:
         own = OwnModules.at(file) if isinstance(file, Path) else OwnModules.of(file)
-        with kept_global_state():  # a seed or a setting of this file is no other strategy's
-            return own.run(), own.source
+        # A seed or a setting of this file is no other strategy's.
+        with kept_global_state(), kept_attributes() as replaced:
+            module = own.run()
     except StrategyError as error:
         raise kind(f"{path}: {error}") from error
     except (Exception, SystemExit) as error:
@@ -338,3 +340,9 @@ def _run(file: Path | Source, kind: type[DriftboardError]) -> tuple[ModuleType, 
         if isinstance(error, ImportError) and (error.name or "").split(".")[0] == "driftboard":
             cause += f"; write {_IMPORTS[kind]}"
         raise kind(f"{path} does not import: {cause}") from error
+    if replaced:
+        raise kind(
+            f"{path} replaces {' and '.join(replaced)}, which all strategies share; write a "
+            "function or class of your own and call that"
+        )
+    return module, own.source

@@ -19,6 +19,7 @@ from driftboard.suite.checks.target import (
 )
 from driftboard.suite.checks.tiny import NETWORKS, tiny_cohort
 from driftboard.suite.errors import StrategyError
+from driftboard.suite.training.attributes import kept_attributes
 from driftboard.suite.training.global_state import kept_global_state
 
 # Hook -> what it must return; the order is that in which the engine calls them.
@@ -148,12 +149,13 @@ class Probe:
 
     def _call(self, hook: str, arguments: tuple[Any, ...]) -> Any:
         changed: list[str] = []
+        replaced: list[str] = []
         try:
-            with kept_global_state() as changed:
+            with kept_global_state() as changed, kept_attributes() as replaced:
                 return getattr(self._strategy, hook)(*arguments)
         finally:
-            if changed:
-                self._note("global state", f"{hook}() changes {' and '.join(changed)}")
+            if found := changed + replaced:
+                self._note("global state", f"{hook}() changes {' and '.join(found)}")
 
     def _note(self, kind: str, line: str) -> None:
         self.findings.setdefault(kind, line)

@@ -26,6 +26,7 @@ from driftboard.suite.runs.results_folder import Outdated, Parts
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.session import SESSION_SUFFIX
+from driftboard.suite.training.attributes import kept_attributes
 from driftboard.suite.training.cohort import Cohort, Setting, prepare
 from driftboard.suite.training.engine import Outcome, run
 from driftboard.suite.training.global_state import kept_global_state
@@ -209,15 +210,15 @@ def _nothing_left_by(strategy: Strategy) -> Iterator[None]:
         StrategyError: they changed what all strategies share.
     """
     try:
-        with kept_global_state() as changed:
+        with kept_global_state() as changed, kept_attributes() as replaced:
             yield
     except Exception as error:
         prepare.cache_clear()  # its tensors may have been changed in place
-        if changed and not isinstance(error, torch.OutOfMemoryError):
-            raise _changes(strategy, changed) from error
+        if (changed or replaced) and not isinstance(error, torch.OutOfMemoryError):
+            raise _changes(strategy, changed + replaced) from error
         raise
-    if changed:
-        raise _changes(strategy, changed)
+    if changed or replaced:
+        raise _changes(strategy, changed + replaced)
 
 
 def _changes(strategy: Strategy, changed: Sequence[str]) -> StrategyError:

@@ -210,6 +210,11 @@ def __post_init__(self):
         "global state",
         "begin() changes torch's default dtype",
     ),
+    "another function of torch": (
+        f"{BEGIN}\n    torch.nn.functional.relu = torch.abs\n    return task.everything(), memory",
+        "global state",
+        "begin() changes torch.nn.functional.relu",
+    ),
     "random numbers without a seed": (
         f"{CORRECT}\n    scale = np.random.default_rng().uniform()\n"
         "    return {k: scale * v for k, v in gradient.items()}",

@@ -138,6 +138,17 @@ def test_the_state_of_the_process_is_left_as_it_is(body, hook, setting, write):
     )
 
 
+def test_a_function_that_a_hook_replaces_is_put_back(setting, write):
+    expected, before = measured(setting, "sgd"), torch.nn.functional.cross_entropy
+    body = "torch.nn.functional.cross_entropy = lambda logits, *_, **__: 0 * logits.sum()"
+    assert refusal(setting, write(body)) == (
+        "strategy 'mine': a hook changes torch.nn.functional.cross_entropy, which all strategies "
+        "share; leave it as it is, and draw random numbers from task.noise"
+    )
+    assert torch.nn.functional.cross_entropy is before
+    assert measured(setting, "sgd") == expected
+
+
 def test_what_a_file_sets_when_it_is_imported_reaches_nobody(setting, write):
     above = "; ".join(each.replace("task.index", "3") for each in OF_THE_PROCESS)
     expected = measured(setting, write())

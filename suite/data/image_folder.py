@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -357,20 +358,34 @@ def _picture_notes(pictures: dict[_Place, Picture]) -> list[str]:
 
 
 def _twin_notes(ordered: Sequence[_Place], pool: Pool) -> list[str]:
-    """Return a line on test images whose pixels are those of a training image, if there are any."""
-    trained = len(pool.train_images)
-    known = {_digest(image): ordered[row] for row, image in enumerate(pool.train_images)}
-    twins = [
-        (ordered[trained + row], known[digest])
-        for row, image in enumerate(pool.test_images)
-        if (digest := _digest(image)) in known
-    ]
-    if not twins:
-        return []
+    """Return lines on images of the same pixels: in both parts, in two classes, or twice in one."""
+    alike: dict[bytes, list[_Place]] = {}
+    for place, image in zip(ordered, chain(pool.train_images, pool.test_images), strict=True):
+        alike.setdefault(_digest(image), []).append(place)
+    leaked, mixed, copies = list[_Pair](), list[_Pair](), list[_Pair]()
+    for group in alike.values():
+        first: dict[tuple[str, str], _Place] = {}
+        trained = next((place for place in group if place.split == "train"), None)
+        for place in group:
+            other = next((one for one in group if one.class_name != place.class_name), None)
+            known = first.setdefault((place.split, place.class_name), place)
+            leaked += [(place, trained)] if trained and place.split == "test" else []
+            mixed += [(place, other)] if other else []
+            copies += [(place, known)] if known is not place else []
     return [
-        f"{len(twins)} of {len(pool.test_images)} test images are equal to a training image, such "
-        f"as {twins[0][0]} to {twins[0][1]}"
+        f"{len(pairs)} of {of_all} are equal to {what}, such as {one} to {other}"
+        for pairs, of_all, what in (
+            (leaked, f"{len(pool.test_images)} test images", "a training image"),
+            (mixed, f"{len(ordered)} images", "one of another class"),
+            (copies, f"{len(ordered)} images", "one before it in its class"),
+        )
+        if pairs
+        for one, other in [min(pairs, key=lambda pair: pair[0].rank)]
     ]
+
+
+_Pair = tuple[_Place, _Place]
+"""An image, and one of the same pixels."""
 
 
 def _digest(image: Images) -> bytes:

@@ -8,6 +8,7 @@ continuum takes seconds to import, so it is imported where it is used.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
@@ -196,6 +197,12 @@ class Permuted:
             if self.share == 1.0
             else [_partial_order(view.pixels, self.share, random) for _ in range(self.tasks - 1)]
         )
+        for task, order in enumerate(orders, start=2):
+            if np.array_equal(order, np.arange(view.pixels)):
+                raise DataError(
+                    f"the order drawn for task {task} moves none of {view.pixels} pixels; take a "
+                    "larger share"
+                )
         first, *later = _all_images(view, self.tasks)
         return [
             first,
@@ -232,8 +239,12 @@ class RotatedTo:
         return len(self.degrees)
 
     def recipes(self, view: View) -> list[Recipe]:
-        if self.tasks > 1 and len({angle % 360 for angle in self.degrees}) == 1:
-            raise DataError("all tasks are turned by the same angle, which changes nothing")
+        for task, (before, angle) in enumerate(pairwise(self.degrees), start=2):
+            if (angle - before) % 360 == 0:
+                raise DataError(
+                    f"task {task} is turned by {angle} degrees, which is the angle of the task "
+                    "before it; take another"
+                )
         from continuum.scenarios import Rotations
 
         scenario = Rotations(_one_class(self.tasks), list_degrees=list(self.degrees))

@@ -254,6 +254,32 @@ def test_test_images_that_are_equal_to_training_images_are_counted(folder, pack)
     )
 
 
+def test_images_that_are_twice_in_a_class_or_in_two_classes_are_counted(folder, pack):
+    files = tree(("a", "b", "c"), train=4, test=2)
+    files["train/a/2.png"] = files["train/a/3.png"] = files["train/a/1.png"]
+    files["test/c/1.png"] = files["test/c/0.png"]
+    files["train/b/3.png"] = files["train/c/0.png"]
+    _, lines = read(pack(files), folder)
+    assert [line for line in lines if "equal" in line] == [
+        "2 of 18 images are equal to one of another class, such as 'train/b/3.png' to "
+        "'train/c/0.png'",
+        "3 of 18 images are equal to one before it in its class, such as 'train/a/2.png' to "
+        "'train/a/1.png'",
+    ]
+
+
+def test_an_image_of_both_parts_and_two_classes_is_told_as_both(folder, pack):
+    files = tree(train=3, test=2)
+    files["test/b/0.png"] = files["train/a/0.png"]
+    _, lines = read(pack(files), folder)
+    assert [line for line in lines if "equal" in line] == [
+        "1 of 4 test images are equal to a training image, such as 'test/b/0.png' to "
+        "'train/a/0.png'",
+        "2 of 10 images are equal to one of another class, such as 'train/a/0.png' to "
+        "'test/b/0.png'",
+    ]
+
+
 def test_equal_pixels_count_whatever_the_files(folder, tmp_path):
     files = tree(shape=(4, 6))
     from PIL import Image

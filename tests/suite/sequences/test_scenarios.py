@@ -75,7 +75,7 @@ ALL = {
     "split": Split(3),
     "overlap": Overlap(4, 3, 1),
     "permuted": Permuted(3),
-    "permuted-part": Permuted(3, 0.25),
+    "permuted-part": Permuted(3, 0.5),
     "rotated": Rotated(4, 15),
     "rotated-to": RotatedTo((0, 5, 65)),
     "relabelled": Relabelled(4, 3),
@@ -200,7 +200,7 @@ def test_permuted_moves_pixels_as_continuum_does(view):
     assert len({tuple(recipe.pixel_order) for recipe in recipes[1:]}) == 3
 
 
-@given(seed=st.integers(0, 20), pixels=st.integers(4, 60), share=st.floats(0.5, 0.99))
+@given(seed=st.integers(0, 20), pixels=st.integers(20, 60), share=st.floats(0.5, 0.99))
 def test_a_partial_permutation_moves_at_most_its_share_of_the_pixels(seed, pixels, share):
     first, *later = Permuted(3, share).recipes(make_view(seed, pixels=pixels))
     assert first.pixel_order is None
@@ -335,7 +335,8 @@ def test_few_shot_keeps_few_training_images_of_a_class_after_the_first_task(view
         (Relabelled(3, -1), "-1 labels cannot change places"),
         (Rotated(3, 0), "a step of 0 degrees turns nothing"),
         (Rotated(3, -360), "a step of -360 degrees turns nothing"),
-        (RotatedTo((10, 370, 10)), "all tasks are turned by the same angle"),
+        (RotatedTo((10, 370, 10)), "task 2 is turned by 370 degrees, which is the angle of the"),
+        (RotatedTo((0, 15, 0, -360)), "task 4 is turned by -360 degrees, which is the angle of"),
         (FewShot(Rotated(3, 15), TRAIN + 1), "13 training images of a class are asked for, .* 12"),
         (Corrupted(FewShot(Corrupted(Repeat(3), 1), 2), 3), "have noise already"),
         (FewShot(Repeat(3), 5), "5 training images of a class are asked for, .* 4"),
@@ -345,6 +346,20 @@ def test_few_shot_keeps_few_training_images_of_a_class_after_the_first_task(view
 def test_a_scenario_that_the_data_cannot_fill_is_a_data_error(scenario, words):
     with pytest.raises(DataError, match=words):
         scenario.recipes(make_view())
+
+
+def test_a_permutation_that_moves_nothing_is_a_data_error():
+    """Of two pixels that may change places every second drawing leaves both where they are."""
+    refused = 0
+    for seed in range(20):
+        view = make_view(seed, pixels=8)
+        try:
+            (recipe,) = Permuted(2, 0.25).recipes(view)[1:]
+        except DataError as error:
+            refused += "task 2 moves none of 8 pixels; take a larger share" in str(error)
+        else:
+            assert np.count_nonzero(recipe.pixel_order != np.arange(8)) == 2
+    assert 0 < refused < 20
 
 
 def test_few_shot_makes_do_with_fewer_images_where_that_is_asked_for():

@@ -67,6 +67,31 @@ class Mine(Strategy):
     return write
 
 
+@pytest.fixture(scope="session")
+def strategy_text():
+    """Return a function that returns the text of a file with a strategy.
+
+    Its name, what its hook ``begin`` does, in a line from the twelfth on, and what follows.
+    """
+
+    def text(name, begin, below="", above=""):
+        return f"""{above}
+from dataclasses import dataclass
+from typing import ClassVar
+from driftboard.strategies import Strategy
+
+@dataclass(frozen=True)
+class Mine(Strategy):
+    name: ClassVar[str] = "{name}"
+    turn: int = 1
+
+    def begin(self, task, parameters, memory):
+        {begin}
+{below}"""
+
+    return text
+
+
 @pytest.fixture
 def make_task():
     """Return a function that makes a random task in float64 for a small network of layers."""

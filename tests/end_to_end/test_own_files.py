@@ -23,20 +23,22 @@ tiny = TaskSequence(
     training=Training(epochs=1, minimum_steps=2, batch_size=10, learning_rate=0.05),
 )
 """
+CLASS = """
+@dataclass(frozen=True)
+class {kind}(db.Strategy):
+    name: ClassVar[str] = "{name}"
+
+    def begin(self, task, parameters, memory):
+        {first}
+        plan = task.everything()
+        return db.UpdatePlan({share} * plan.share, plan.restart), memory
+"""
+LATER = "from helpers import later"
 STRATEGY = """
 from dataclasses import dataclass
 from typing import ClassVar
 import driftboard as db
 import helpers
-
-@dataclass(frozen=True)
-class Mine(db.Strategy):
-    name: ClassVar[str] = "{name}"
-
-    def begin(self, task, parameters, memory):
-        from helpers import later
-        plan = task.everything()
-        return db.UpdatePlan(helpers.SHARE * later.SHARE * plan.share, plan.restart), memory
 """
 
 
@@ -45,7 +47,8 @@ def write(folder, name="mine", share=0.5, later=0.5):
     (folder / "helpers").mkdir(parents=True, exist_ok=True)
     (folder / "helpers" / "__init__.py").write_text(f"SHARE = {share}\n")
     (folder / "helpers" / "later.py").write_text(f"SHARE = {later}\n")
-    (folder / "mine.py").write_text(STRATEGY.format(name=name))
+    own = CLASS.format(kind="Mine", name=name, first=LATER, share="helpers.SHARE * later.SHARE")
+    (folder / "mine.py").write_text(STRATEGY + own)
     (folder / "sequences.py").write_text(SEQUENCES)
     return folder / "mine.py"
 
@@ -134,38 +137,15 @@ def test_whatever_is_of_another_version_is_overwritten(call, one_thread, tmp_pat
     assert "4 cells: all there already" in call(*run)[2]
 
 
-SCRIPT = """
+SCRIPT = f"""
 import sys
-from dataclasses import dataclass
-from typing import ClassVar
-import driftboard as db
-import helpers
+{STRATEGY}
 import helpers.more
 from helpers import cached
 from sequences import tiny
-
-@dataclass(frozen=True)
-class Global(db.Strategy):
-    name: ClassVar[str] = "global"
-    def begin(self, task, parameters, memory):
-        plan = task.everything()
-        return db.UpdatePlan(helpers.more.ONE * helpers.SHARE * plan.share, plan.restart), memory
-
-@dataclass(frozen=True)
-class Cached(db.Strategy):
-    name: ClassVar[str] = "cached"
-    def begin(self, task, parameters, memory):
-        plan = task.everything()
-        return db.UpdatePlan(cached() * plan.share, plan.restart), memory
-
-@dataclass(frozen=True)
-class Late(db.Strategy):
-    name: ClassVar[str] = "late"
-    def begin(self, task, parameters, memory):
-        from helpers import later
-        plan = task.everything()
-        return db.UpdatePlan(later.SHARE * plan.share, plan.restart), memory
-
+{CLASS.format(kind="Global", name="global", first="", share="helpers.more.ONE * helpers.SHARE")}
+{CLASS.format(kind="Cached", name="cached", first="", share="cached()")}
+{CLASS.format(kind="Late", name="late", first=LATER, share="later.SHARE")}
 results = db.run(
     strategies=["sgd", Global, Cached(), Late, "mine.py"], sequences=tiny, seeds=1, out="out",
     workers=2, overwrite="again" in sys.argv,

@@ -10,19 +10,7 @@ from typer.testing import CliRunner
 import driftboard
 from driftboard.suite.cli.main import app
 
-STRATEGY = """
-from dataclasses import dataclass
-from typing import ClassVar
-from driftboard.strategies import Range, Strategy
-
-@dataclass(frozen=True)
-class Mine(Strategy):
-    name: ClassVar[str] = "mine"
-    strength: float = 0.5
-
-    def begin(self, task, parameters, memory):
-        return helper(task), memory
-
+HELPER = """
 def helper(task):
     return task.no_such_thing # [not markup]
 """
@@ -62,9 +50,9 @@ seen.touch()
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, one_thread):
+def folder(tmp_path, monkeypatch, one_thread, strategy_text):
     """Work in a folder with a strategy that fails and sequences one of which fails."""
-    (tmp_path / "mine.py").write_text(STRATEGY)
+    (tmp_path / "mine.py").write_text(strategy_text("mine", "return helper(task), memory", HELPER))
     (tmp_path / "sequences.py").write_text(SEQUENCES)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -88,17 +76,30 @@ OF_SEQUENCES = {
 }
 
 
+OF_HOOK = (
+    "begin() raised AttributeError: 'Task' object has no attribute 'no_such_thing' (task 1); "
+    + QUOTED
+)
+OF_SCENARIO = (
+    "driftboard: bad: its scenario makes no recipes, AttributeError: 'View' object has no "
+    "attribute 'no_such_thing'; sequences.py, line 15: return view.no_such_thing"
+)
+TOLD = [
+    *(pytest.param(words, "mine.py", OF_HOOK, id=name) for name, words in OF_STRATEGIES.items()),
+    *(
+        pytest.param(words, "sequences.py", OF_SCENARIO, id=f"{name} a sequence")
+        for name, words in OF_SEQUENCES.items()
+    ),
+]
+
+
 @pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
-@pytest.mark.parametrize("command", OF_STRATEGIES.values(), ids=OF_STRATEGIES.keys())
-def test_the_line_of_a_strategy_is_quoted(call, folder, command, absolute):
-    path = folder / "mine.py" if absolute else "mine.py"
-    code, _, errors = call(*command.format(path).split())
+@pytest.mark.parametrize(("command", "file", "told"), TOLD)
+def test_the_line_of_a_users_file_is_quoted(call, folder, command, file, told, absolute):
+    code, _, errors = call(*command.format(folder / file if absolute else file).split())
     assert code == 1
     assert "Traceback" not in errors
-    assert last_line(errors).endswith(
-        "begin() raised AttributeError: 'Task' object has no attribute 'no_such_thing' (task 1); "
-        + QUOTED
-    )
+    assert last_line(errors).endswith(told)
 
 
 @pytest.mark.parametrize("way_out", ["raise SystemExit(3)", "exit()", "raise KeyboardInterrupt"])
@@ -134,19 +135,6 @@ def test_code_that_ends_a_check_is_told_in_one_line(call, folder, way_out, told,
         told = told.replace("15: raise", "17: import os; raise")
     (folder / "mine.py").write_text(text)
     assert call("check", "mine.py") == (1, "", f"driftboard: mine.py: {told}\n")
-
-
-@pytest.mark.parametrize("absolute", [False, True], ids=["relative", "absolute"])
-@pytest.mark.parametrize("command", OF_SEQUENCES.values(), ids=OF_SEQUENCES.keys())
-def test_the_line_of_a_scenario_is_quoted(call, folder, command, absolute):
-    path = folder / "sequences.py" if absolute else "sequences.py"
-    code, _, errors = call(*command.format(path).split())
-    assert code == 1
-    assert "Traceback" not in errors
-    assert last_line(errors) == (
-        "driftboard: bad: its scenario makes no recipes, AttributeError: 'View' object has no "
-        "attribute 'no_such_thing'; sequences.py, line 15: return view.no_such_thing"
-    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +173,8 @@ def test_a_traceback_of_this_process_is_shown_where_it_is_asked_for(call, folder
 
 
 def test_jobs_that_fail_are_a_line_each(call, folder):
-    (folder / "other.py").write_text(STRATEGY.replace('"mine"', '"other"'))
+    text = (folder / "mine.py").read_text()
+    (folder / "other.py").write_text(text.replace('"mine"', '"other"'))
     words = OF_STRATEGIES["run"].format("mine.py").split()
     code, _, errors = call(*words, "--strategy", "other.py")
     assert code == 1
@@ -213,9 +202,10 @@ def load(file):
     return load_sequences((Path(file),))
 
 
-def test_a_class_of_a_notebook_is_quoted_from_a_real_worker(tmp_path):
+def test_a_class_of_a_notebook_is_quoted_from_a_real_worker(tmp_path, strategy_text):
     """Its cells are in no file, and a worker is another process."""
-    cell = STRATEGY.replace("from driftboard.strategies", "from driftboard")
+    cell = strategy_text("mine", "return helper(task), memory", HELPER)
+    cell = cell.replace("from driftboard.strategies", "from driftboard")
     program = f"""
 import linecache
 import driftboard

@@ -229,31 +229,27 @@ def test_unknown_tier_is_refused(call):
     assert "'quik'" in errors
 
 
-def test_own_sequences_are_listed(call, tmp_path):
-    file = tmp_path / "own.py"
-    file.write_text(
-        "from driftboard.suite.sequences.scenarios import Split\n"
-        "from driftboard.suite.sequences.task_sequence import TaskSequence\n"
-        "mine = TaskSequence('mine', 'Words.', 'digits', Split(2), 'mlp-8x1')\n"
-    )
-    _, out, _ = call("sequences", "--sequence-file", file, "--suite", "own", "--json")
-    assert [entry["name"] for entry in json.loads(out)] == ["mine"]
-
-
-def test_own_sequences_that_are_not_sound_are_left_out_of_the_list_in_a_line(call, tmp_path):
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("", ""),
+        (
+            "bad = TaskSequence('bad', 'Words.', 'digits', Corrupted(Split(2), 7), 'mlp-8x1')\n",
+            "driftboard: left out: sequence 'bad' of {}: severity of Corrupted is 7; expected int "
+            "of at most 5\n",
+        ),
+    ],
+    ids=["sound", "not sound"],
+)
+def test_own_sequences_are_listed_but_for_those_that_are_not_sound(call, tmp_path, more, told):
     file = tmp_path / "own.py"
     file.write_text(
         "from driftboard.suite.sequences import Corrupted, Split, TaskSequence\n"
-        "mine = TaskSequence('mine', 'Words.', 'digits', Split(2), 'mlp-8x1')\n"
-        "bad = TaskSequence('bad', 'Words.', 'digits', Corrupted(Split(2), 7), 'mlp-8x1')\n"
+        f"mine = TaskSequence('mine', 'Words.', 'digits', Split(2), 'mlp-8x1')\n{more}"
     )
     code, out, errors = call("sequences", "--sequence-file", file, "--suite", "own", "--json")
-    assert code == 0
+    assert (code, errors) == (0, told.format(file))
     assert [entry["name"] for entry in json.loads(out)] == ["mine"]
-    assert errors == (
-        f"driftboard: left out: sequence 'bad' of {file}: severity of Corrupted is 7; expected int "
-        "of at most 5\n"
-    )
 
 
 def test_strategies_as_json_are_complete(call):

@@ -15,7 +15,7 @@ from driftboard.suite.loading import load_strategy
 from driftboard.suite.records import record_paths
 from driftboard.suite.runs import backend as backend_module
 from driftboard.suite.runs.backend import Backend
-from driftboard.suite.runs.request import Request, check_data
+from driftboard.suite.runs.request import check_data
 from driftboard.suite.sequences import Permuted, TaskSequence
 from driftboard.suite.sweeps import Sweep
 
@@ -35,28 +35,10 @@ def pool(seed):
 
 
 @pytest.fixture
-def request_of(tmp_path):
+def request_of(requests_on):
     """Return a function that makes a request on images of a user's."""
-    from driftboard.suite.loading import load_sequences
-
-    file = tmp_path / "leaves.py"
-    file.write_text(FILE)
-    sequence = load_sequences((file,))["leaves"]
-    write_store(tmp_path / "data/leaves.npz", pool(0))
-
-    def make(**changes):
-        common = {
-            "sequences": (sequence,),
-            "sequence_files": (file,),
-            "strategies": (load_strategy("sgd"),),
-            "seed_count": 1,
-            "results": tmp_path / "results",
-            "data": tmp_path / "data",
-            "device": "cpu",
-        }
-        return Request(**(common | changes))
-
-    return make
+    strategies = (load_strategy("sgd"),)
+    return requests_on(FILE, "leaves", "leaves", pool(0), strategies=strategies, seed_count=1)
 
 
 WORKS = {

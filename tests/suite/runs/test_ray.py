@@ -44,23 +44,10 @@ digits, leaves = (
 )
 """
 
-STRATEGY = """
+ABOVE = """
 import os, signal, time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
-from driftboard.strategies import Strategy
-
-@dataclass(frozen=True)
-class Mine(Strategy):
-    name: ClassVar[str] = "{name}"
-    turn: int = 1
-
-    def begin(self, task, parameters, memory):
-        if task.index:
-            {act}
-        return task.everything(), memory
 """
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 SEEDS = 2
@@ -117,12 +104,13 @@ def cluster(address):
 
 
 @pytest.fixture
-def write(environment):
+def write(environment, strategy_text):
     """Return a function that writes a strategy whose tasks after the first do something."""
 
     def write(name, act):
+        begin = f"if task.index:\n            {act}\n        return task.everything(), memory"
         path = environment / f"{name}.py"
-        path.write_text(STRATEGY.replace("{name}", name).replace("{act}", act))
+        path.write_text(strategy_text(name, begin, above=ABOVE))
         return str(path)
 
     return write

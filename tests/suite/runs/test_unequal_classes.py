@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 
 from driftboard.suite.data import Pool
-from driftboard.suite.data.store import write_store
 from driftboard.suite.distance.grades import grade_path, read_grade
 from driftboard.suite.distance.measurement import Distances, grade_records
-from driftboard.suite.loading import load_sequences, load_strategy
+from driftboard.suite.loading import load_strategy
 from driftboard.suite.records import cell_path, read_record
 from driftboard.suite.runs.backend import Backend
-from driftboard.suite.runs.request import Request
 from driftboard.suite.sweeps import Sweep, sweep_records
 
 TRAIN, TEST = np.array([30, 12, 8, 20]), np.array([6, 5, 4, 3])
@@ -24,29 +22,12 @@ split = TaskSequence("own-split", "", "folder:uneven", Split(2), "mlp-4x1", trai
 
 
 @pytest.fixture
-def request_of(tmp_path):
+def request_of(requests_on):
     random = np.random.default_rng(0)
-    file = tmp_path / "own.py"
-    file.write_text(FILE)
     images = [random.integers(0, 256, (n, 1, 4, 4), dtype=np.uint8) for n in (70, 18)]
     labels = [np.repeat(np.arange(4), counts) for counts in (TRAIN, TEST)]
-    write_store(
-        tmp_path / "data/uneven.npz",
-        Pool("uneven (PNG)", images[0], labels[0], images[1], labels[1]),
-    )
-
-    def make(**changes):
-        common = {
-            "sequences": (load_sequences((file,))["own-split"],),
-            "sequence_files": (file,),
-            "seed_count": 4,
-            "results": tmp_path / "results",
-            "data": tmp_path / "data",
-            "device": "cpu",
-        }
-        return Request(**(common | changes))
-
-    return make
+    uneven = Pool("uneven (PNG)", images[0], labels[0], images[1], labels[1])
+    return requests_on(FILE, "own-split", "uneven", uneven, seed_count=4)
 
 
 def run(request):

@@ -137,6 +137,21 @@ def test_code_that_ends_a_check_is_told_in_one_line(call, folder, way_out, told,
     assert call("check", "mine.py") == (1, "", f"driftboard: mine.py: {told}\n")
 
 
+def test_a_run_whose_folder_is_removed_meanwhile_ends_with_1(call, folder):
+    """Though nothing failed, the records are not there."""
+    text = (folder / "mine.py").read_text()
+    gone = "return __import__('shutil').rmtree('out', True) or task.everything()"
+    (folder / "mine.py").write_text(text.replace("return task.no_such_thing # [not markup]", gone))
+    command = "run --sequence-file sequences.py --sequence fine --seeds 1 --strategy sgd"
+    words = [*command.split(), "--strategy", "mine.py", "--out", "out"]
+    code, _, errors = call(*words)
+    assert code == 1
+    assert last_line(errors) == (
+        "driftboard: 1 cell of this run vanished from out, which was removed, moved or emptied "
+        "meanwhile; run the same command again"
+    )
+
+
 @pytest.mark.parametrize(
     "command", ["grade fine", "sweep fine", "run --sequence fine --strategy sgd"]
 )

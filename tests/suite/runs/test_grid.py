@@ -193,9 +193,16 @@ def test_record_of_another_version_of_the_sequence_is_refused(request_for, write
     assert missing_seeds(request_for(), reworded, SGD) == (1, 2, 3, 4)
 
 
-def test_broken_record_is_refused_and_named(request_for, write_cell):
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: content[:100], lambda content: content.replace(b'"seed": 1', b'"seed": 3')],
+    ids=["cut", "a digit"],
+)
+def test_broken_record_is_refused_and_named(request_for, write_cell, damage):
     path = write_cell(1)
-    path.write_bytes(path.read_bytes()[:100])
+    before = path.read_bytes()
+    path.write_bytes(damage(before))
+    assert path.read_bytes() != before
     message = refusal(missing_seeds, request_for(), QUICK, SGD)
     assert f"holds 1 record that this version cannot read, such as {path}" in message
     assert "--overwrite" in message

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 from driftboard.suite.data.store import read_unpacked, short_reason
 from driftboard.suite.errors import DataError
 
 ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 MAX_FILE_BYTES = 64 * 2**20  # of one file in a folder or an archive, unpacked
+MAX_HEADER_BYTES = 2**20  # of a tar, where each says of a file what it is called and the like
 MAX_MEMBERS = 1_000_000  # of a tar: packed, their headers take no room
 
 LITTER = frozenset(
@@ -64,7 +64,9 @@ def members_at(path: Path) -> Iterator[list[Member]]:
                 yield [*_of_zip(zip_file)]
         else:
             with _unpacked(path) as content, tarfile.open(fileobj=content, mode="r:") as tar_file:
-                yield [*_of_tar(tar_file, path)]
+                members = [*_of_tar(tar_file, path)]
+                content.most = MAX_FILE_BYTES
+                yield members
     # RuntimeError: an encrypted member; NotImplementedError, of it: an unknown compression.
     except (
         OSError,
@@ -156,16 +158,18 @@ def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
 
 
 class _Bounded(io.BufferedReader):
-    """Reads no more at a time than one file may have: tarfile reads some headers whole."""
+    """Reads no more than ``most`` bytes at a time: tarfile reads headers and files whole."""
+
+    most = MAX_HEADER_BYTES
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or not 0 <= size <= MAX_FILE_BYTES:
-            raise tarfile.ReadError(f"a header or a file of more than {MAX_FILE_BYTES} bytes")
+        if size is None or not 0 <= size <= self.most:
+            raise tarfile.ReadError(f"a header or a file of more than {self.most} bytes")
         return super().read(size)
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[IO[bytes]]:
+def _unpacked(path: Path) -> Iterator[_Bounded]:
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)

@@ -2,8 +2,10 @@
 
 import os
 import runpy
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +79,14 @@ def test_names_that_cannot_be_are_refused(refusal, name, words):
     line = refusal(name)
     assert line.startswith("a strategy cannot be called '")
     assert words in line
+
+
+def test_the_next_commands_can_be_pasted(call, tmp_path):
+    folder = tmp_path / "my ideas"
+    code, out, _ = call("new", "mine", "--out", folder)
+    assert code == 0
+    for line in out.partition("next:\n")[2].splitlines():
+        assert Path(shlex.split(line)[-1]).parent == folder
 
 
 @pytest.mark.parametrize("there", ["mine.py", "test_mine.py"])

@@ -172,6 +172,14 @@ def test_plain_training_of_an_mlp_by_hand():
         assert operations("MLP", strategy, "vmap", SEEDS) == [(steps * step,) * 3] * 3
 
 
+@pytest.mark.parametrize("name", ["constrained-0.1", "constrained-0.3", "constrained-first-0.1"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_smaller_step_is_the_same_work(name, network):
+    """Of strategies that do the same work a board must not say that one is cheaper."""
+    plain = operations(network, BUILTIN["sgd"], "loop", (0,))
+    assert operations(network, BUILTIN[name], "loop", (0,)) == plain
+
+
 def test_what_is_frozen_is_not_counted():
     head = 2 * TRAINING.batch_size * (25 * 6 + 6 * 6 + 2 * 6 * UNITS)
 

@@ -125,6 +125,8 @@ class Task:
     examples: Examples  # the task's training data
     classes: Tensor  # bool, (head units,): the units that belong to this task
     units: Tensor  # int64, (classes of the task,): the same units as numbers
+    answers: Tensor  # int64, (classes,): the units that an answer on the task's images is chosen
+    # from; those of ``units``, and in a class-incremental sequence those of all earlier tasks, too
     initial: Parameters  # the seeded initialisation, the same for every strategy
     noise: Tensor  # float in [0, 1), (n,): one uniform number per example, the strategy's own
     regression: bool = False  # the head is one unit that predicts a number, always allowed

@@ -186,15 +186,15 @@ def _factors(probabilities: Tensor, task: Task) -> Iterator[Tensor]:
     """Yield vectors v, shape (n, units), of which ``sum v v^T`` is ``diag(p) - p p^T``.
 
     Label by label, with r the probability of those whose turn comes later and q = p + r:
-    ``v = sqrt(p r / q) (e - p_later / r)``, and 0 where they have vanished. Only the task's units
-    have a turn, since all others have probability 0, and the last of them has none coming later;
-    where there is only one it has a turn, with v = 0.
+    ``v = sqrt(p r / q) (e - p_later / r)``, and 0 where they have vanished. Only the units that an
+    answer is chosen from have a turn, since all others have probability 0, and the last of them
+    has none coming later; where there is only one it has a turn, with v = 0.
     """
     least = torch.finfo(probabilities.dtype).tiny
     units = torch.arange(probabilities.shape[-1], device=probabilities.device)
     later = probabilities
     q = later.sum(-1)
-    for unit in task.units[: max(1, len(task.units) - 1)]:
+    for unit in task.answers[: max(1, len(task.answers) - 1)]:
         own = (units == unit).to(probabilities.dtype)
         later = later * (1 - own)
         r = later.sum(-1)

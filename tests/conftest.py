@@ -115,7 +115,8 @@ def make_task():
         def logits(self, parameters, images):
             return functional_call(self.module, parameters, (images,))
 
-    def make(module, *, shape, units, classes=None, count=12, index=0, seed=0):
+    def make(module, *, shape, units, classes=None, earlier=(), count=12, index=0, seed=0):
+        """``earlier`` are units of earlier tasks that may answer, too."""
         random = torch.Generator().manual_seed(seed)
 
         def normal(*size):
@@ -123,13 +124,15 @@ def make_task():
 
         own = torch.tensor(range(units) if classes is None else classes)
         labels = own[torch.randint(len(own), (count,), generator=random)]
-        belongs = torch.isin(torch.arange(units), own)
+        answers = torch.tensor([*earlier, *own.tolist()])
+        belongs, allowed = (torch.isin(torch.arange(units), some) for some in (own, answers))
         return Task(
             index=index,
             network=Layers(module),
-            examples=Examples(normal(count, *shape), labels, belongs.repeat(count, 1)),
+            examples=Examples(normal(count, *shape), labels, allowed.repeat(count, 1)),
             classes=belongs,
             units=own,
+            answers=answers,
             initial={k: 0.5 * normal(*v.shape) for k, v in module.named_parameters()},
             noise=torch.rand(count, generator=random, dtype=torch.float64),
         )
@@ -146,7 +149,7 @@ def map_learners():
 
     def tensors(task) -> tuple[Any, ...]:
         part = task.examples
-        own = (task.classes, task.units, task.initial, task.noise)
+        own = (task.classes, task.units, task.answers, task.initial, task.noise)
         return (part.images, part.labels, part.allowed, *own)
 
     def mapped(function, tasks, *trees):
@@ -155,7 +158,7 @@ def map_learners():
 
         def one(parts, *trees):
             images, labels, allowed, *own = parts
-            names = ("classes", "units", "initial", "noise")
+            names = ("classes", "units", "answers", "initial", "noise")
             examples = Examples(images, labels, allowed)
             task = replace(tasks[0], examples=examples, **dict(zip(names, own, strict=True)))
             return function(task, *trees)

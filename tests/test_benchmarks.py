@@ -167,7 +167,7 @@ def test_all_ways_of_a_step_on_a_gpu_have_one_gradient(work, network):
     expected = mapped(cohort.network.module)(cohort.initial, batch)
     for gradient in found.values():
         torch.testing.assert_close(gradient(cohort.initial, batch), expected)
-    task = Task(0, cohort.network, *[None] * 5)
+    task = Task(0, cohort.network, *[None] * 6)
     for seed in range(3):
         own = {name: value[seed].clone().requires_grad_() for name, value in cohort.initial.items()}
         part = Examples(*(value[seed] for value in (batch.images, batch.labels, batch.allowed)))

@@ -117,7 +117,7 @@ def copied(value: Any) -> Any:
     if isinstance(value, Examples):
         return Examples(*copied(unpacked(value)))
     if isinstance(value, Task):
-        names = ("examples", "classes", "units", "initial", "noise")
+        names = ("examples", "classes", "units", "answers", "initial", "noise")
         return replace(value, **{name: copied(getattr(value, name)) for name in names})
     return pytree.tree_map_only(Tensor, torch.clone, value)
 
@@ -131,7 +131,7 @@ def unpacked(value: Any) -> Any:
     if isinstance(value, Examples):
         return value.images, value.labels, value.allowed
     if isinstance(value, Task):
-        tensors = (value.classes, value.units, value.initial, value.noise)
+        tensors = (value.classes, value.units, value.answers, value.initial, value.noise)
         return (unpacked(value.examples), *tensors)
     return value
 

@@ -84,12 +84,14 @@ def example_task(index: int = 0, seed: int = 0) -> Task:
     data, classes = cohort.train[index], cohort.classes[index][0]
     images = cohort.scaling(data.images[0], cohort.dtype)
     noise = cohort.strategy_noise(index)[0].random(data.count)
+    units = classes.nonzero().flatten()
     return Task(
         index=index,
         network=cohort.network,
         examples=Examples(images, data.labels[0], data.active[0]),
         classes=classes,
-        units=classes.nonzero().flatten(),
+        units=units,
+        answers=units.clone(),
         initial={name: value[0] for name, value in cohort.initial.items()},
         noise=torch.from_numpy(noise),
     )

@@ -246,6 +246,7 @@ def _cohort_task(
         allowed=torch.ones(learners, count, 1, dtype=torch.bool),
         classes=torch.ones(learners, 1, dtype=torch.bool),
         units=torch.zeros(learners, 1, dtype=torch.int64),
+        answers=torch.zeros(learners, 1, dtype=torch.int64),
         initial=_parameters(setting, torch.zeros_like(data.truths[:, 0])),
         noise=torch.from_numpy(np.concatenate(numbers)),
         regression=True,

@@ -197,17 +197,24 @@ def train_task(
 
 def _cohort_task(cohort: Cohort, index: int, data: TaskData) -> CohortTask:
     noise = [generator.random(data.count) for generator in cohort.strategy_noise(index)]
+    own = cohort.classes[index]
     return CohortTask(
         index=index,
         network=cohort.network,
         images=cohort.scaling(data.images, cohort.dtype),
         labels=data.labels,
         allowed=data.active,
-        classes=cohort.classes[index],
-        units=cohort.classes[index].nonzero()[:, 1].reshape(cohort.size, -1),
+        classes=own,
+        units=_numbers(own),
+        answers=_numbers(own),
         initial=cohort.initial,
         noise=torch.from_numpy(np.stack(noise)).to(cohort.device, cohort.dtype),
     )
+
+
+def _numbers(units: Tensor) -> Tensor:
+    """Return units, bool, (S, head units), by their numbers, int64, (S, classes)."""
+    return units.nonzero()[:, 1].reshape(len(units), -1)
 
 
 def _restarted(parameters: Parameters, task: CohortTask, plan: UpdatePlan) -> Parameters:

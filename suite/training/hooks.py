@@ -32,6 +32,7 @@ class CohortTask:
     allowed: Tensor
     classes: Tensor
     units: Tensor
+    answers: Tensor
     initial: Parameters
     noise: Tensor
     regression: bool = False
@@ -44,22 +45,21 @@ class CohortTask:
             self.allowed,
             self.classes,
             self.units,
+            self.answers,
             self.initial,
             self.noise,
         )
 
     def only(self, position: int) -> "CohortTask":
         """Return the task of the learner at a position, with S = 1."""
-        names = ("images", "labels", "allowed", "classes", "units", "initial", "noise")
+        names = ("images", "labels", "allowed", "classes", "units", "answers", "initial", "noise")
         return replace(self, **{n: only(getattr(self, n), position) for n in names})
 
     def view(self, tensors: tuple[Any, ...]) -> Task:
         """Return one learner's task, given that learner's part of ``tensors``."""
-        images, labels, allowed, classes, units, initial, noise = tensors
+        images, labels, allowed, *own = tensors
         examples = Examples(images, labels, allowed)
-        return Task(
-            self.index, self.network, examples, classes, units, initial, noise, self.regression
-        )
+        return Task(self.index, self.network, examples, *own, self.regression)
 
 
 def only(tree: Any, position: int) -> Any:

@@ -60,6 +60,7 @@ def tensors_of_task(task: CohortTask) -> dict[str, Tensor]:
         "task.examples.allowed": task.allowed,
         "task.classes": task.classes,
         "task.units": task.units,
+        "task.answers": task.answers,
         "task.noise": task.noise,
         **named("task.initial", task.initial),
     }

@@ -77,6 +77,7 @@ def gradient(
         examples=examples,
         classes=shape,
         units=shape.nonzero()[:, 0],
+        answers=shape.nonzero()[:, 0],
         initial=point,
         noise=torch.zeros(len(examples.labels)),
     ).gradient(point)

@@ -44,6 +44,7 @@ def fishers(cohort: Cohort, form: str, at_once: int) -> Parameters:
     data, network = cohort.train[0], cohort.network
     if form == PRODUCTS:
         network = replace(network, module=with_products(network.module))
+    units = cohort.classes[0].nonzero()[:, 1].reshape(cohort.size, -1)
     task = CohortTask(
         index=0,
         network=network,
@@ -51,7 +52,8 @@ def fishers(cohort: Cohort, form: str, at_once: int) -> Parameters:
         labels=data.labels,
         allowed=data.active,
         classes=cohort.classes[0],
-        units=cohort.classes[0].nonzero()[:, 1].reshape(cohort.size, -1),
+        units=units,
+        answers=units,
         initial=cohort.initial,
         noise=torch.zeros_like(data.labels, dtype=cohort.dtype),
     )
@@ -69,7 +71,7 @@ def fishers(cohort: Cohort, form: str, at_once: int) -> Parameters:
 def every_label(probabilities: Tensor, task: Task) -> Iterator[Tensor]:
     """Yield ``sqrt(p_y) (e_y - p)`` of every label y: what the Fisher's definition says."""
     units = torch.arange(probabilities.shape[-1], device=probabilities.device)
-    for unit in task.units:
+    for unit in task.answers:
         own = (units == unit).to(probabilities.dtype)
         yield (probabilities @ own).sqrt()[:, None] * (own - probabilities)
 

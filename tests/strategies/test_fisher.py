@@ -128,6 +128,19 @@ def test_exact_labels_equal_a_naive_double_loop(make_task, network, classes):
     torch.testing.assert_close(found, naive_fisher(task, exact), **EXACT)
 
 
+def test_units_of_earlier_tasks_that_may_answer_count_in_the_exact_form(make_task, network):
+    module, shape = network
+    task = make_task(module(), shape=shape, units=4, classes=[3], earlier=[0, 1])
+    assert task.units.tolist() == [3]
+
+    found = diagonal_fisher(task, task.initial, labels="exact")
+
+    torch.testing.assert_close(found, naive_fisher(task, exact), **EXACT)
+    *_, bias = found.values()
+    assert (bias[[0, 1, 3]] > 0).all()
+    assert bias[2] == 0
+
+
 def covariance(p):
     """Of the one-hot label of distribution p, one matrix for every row.
 
@@ -147,7 +160,7 @@ def assert_covariance_of(p, product, tolerance):
 
 def factors(p, units):
     """The product of the directions of probabilities p, and how many there are of them."""
-    found = list(fisher._factors(p, SimpleNamespace(units=torch.tensor(units))))
+    found = list(fisher._factors(p, SimpleNamespace(answers=torch.tensor(units))))
     return sum(v[:, :, None] * v[:, None, :] for v in found), len(found)
 
 
@@ -266,12 +279,15 @@ def test_values_do_not_depend_on_how_many_examples_run_at_once(
 
 
 @pytest.mark.parametrize("labels", fisher.LABELS)
-def test_mapped_learners_equal_each_alone(make_task, map_learners, network, labels):
+@pytest.mark.parametrize("earlier", [(), ([2], [1], [0])])
+def test_mapped_learners_equal_each_alone(make_task, map_learners, network, labels, earlier):
     module, shape = network
     layers = module()
     tasks = [
-        make_task(layers, shape=shape, units=4, classes=classes, seed=seed)
-        for seed, classes in enumerate([[0, 1], [2, 3], [1, 3]])
+        make_task(layers, shape=shape, units=4, classes=classes, earlier=seen, seed=seed)
+        for seed, (classes, seen) in enumerate(
+            zip([[0, 1], [2, 3], [1, 3]], earlier or [()] * 3, strict=True)
+        )
     ]
 
     def of_one(task):

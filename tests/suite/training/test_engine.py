@@ -579,8 +579,9 @@ def test_a_strategy_reaches_no_more_than_the_current_tasks_training_images(batch
             self.check_tensor(task.noise, COUNT)
             assert task.units.tolist() == task.classes.nonzero()[:, 0].tolist()
             assert set(task.examples.labels.tolist()) <= set(task.units.tolist())
-            names = {"index", "network", "examples", "classes", "units", "initial", "noise"}
-            assert set(vars(task)) == {*names, "regression"}
+            assert task.answers.tolist() == task.units.tolist()
+            names = {"index", "network", "examples", "classes", "units", "answers", "initial"}
+            assert set(vars(task)) == {*names, "noise", "regression"}
 
         def check(self, examples, count):
             for value in vars(examples).values():

@@ -29,6 +29,7 @@ DONE = {
     "task.examples.allowed": lambda task, given: task.examples.allowed.fill_(True),
     "task.classes": lambda task, given: task.classes.logical_not_(),
     "task.units": lambda task, given: task.units.zero_(),
+    "task.answers": lambda task, given: task.answers.zero_(),
     "task.noise": lambda task, given: task.noise.zero_(),
     "parameters['head.bias']": lambda task, given: bias(given).detach().add_(1),
     "task.network.module's '": lambda task, given: set_first_weight(task),

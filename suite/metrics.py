@@ -101,15 +101,32 @@ def accuracy_metrics(accuracy: Matrix, untrained: NDArray[np.float64]) -> dict[s
     }
 
 
-def chance_counts(test_sizes: Sequence[int], classes: Sequence[int]) -> tuple[int, ...]:
-    """Return the right answers that a guess gives on every task, rounded to a whole number.
+def chance_counts(
+    test_sizes: Sequence[int], classes: Sequence[int], seen: Sequence[int] | None = None
+) -> tuple[tuple[int, ...], ...]:
+    """Return the right answers that a guess gives, [t][k] on task k after task t, whole numbers.
 
-    With them a run counts from where it has diverged. ``classes`` are those of each task.
+    With them a run counts from where it has diverged.
+
+    Args:
+        test_sizes: the number of test images of each task.
+        classes: the number of each task's classes, from which a guess is drawn.
+        seen: of a class-incremental sequence: the number of classes of the tasks up to each, from
+            which a guess is drawn then. On later tasks it counts as wrong, also where they share
+            classes with earlier ones.
 
     >>> chance_counts((100, 250), (10, 3))
-    (10, 83)
+    ((10, 83), (10, 83))
+    >>> chance_counts((100, 250), (2, 3), (2, 5))
+    ((50, 0), (20, 50))
     """
-    return tuple(round(size / count) for size, count in zip(test_sizes, classes, strict=True))
+    tasks = range(len(test_sizes))
+    if seen is None:
+        row = tuple(round(size / count) for size, count in zip(test_sizes, classes, strict=True))
+        return tuple(row for _ in tasks)
+    return tuple(
+        tuple(round(test_sizes[k] / seen[t]) if k <= t else 0 for k in tasks) for t in tasks
+    )
 
 
 # The same of a matrix of losses: ``loss[t, k]`` on task k after training task t, any range.

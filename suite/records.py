@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from driftboard.suite.errors import RecordError, refusal_of
 from driftboard.suite.sealing import sealed, unsealed
@@ -188,12 +188,17 @@ class Record(_Run, frozen=True, tag="accuracy"):
     ``correct[t][k]`` counts the right answers on the test set of task k after training task t;
     ``correct_untrained[k]`` those of the seeded initialisation. From the task ``diverged_at``
     on, counts are those of chance.
+
+    The record of a class-incremental sequence has the field ``seen``: an answer is chosen from
+    the classes of all tasks so far, ``seen[t]`` of them after task t. So counts are 0 on classes
+    that come later, and all are 0 before the first task.
     """
 
     correct: tuple[tuple[Count, ...], ...]
     correct_untrained: tuple[Count, ...]
     test_sizes: tuple[Positive, ...]
-    classes: tuple[Positive, ...]  # number of classes a task's answer is chosen from
+    classes: tuple[Positive, ...]  # number of each task's classes, one of which an answer names
+    seen: tuple[Positive, ...] | UnsetType = UNSET  # see above; no other record has this field
     digest: Digest | None = None  # of all the rest; set in files only
 
     def __post_init__(self) -> None:
@@ -206,6 +211,22 @@ class Record(_Run, frozen=True, tag="accuracy"):
                 raise ValueError(f"a row of counts does not have {self.tasks} tasks")
             if any(map(gt, counts, self.test_sizes)):
                 raise ValueError("more correct answers than test images")
+        if self.seen is not UNSET:
+            self._check_seen(self.seen)
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """Of how many classes one is named in answer to each task, right after training it."""
+        return self.classes if self.seen is UNSET else self.seen
+
+    def _check_seen(self, seen: tuple[int, ...]) -> None:
+        """Check that the classes seen are those of the tasks so far, else raise ValueError."""
+        self.check_lengths(seen)
+        for earlier, own, now in zip((0, *seen[:-1]), self.classes, seen, strict=True):
+            if not max(earlier, own) <= now <= earlier + own:
+                raise ValueError("the numbers of seen classes do not fit those of the tasks")
+        if any(self.correct_untrained):
+            raise ValueError("right answers before any class was seen")
 
 
 class LossRecord(_Run, frozen=True, tag="excess-loss"):

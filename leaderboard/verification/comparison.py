@@ -212,7 +212,7 @@ def check_learning(data: SubmissionData) -> Finding:
         return Finding("ok", "learning", "nothing to test")
     gains = [
         statistics.fmean(
-            record.correct[task][task] / record.test_sizes[task] - 1.0 / record.classes[task]
+            record.correct[task][task] / record.test_sizes[task] - 1.0 / record.choices[task]
             for task in range(record.tasks)
         )
         for record in data.counted

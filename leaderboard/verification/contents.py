@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from operator import le
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,12 @@ def _is_as_diverged(record: AnyRecord) -> bool:
     if isinstance(record, Record):
         norms = (record.update_norms, record.solution_norms, record.drift_norms)
         still = not any(value for part in norms for row in part[start:] for value in row)
-        guess = chance_counts(record.test_sizes, record.classes)
-        return still and all(row == guess for row in record.correct[start:])
+        return still and record.correct[start:] == _chance(record)[start:]
     return record.losses[start] == record.losses_untrained
+
+
+def _chance(record: Record) -> tuple[tuple[int, ...], ...]:
+    return chance_counts(record.test_sizes, record.classes, record.seen or None)
 
 
 def check_test_sets(data: SubmissionData) -> Finding:
@@ -69,7 +73,11 @@ def check_test_sets(data: SubmissionData) -> Finding:
 
 
 def _test_set(record: AnyRecord) -> tuple[Any, ...]:
-    own = (record.test_sizes, record.classes) if isinstance(record, Record) else (record.draws,)
+    own = (
+        (record.test_sizes, record.classes, record.seen)
+        if isinstance(record, Record)
+        else (record.draws,)
+    )
     return (record.sequence.hash, record.sequence.data_hash, *own)
 
 
@@ -118,15 +126,21 @@ def _broken_path(record: AnyRecord) -> str | None:
                 return "the solution changes by more than the update"
             if abs(solution[task][block] - solution[0][block]) > d + slack:
                 return "the solution is farther from the first than its drift"
-        if not any(update[task]) and not _same_answers(record, task):
+        if not any(update[task]) and not _may_stand_still(record, task):
             return "nothing moved, but the answers changed"
     return None
 
 
-def _same_answers(record: AnyRecord, task: int) -> bool:
-    """Return whether the answers after a task are those before it; losses up to rounding."""
+def _may_stand_still(record: AnyRecord, task: int) -> bool:
+    """Return whether the answers after a task are those before it; losses up to rounding.
+
+    Where classes were seen for the first time, on earlier tasks only right answers may be lost.
+    """
     if isinstance(record, Record):
-        return record.correct[task] == record.correct[task - 1]
+        now, before = record.correct[task], record.correct[task - 1]
+        if record.seen and record.seen[task] > record.seen[task - 1]:
+            return all(map(le, now[:task], before[:task]))
+        return now == before
     return all(
         math.isclose(a, b, rel_tol=NORM_TOLERANCE)
         for a, b in zip(record.losses[task], record.losses[task - 1], strict=True)
@@ -168,11 +182,13 @@ def spread(records: Sequence[Record]) -> tuple[float, int] | None:
         return None
     counts = np.asarray([record.correct for record in own], dtype=np.float64)
     sizes = np.asarray(own[0].test_sizes, dtype=np.float64)
-    guess = np.asarray(chance_counts(own[0].test_sizes, own[0].classes))
+    chance = np.asarray(_chance(own[0]))
+    last_and_first = (
+        (counts[:, -1], chance[-1]),
+        (np.diagonal(counts, axis1=1, axis2=2), np.diagonal(chance)),
+    )
     ratios = [
-        ratio
-        for part in (counts[:, -1], np.diagonal(counts, axis1=1, axis2=2))
-        if (ratio := _ratio(part, sizes, guess)) is not None
+        ratio for part, guess in last_and_first if (ratio := _ratio(part, sizes, guess)) is not None
     ]
     return (min(ratios), len(own) - 1) if ratios else None
 

@@ -267,7 +267,8 @@ def score(record: AnyRecord) -> float:
 
 def _results(record: AnyRecord) -> tuple[object, ...]:
     if isinstance(record, Record):
-        return (record.correct, record.correct_untrained, record.test_sizes, record.classes)
+        counts = (record.correct, record.correct_untrained)
+        return (*counts, record.test_sizes, record.classes, record.seen)
     return (record.losses, record.losses_untrained, record.draws)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from functools import reduce
+from itertools import accumulate
 from pathlib import Path
 
 import msgspec
@@ -48,6 +49,8 @@ def tuples(elements, size):
 def sound_records(draw):
     tasks, blocks = draw(st.integers(2, 4)), draw(st.integers(1, 3))
     sizes = draw(tuples(st.integers(1, 10_000), tasks))
+    classes = draw(tuples(st.integers(1, 1000), tasks))
+    seen = draw(st.sampled_from([msgspec.UNSET, tuple(accumulate(classes))]))
     row = st.tuples(*(st.integers(0, size) for size in sizes))
     norms = tuples(tuples(NORMS, blocks), tasks)
     plan = st.builds(
@@ -77,9 +80,10 @@ def sound_records(draw):
         seed=draw(COUNTS),
         split=draw(st.sampled_from(["test", "validation"])),
         correct=draw(tuples(row, tasks)),
-        correct_untrained=draw(row),
+        correct_untrained=draw(row) if seen is msgspec.UNSET else (0,) * tasks,
         test_sizes=sizes,
-        classes=draw(tuples(st.integers(1, 1000), tasks)),
+        classes=classes,
+        seen=seen,
         update_norms=draw(norms),
         solution_norms=draw(norms),
         drift_norms=draw(norms),
@@ -278,7 +282,10 @@ def test_the_changes_above_are_refused_for_their_own_sake(change_file):
     assert read_record(path).correct == ((100, 0), (60, 80))
 
 
-@pytest.mark.parametrize("missing", ["measure", *Record.__struct_fields__])
+NEEDED = [name for name in Record.__struct_fields__ if name != "seen"]
+
+
+@pytest.mark.parametrize("missing", ["measure", *NEEDED])
 def test_every_field_is_needed(make_record, tmp_path, missing):
     path = write_record(tmp_path, make_record())
     content = json.loads(path.read_bytes())
@@ -287,11 +294,46 @@ def test_every_field_is_needed(make_record, tmp_path, missing):
     assert missing in refusal(path)
 
 
+CLASS_INCREMENTAL = {"correct_untrained": (0, 0), "classes": (2, 3), "seen": (2, 5)}
+
+
+def test_only_class_incremental_records_tell_of_seen_classes(make_record, tmp_path):
+    record = make_record(**CLASS_INCREMENTAL)
+    assert read_record(write_record(tmp_path, record)) == record
+    assert record.choices == (2, 5)
+    assert b'"seen":[2,5]' in sealed(record)
+    plain = make_record()
+    assert plain.choices == plain.classes == (10, 10)
+    assert b"seen" not in sealed(plain)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"seen": [2]}, "2 tasks"),
+        ({"seen": [2, 6]}, "seen classes do not fit"),
+        ({"seen": [3, 5]}, "seen classes do not fit"),
+        ({"seen": [2, 2]}, "seen classes do not fit"),
+        ({"classes": [4, 3], "seen": [4, 3]}, "seen classes do not fit"),
+        ({"seen": [0, 2]}, "seen"),
+        ({"seen": None}, "seen"),
+        ({"correct_untrained": [0, 1]}, "before any class was seen"),
+    ],
+)
+def test_unsound_numbers_of_seen_classes_are_refused(make_record, tmp_path, changes, word):
+    content = json.loads(sealed(make_record(**CLASS_INCREMENTAL)))
+    path = cell_path(tmp_path, "alpha", "sgd", 0)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content | changes))
+    seal(path)
+    assert word in refusal(path)
+
+
 @pytest.fixture
 def loss_record(make_record):
     """Return a sound record of a linear sequence."""
     content = msgspec.structs.asdict(make_record())
-    for name in ("correct", "correct_untrained", "test_sizes", "classes"):
+    for name in ("correct", "correct_untrained", "test_sizes", "classes", "seen"):
         del content[name]
     return records.LossRecord(
         **content, losses=((0.5, 1.0), (0.7, 0.4)), losses_untrained=(1.0, 1.0), draws=50

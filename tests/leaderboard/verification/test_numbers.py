@@ -10,10 +10,14 @@ from scipy.stats import binom, chi2
 from submission_drafts import failures, made_up
 
 from driftboard.leaderboard.verification.checks import FORENSIC, examine
-from driftboard.leaderboard.verification.comparison import (
-    log_chance,
+from driftboard.leaderboard.verification.comparison import check_learning, log_chance
+from driftboard.leaderboard.verification.contents import (
+    LEAST,
+    check_divergence,
+    check_norms,
+    lower_tail,
+    spread,
 )
-from driftboard.leaderboard.verification.contents import LEAST, check_norms, lower_tail, spread
 from driftboard.leaderboard.verification.report import Finding, report_json, report_lines
 
 # The numbers behind the checks.
@@ -88,6 +92,64 @@ def test_norms_by_hand(make_record, why):
     (finding,) = check_norms(made_up.as_submission([record], ()))
     assert why in finding.found
     assert finding.level == ("FAILED" if PATHS[why] else "ok")
+
+
+STILL = {
+    "as it was": (((90, 0, 0), (90, 0, 0), (90, 0, 0)), (2, 2, 2)),
+    "old answers lost to new classes": (((90, 0, 0), (80, 7, 0), (70, 6, 5)), (2, 4, 6)),
+    "old answers found": (((90, 0, 0), (80, 7, 0), (70, 8, 5)), (2, 4, 6)),
+    "answers lost to no class": (((90, 0, 0), (80, 7, 0), (79, 7, 0)), (2, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("case", STILL)
+def test_a_network_that_stands_still_answers_otherwise_only_where_classes_are_new(
+    make_record, case
+):
+    correct, seen = STILL[case]
+    zero = ((0.0,) * 3,) * 3
+    record = make_record(
+        correct=correct,
+        correct_untrained=(0, 0, 0),
+        classes=(2, 2, 2),
+        seen=seen,
+        update_norms=((3.0,) * 3, *zero[1:]),
+        solution_norms=((5.0,) * 3,) * 3,
+        drift_norms=zero,
+    )
+    (finding,) = check_norms(made_up.as_submission([record], ()))
+    assert finding.level == ("ok" if case in list(STILL)[:2] else "FAILED")
+    assert ("answers changed" in finding.found) == (finding.level == "FAILED")
+
+
+def class_incremental(record, **changes):
+    """The record of a sequence of two tasks of two classes each."""
+    return replace(record, classes=(2, 2), seen=(2, 4), correct_untrained=(0, 0), **changes)
+
+
+def test_a_guess_is_among_the_classes_seen(make_record):
+    found = [
+        check_learning(made_up.as_submission([class_incremental(record)], ())).found
+        for record in (make_record(correct=((70, 0), (0, 65))), make_record(correct=((70, 0),) * 2))
+    ]
+    assert found[0].startswith("30.0 points above guessing")  # mean of 70 - 50 and 65 - 25
+    assert found[1].startswith("no cell is better than guessing")  # of 70 - 50 and 0 - 25
+
+
+def test_who_diverged_has_guessed_among_the_classes_seen(make_record):
+    quiet = {f"{name}_norms": ((1.0,) * 3, (0.0,) * 3) for name in ("update", "solution")}
+    lost = {"status": "diverged", "diverged_at": 1, "diverged_by": "not finite"}
+    for guesses, level in (((25, 25), "ok"), ((50, 50), "FAILED"), ((25, 0), "FAILED")):
+        record = make_record(correct=((90, 0), guesses), drift_norms=((0.0,) * 3,) * 2, **quiet)
+        own = class_incremental(record, **lost)
+        assert check_divergence(made_up.as_submission([own], ())).level == level
+
+
+def test_a_network_that_always_says_the_same_is_one_guess_at_every_task(make_record):
+    own = [class_incremental(make_record(seed=s, correct=((50, 0), (25, 25)))) for s in range(5)]
+    assert spread(own) is None
+    own = [class_incremental(make_record(seed=s, correct=((50, 0), (50, 50)))) for s in range(5)]
+    assert spread(own) == (0.0, 4)
 
 
 def test_frozen_blocks_that_move_are_worth_a_warning(honest):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from driftboard.suite.metrics import chance_counts
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
     Count,
@@ -199,7 +200,7 @@ class Sweep:
         """Return the record of one seed; learners are ordered by magnitude, then by seed."""
         import torch
 
-        from driftboard.suite.training.record_builder import chance_counts, sizes_and_classes
+        from driftboard.suite.training.record_builder import numbers_seen, sizes_and_classes
 
         cohort = prepared.cohort
         own = slice(position, None, len(setting.seeds))
@@ -214,7 +215,7 @@ class Sweep:
 
         sizes, classes = sizes_and_classes(cohort, position)
         fine = of_seed("fine")
-        chance = torch.tensor(chance_counts(sizes, classes))
+        chance = torch.tensor(chance_counts(sizes, classes, numbers_seen(cohort, position)))
         correct = torch.where(fine[:, :, None], of_seed("correct"), chance)
         norms = torch.where(fine, of_seed("update_norms").norm(dim=2), 0.0)
         return SweepRecord(

@@ -157,10 +157,13 @@ def measured_sequence(sequence: TaskSequence) -> TaskSequence:
     """Return the sequence whose tasks are measured.
 
     How far apart tasks are does not depend on how many samples later ones have, and too few
-    cannot be measured: few-shot sequences are measured with all of their base's images.
+    cannot be measured: few-shot sequences are measured with all of their base's images. Each task
+    is trained on alone, so no classes but its own have been seen: class-incremental sequences are
+    measured with answers from the task's classes.
     """
     scenario = sequence.scenario
-    return replace(sequence, scenario=scenario.base) if isinstance(scenario, FewShot) else sequence
+    base = scenario.base if isinstance(scenario, FewShot) else scenario
+    return replace(sequence, scenario=base, class_incremental=False)
 
 
 def training_on_parts(training: Training, parts: int) -> Training:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from msgspec import UNSET
 
 from driftboard.strategies.base import Strategy
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.linear.cells import linear_records
 from driftboard.suite.loading import LoadedStrategy
+from driftboard.suite.metrics import chance_counts
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
     AnyRecord,
@@ -33,8 +35,8 @@ from driftboard.suite.training.global_state import kept_global_state
 from driftboard.suite.training.networks import choose_mode
 from driftboard.suite.training.record_builder import (
     RecordBuilder,
-    chance_counts,
     environment,
+    numbers_seen,
     sizes_and_classes,
 )
 
@@ -237,7 +239,8 @@ def _label(loaded: LoadedStrategy) -> str:
 def _record(builder: RecordBuilder, cohort: Cohort, outcome: Outcome, position: int) -> Record:
     """Return the record of the seed at ``position`` in the cohort."""
     sizes, classes = sizes_and_classes(cohort, position)
-    chance = tuple(chance_counts(sizes, classes))
+    seen = numbers_seen(cohort, position)
+    chance = chance_counts(sizes, classes, seen)
     divergence = outcome.divergence(position)
     return Record(
         **builder.fields(
@@ -254,10 +257,11 @@ def _record(builder: RecordBuilder, cohort: Cohort, outcome: Outcome, position: 
             evaluation_seconds=outcome.evaluation_seconds,
         ),
         correct=tuple(
-            tuple(row[position].tolist()) if cause is None else chance
-            for row, cause in zip(outcome.correct, divergence, strict=True)
+            tuple(row[position].tolist()) if cause is None else guesses
+            for row, guesses, cause in zip(outcome.correct, chance, divergence, strict=True)
         ),
         correct_untrained=tuple(outcome.correct_untrained[position].tolist()),
         test_sizes=tuple(sizes),
         classes=tuple(classes),
+        seen=UNSET if seen is None else seen,
     )

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from driftboard.suite.data import Pool, convert_originals, load_pool
 from driftboard.suite.errors import DataError, counted
 from driftboard.suite.loading import LoadedStrategy, read_source
@@ -169,7 +171,7 @@ class Planner:
         """Return the jobs that make what the rows lack, and say if not all learners fit at once.
 
         All rows of a group of seeds come in turn, so that a process prepares its data once. Only
-        seeds whose tasks have equally many training images are trained together.
+        seeds whose tasks have equally many training images and classes are trained together.
 
         Args:
             sequence: whose seeds are grouped.
@@ -188,9 +190,13 @@ class Planner:
         if note := stacking.note(sequence.name, most * learners, noun):
             self.log(note)
         sizes = {seed: tuple(len(recipe.train) for recipe in recipes[seed]) for seed in seeds}
+        shapes = {
+            seed: (sizes[seed], _classes(recipes[seed], seen=sequence.class_incremental))
+            for seed in seeds
+        }
         alike = [
-            [seed for seed in seeds if sizes[seed] == size]
-            for size in dict.fromkeys(sizes.values())
+            [seed for seed in seeds if shapes[seed] == shape]
+            for shape in dict.fromkeys(shapes.values())
         ]
         cost = 1.0 if sequence.network.startswith("mlp") else CONVOLUTION_COST
         return [
@@ -240,6 +246,13 @@ class Planner:
             tasks=sequence.scenario.tasks,
             effort=effort,
         )
+
+
+def _classes(recipes: Sequence[Recipe], *, seen: bool) -> tuple[int, ...]:
+    """Return the number of classes of every task, and with ``seen`` of all tasks up to each."""
+    active = np.stack([recipe.active for recipe in recipes])
+    upto = np.logical_or.accumulate(active) if seen else active[:0]
+    return (*active.sum(axis=1).tolist(), *upto.sum(axis=1).tolist())
 
 
 def changed_images(request: Request) -> tuple[dict[Path, str], list[str]]:

@@ -1,5 +1,7 @@
 """The registry of task sequences: every entry is plain data, its name is its documentation."""
 
+from dataclasses import replace
+
 from driftboard.suite.protocol import AdamTraining
 from driftboard.suite.sequences.linear import linear_entries
 from driftboard.suite.sequences.scenarios import (
@@ -49,6 +51,18 @@ def _core(name: str, description: str, scenario: Scenario, task_classes: int) ->
         tier="core",
         train_per_class=train // task_classes,
         test_per_class=test // task_classes,
+    )
+
+
+def _class_incremental(task_incremental: TaskSequence) -> TaskSequence:
+    """Return a split sequence in whose tests all classes seen so far may be the answer."""
+    return replace(
+        task_incremental,
+        name=task_incremental.name.replace("split", "class-incremental"),
+        description="Disjoint classes in five tasks, in an order drawn per seed; an answer is "
+        "chosen from the classes of all tasks so far.",
+        tier="full",
+        class_incremental=True,
     )
 
 
@@ -157,6 +171,8 @@ def registered() -> dict[str, TaskSequence]:
             Corrupted(Split(5), 3),
             2,
         ),
+        _class_incremental(_digits("split", split, Split(5))),
+        _class_incremental(_core("fashion-split", split, Split(5), 2)),
         _full("mnist-permuted", permuted, "mnist", Permuted(5)),
         _full("cifar10-split-full", f"{split} All images.", "cifar10", Split(5)),
         _full("cifar100-split-10", "Disjoint classes in ten tasks.", "cifar100", Split(10)),

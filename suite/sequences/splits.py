@@ -185,6 +185,11 @@ def _recipes(sequence: TaskSequence, view: View) -> list[Recipe]:
         ) from error
     if fault := fault_of(scenario, view, recipes):
         raise DataError(f"{sequence.name}: {fault}")
+    if sequence.class_incremental and len({recipe.active.tobytes() for recipe in recipes}) == 1:
+        raise DataError(
+            f"{sequence.name}: all its tasks have the same classes, so class_incremental changes "
+            "nothing; leave it out"
+        )
     return recipes
 
 

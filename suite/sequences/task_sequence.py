@@ -35,6 +35,8 @@ class TaskSequence:
         training: settings that differ from the protocol's for this network.
         balance: whether all classes have equally many training images. If not, each has all of
             its own, or ``train_per_class`` at the most, and ``test_per_class`` at the most.
+        class_incremental: whether an answer is chosen from the classes of all tasks so far, in
+            training and in tests. If not, it is chosen from those of the image's task.
     """
 
     name: str
@@ -47,6 +49,7 @@ class TaskSequence:
     test_per_class: FromOne | None = None
     training: Training | None = None
     balance: bool = True
+    class_incremental: bool = False
 
     def training_under(self, protocol: Protocol = PROTOCOL) -> Training:
         """Return the training settings that hold for this sequence."""
@@ -56,8 +59,11 @@ class TaskSequence:
         """Return the digest of all that decides the sequence's results, its words left out."""
         plain = _plain(dataclasses.replace(self, training=self.training_under(protocol)))
         del plain["description"]
-        if self.balance:  # as all were when the first records were published
+        # What all sequences were when the first records were published is not in their hashes.
+        if self.balance:
             del plain["balance"]
+        if not self.class_incremental:
+            del plain["class_incremental"]
         return digest(plain)
 
     def stamp(self, data: str, data_hash: str, blocks: "Iterable[Block]") -> SequenceStamp:

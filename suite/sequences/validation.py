@@ -47,7 +47,10 @@ def problem_of(sequence: TaskSequence) -> str | None:
             "its fields may hold only plain data that can be hashed, such as tuples for lists: "
             f"{one_line(str(error))}"
         )
-    if not isinstance(sequence.scenario, LinearSetting):
+    if isinstance(sequence.scenario, LinearSetting):
+        if sequence.class_incremental:
+            return "a linear regression has no classes; leave out class_incremental"
+    else:
         try:
             find_source(sequence.source)
         except DataError as error:

@@ -35,7 +35,7 @@ class TaskData:
 
     images: Tensor  # uint8, (S, n, channels, height, width)
     labels: Tensor  # int64, (S, n); -1 for the padding of a seed with fewer images than another
-    active: Tensor  # bool, (S, n, head units): the units an answer is chosen from
+    active: Tensor  # bool, (S, n, head units): the units that belong to the image's task
 
     @property
     def count(self) -> int:
@@ -81,6 +81,9 @@ class Cohort:
     strategy_noise: Callable[[int], Sequence[np.random.Generator]]
     """(task) -> one generator per seed, which draws ``Task.noise``."""
 
+    class_incremental: bool = False
+    """Whether an answer is chosen from the units of all tasks so far, not of the image's task."""
+
     @property
     def size(self) -> int:
         """The number of seeds."""
@@ -95,6 +98,23 @@ class Cohort:
     def dtype(self) -> torch.dtype:
         """The type of the parameters."""
         return next(iter(self.initial.values())).dtype
+
+    def seen(self, tasks: int) -> Tensor:
+        """Return the units that belong to any of the first ``tasks`` tasks, bool, (S, units)."""
+        none = torch.zeros_like(self.classes[0])
+        return torch.stack([none, *self.classes[:tasks]]).any(dim=0)
+
+    def allowed(self, data: TaskData, tasks: int) -> Tensor:
+        """Return the units that an answer on every image is chosen from, bool, (S, n, units).
+
+        Args:
+            data: the images.
+            tasks: how many tasks the learners have seen, with that in training. With 0 a
+                class-incremental sequence allows none.
+        """
+        if self.class_incremental:
+            return self.seen(tasks)[:, None].expand_as(data.active)
+        return data.active
 
     def on(self, device: torch.device) -> "Cohort":
         """Return the same learners with all tensors on a device."""
@@ -202,6 +222,7 @@ def build_cohort(
         training=setting.sequence.training_under(PROTOCOL),
         batch_orders=lambda task, count: streams(setting, "batch order", task, count),
         strategy_noise=lambda task: streams(setting, "strategy", task),
+        class_incremental=setting.sequence.class_incremental,
     )
 
 
@@ -298,7 +319,7 @@ def build_task(
 
 
 def joined(tasks: Sequence[TaskData]) -> TaskData:
-    """Return the images of several tasks as one; each keeps the active units of its task."""
+    """Return the images of several tasks as one; each keeps the units of its task."""
     return TaskData(
         torch.cat([task.images for task in tasks], dim=1),
         torch.cat([task.labels for task in tasks], dim=1),

@@ -107,7 +107,7 @@ def run(
     memory = memory or {}
     shared = Untouched(tensors_of_cohort(cohort), exactly=mode == "loop")
     module = UntouchedModule(cohort.network.module)
-    outcome = Outcome(_count_all(cohort, parameters, mode))
+    outcome = Outcome(_count_all(cohort, parameters, mode, 0))
     finite = torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
     blown_up = torch.zeros(cohort.size, dtype=torch.bool)
     blocks = cohort.network.blocks
@@ -132,7 +132,7 @@ def run(
         outcome.drift_norms.append(_distances(parameters, first, blocks))
         outcome.memory_bytes.append(_bytes(memory) // cohort.size)
         began = time.perf_counter()
-        outcome.correct.append(_count_all(cohort, parameters, mode))
+        outcome.correct.append(_count_all(cohort, parameters, mode, index + 1))
         outcome.evaluation_seconds += time.perf_counter() - began
         on_task(index + 1)
     check_untouched(strategy, [*shared.changed(), *module.changed()])
@@ -198,15 +198,16 @@ def train_task(
 def _cohort_task(cohort: Cohort, index: int, data: TaskData) -> CohortTask:
     noise = [generator.random(data.count) for generator in cohort.strategy_noise(index)]
     own = cohort.classes[index]
+    answers = cohort.seen(index + 1) if cohort.class_incremental else own
     return CohortTask(
         index=index,
         network=cohort.network,
         images=cohort.scaling(data.images, cohort.dtype),
         labels=data.labels,
-        allowed=data.active,
+        allowed=cohort.allowed(data, index + 1).contiguous(),
         classes=own,
         units=_numbers(own),
-        answers=_numbers(own),
+        answers=_numbers(answers),
         initial=cohort.initial,
         noise=torch.from_numpy(np.stack(noise)).to(cohort.device, cohort.dtype),
     )
@@ -355,21 +356,34 @@ def _blown_up(cohort: Cohort, parameters: Parameters) -> Tensor:
 
 
 @torch.no_grad()
-def _count_all(cohort: Cohort, parameters: Parameters, mode: Mode) -> Tensor:
-    """Return the number of correct answers on the test images of every task, int64, (S, tasks)."""
-    return torch.stack([_count(cohort, parameters, data, mode) for data in cohort.test], dim=1)
+def _count_all(cohort: Cohort, parameters: Parameters, mode: Mode, tasks: int) -> Tensor:
+    """Return the number of correct answers on the test images of every task, int64, (S, tasks).
+
+    ``tasks`` is how many the learners have been trained on.
+    """
+    return torch.stack(
+        [
+            _count(cohort, parameters, data, cohort.allowed(data, tasks), mode)
+            for data in cohort.test
+        ],
+        dim=1,
+    )
 
 
-def _count(cohort: Cohort, parameters: Parameters, data: TaskData, mode: Mode) -> Tensor:
+def _count(
+    cohort: Cohort, parameters: Parameters, data: TaskData, allowed: Tensor, mode: Mode
+) -> Tensor:
     stacked = cohort.network.stacked if mode == "vmap" else None
     answer = stacked.logits if stacked is not None else over_learners(mode)(cohort.network.logits)
     total = torch.zeros(cohort.size, dtype=torch.int64, device=cohort.device)
     for start in range(0, data.count, TESTED_AT_ONCE):
         part = slice(start, start + TESTED_AT_ONCE)
         logits = answer(parameters, cohort.scaling(data.images[:, part], cohort.dtype))
-        # A padded image has label -1, which no answer equals.
-        chosen = logits.masked_fill(~data.active[:, part], -torch.inf).argmax(dim=-1)
-        total += (chosen == data.labels[:, part]).sum(dim=1)
+        choices = allowed[:, part]
+        chosen = logits.masked_fill(~choices, -torch.inf).argmax(dim=-1)
+        # A padded image has label -1, which no answer equals; where no unit may answer, none does.
+        right = (chosen == data.labels[:, part]) & choices.any(dim=-1)
+        total += right.sum(dim=1)
     return total.cpu()
 
 

@@ -57,9 +57,19 @@ class CohortTask:
 
     def view(self, tensors: tuple[Any, ...]) -> Task:
         """Return one learner's task, given that learner's part of ``tensors``."""
-        images, labels, allowed, *own = tensors
+        images, labels, allowed, classes, units, answers, initial, noise = tensors
         examples = Examples(images, labels, allowed)
-        return Task(self.index, self.network, examples, *own, self.regression)
+        return Task(
+            self.index,
+            self.network,
+            examples,
+            classes,
+            units,
+            answers,
+            initial,
+            noise,
+            self.regression,
+        )
 
 
 def only(tree: Any, position: int) -> Any:

@@ -153,18 +153,16 @@ def _processor(info: str) -> str | None:
 
 
 def sizes_and_classes(cohort: Cohort, position: int) -> tuple[list[int], list[int]]:
-    """Return, per task, one seed's number of test images and of classes to choose from."""
+    """Return, per task, one seed's number of test images and of classes."""
     sizes = [int((data.labels[position] >= 0).sum()) for data in cohort.test]
     return sizes, [int(active[position].sum()) for active in cohort.classes]
 
 
-def chance_counts(sizes: Sequence[int], classes: Sequence[int]) -> list[int]:
-    """Return how many answers chance gets right per task: what a diverged learner counts with.
-
-    >>> chance_counts([100, 50], [10, 2])
-    [10, 25]
-    """
-    return [round(size / count) for size, count in zip(sizes, classes, strict=True)]
+def numbers_seen(cohort: Cohort, position: int) -> tuple[int, ...] | None:
+    """Return one seed's number of classes seen after each task, None if it decides no answer."""
+    if not cohort.class_incremental:
+        return None
+    return tuple(int(cohort.seen(task + 1)[position].sum()) for task in range(len(cohort.classes)))
 
 
 def peak_memory(device: torch.device) -> int:

@@ -41,8 +41,8 @@ def test_untrained_answers_may_differ_a_little_on_another_machine_only(honest, o
 
 def test_other_data_than_that_of_others_is_recognised(draft, against, tmp_path):
     for seed in range(5):
-        for name in registered():
-            if name.startswith("digits-"):
+        for name, sequence in registered().items():
+            if sequence.tier == "quick":
                 stamp = draft.records[draft.place_of(name, seed)].sequence
                 draft.change(name, seed, sequence=replace(stamp, data_hash="e" * 64))
     folder = draft.write(tmp_path)

@@ -33,6 +33,7 @@ FASHION = [
 ]
 CIFAR10 = ["split", "overlap-50", "corrupted-3"]
 FULL = [
+    *("digits-class-incremental", "fashion-class-incremental"),
     *("mnist-permuted", "cifar10-split-full", "cifar100-split-10", "cifar100-split-20"),
     *("cifar100-overlap-50", "cub200-split", "cub200-corrupted-3"),
     *("mnist-split-van-de-ven", "cifar10-split-van-de-ven"),
@@ -66,7 +67,7 @@ BASE = TaskSequence(
 def test_registry_has_the_published_names_in_order():
     sequences = registered()
     assert list(sequences) == list(chain(*TIERS.values()))
-    assert len(sequences) == 6 + 8 + 26 + 9
+    assert len(sequences) == 6 + 8 + 26 + 11
     for tier, names in TIERS.items():
         assert {sequences[name].tier for name in names} == {tier}
 
@@ -100,6 +101,14 @@ def test_name_tells_the_scenario(name, scenario):
     assert registered()[name].scenario == scenario
 
 
+@pytest.mark.parametrize("data", ["digits", "fashion"])
+def test_class_incremental_sequences_are_the_split_ones_but_for_their_tests(data):
+    split, incremental = (registered()[f"{data}-{name}"] for name in ("split", "class-incremental"))
+    changed = {name for name, value in vars(split).items() if value != getattr(incremental, name)}
+    assert changed == {"name", "description", "tier", "class_incremental"}
+    assert (split.class_incremental, incremental.class_incremental) == (False, True)
+
+
 def test_hashes_tell_all_sequences_apart():
     hashes = [sequence.hash() for sequence in registered().values()]
     assert len(set(hashes)) == len(hashes)
@@ -115,6 +124,7 @@ CHANGES = {
     "test_per_class": None,
     "training": Training(epochs=2, batch_size=10, learning_rate=0.1),
     "balance": False,
+    "class_incremental": True,
 }
 
 
@@ -178,7 +188,7 @@ def test_a_name_is_no_prefix():
 
 
 def test_overlapping_patterns_count_once():
-    assert len(find_sequences(["digits-*", "*-split", "digits-split"], registered())) == 9
+    assert len(find_sequences(["digits-*", "*-split", "digits-split"], registered())) == 10
     assert list(find_sequences(["*"], registered())) == list(registered())
 
 

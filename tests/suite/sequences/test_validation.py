@@ -153,6 +153,7 @@ SEQUENCE_FIELDS = {
     "test_per_class": (0, -5, True, 2.0, math.nan, "all", np.int64(3)),
     "training": ({"epochs": 1}, 5, "adam", Training),
     "balance": (None, 0, 1, "no"),
+    "class_incremental": (None, 0, 1, "seen"),
 }
 
 
@@ -262,5 +263,13 @@ def test_a_scenario_of_a_user_that_raises_is_refused():
     message = problem_of(sequence(Raises()))
     assert message == (
         "tasks of Raises fails: RuntimeError: two; "
-        'test_validation.py, line 256: raise RuntimeError("two\\nlines")'
+        'test_validation.py, line 257: raise RuntimeError("two\\nlines")'
     )
+
+
+def test_regressions_have_no_classes_to_see():
+    setting = LinearSetting(2, 0, 5, 20, shared_norm=0)
+    linear = sequence(setting, source="linear", network="linear")
+    assert problem_of(linear) is None
+    message = problem_of(replace(linear, class_incremental=True))
+    assert message == "a linear regression has no classes; leave out class_incremental"

@@ -59,8 +59,8 @@ def _class_incremental(task_incremental: TaskSequence) -> TaskSequence:
     return replace(
         task_incremental,
         name=task_incremental.name.replace("split", "class-incremental"),
-        description="Disjoint classes in five tasks, in an order drawn per seed; an answer is "
-        "chosen from the classes of all tasks so far.",
+        description="Disjoint classes in five tasks, in an order drawn per seed; "
+        "class-incremental: any class seen so far may be the answer.",
         tier="full",
         class_incremental=True,
     )

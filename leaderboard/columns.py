@@ -358,5 +358,12 @@ COLUMNS = (
         keys=("reliability",),
         values=lambda line: (getattr(line.section.grade, "reliability", None),),
     ),
+    Column(
+        keys=("incremental_accuracy", "incremental_accuracy_low", "incremental_accuracy_high"),
+        of_row=True,
+        values=lambda line: _interval(line.row.average("incremental_accuracy", 0.0, 1.0)),
+        title="Inc.Acc",  # in no table yet, they are wide enough
+        explanation="the accuracy over the tasks so far, mean over all tasks.",
+    ),
 )
 """Every column, in the order of the CSV file; new ones at the end."""

@@ -3,7 +3,8 @@
 ``accuracy[t, k]`` is the test accuracy on task k after training task t, shape (tasks, tasks),
 each entry in [0, 1]. Definitions: arXiv 2602.20796 for Avg.Acc, Task.Acc and forgetting;
 Lopez-Paz and Ranzato 2017 (arXiv 1706.08840, equations 3 and 4) for the transfers; Chaudhry et al.
-2018 (arXiv 1801.10112, equation 3) for forgetting by the maximum.
+2018 (arXiv 1801.10112, equation 3) for forgetting by the maximum; Rebuffi et al. 2017
+(arXiv 1611.07725, section 4) for the average incremental accuracy.
 """
 
 from collections.abc import Sequence
@@ -30,6 +31,18 @@ def average_accuracy(accuracy: Matrix) -> float:
     0.7
     """
     return _mean(accuracy[-1])
+
+
+def incremental_accuracy(accuracy: Matrix) -> float:
+    """Return the average incremental accuracy: that over the tasks so far, mean over all tasks.
+
+    ``1/T sum over t of 1/t sum over k <= t of accuracy[t, k]``, in [0, 1].
+
+    >>> incremental_accuracy(np.array([[0.9, 0.2], [0.6, 0.8]]))
+    0.8
+    """
+    so_far = np.tril(accuracy).sum(axis=1)
+    return _mean(so_far / np.arange(1, len(accuracy) + 1))
 
 
 def task_accuracy(accuracy: Matrix) -> float:
@@ -98,6 +111,7 @@ def accuracy_metrics(accuracy: Matrix, untrained: NDArray[np.float64]) -> dict[s
         "max_forgetting": max_forgetting(accuracy),
         "backward_transfer": -lost,  # by definition
         "forward_transfer": forward_transfer(accuracy, untrained),
+        "incremental_accuracy": incremental_accuracy(accuracy),
     }
 
 

@@ -118,7 +118,7 @@ def test_a_column_without_a_place_is_in_the_csv_file_only(board, monkeypatch):
     assert csv_table(board).splitlines()[0].endswith(",again")
 
 
-def test_forgetting_by_the_maximum_is_in_the_csv_file(make_record, make_loss_record, tmp_path):
+def test_columns_of_rows_are_in_the_csv_file_alone(make_record, make_loss_record, tmp_path):
     def rows_of(folder, records):
         for record in records:
             write_record(tmp_path / folder, record)
@@ -139,6 +139,13 @@ def test_forgetting_by_the_maximum_is_in_the_csv_file(make_record, make_loss_rec
         half = 4.3027 * 0.05 / 3**0.5
         assert float(row["max_forgetting_low"]) == pytest.approx(0.2 - half, abs=1e-5)
         assert float(row["max_forgetting_high"]) == pytest.approx(0.2 + half, abs=1e-5)
+        # .5, then (.9 + .5) / 2, then the mean over three tasks: 1.4, 1.5 or 1.6 thirds
+        mean, half = (0.5 + 0.7 + 0.5) / 3, half * 2 / 9
+        assert float(row["incremental_accuracy"]) == pytest.approx(mean)
+        assert float(row["incremental_accuracy_low"]) == pytest.approx(mean - half, abs=1e-5)
+        assert float(row["incremental_accuracy_high"]) == pytest.approx(mean + half, abs=1e-5)
     assert "Max.Forgetting" not in text
+    assert "Inc.Acc" not in text
     rows, _ = rows_of("losses", [make_loss_record(seed=seed) for seed in range(2)])
     assert {row["max_forgetting"] + row["max_forgetting_low"] for row in rows} == {""}
+    assert {row["incremental_accuracy"] for row in rows} == {""}

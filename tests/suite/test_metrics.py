@@ -28,6 +28,22 @@ def test_average_accuracy_by_hand():
     assert metrics.average_accuracy(THREE_TASKS) == pytest.approx((0.6 + 0.5 + 0.4) / 3)
 
 
+def test_incremental_accuracy_by_hand():
+    expected = (0.9 + (0.7 + 0.8) / 2 + (0.6 + 0.5 + 0.4) / 3) / 3
+    assert metrics.incremental_accuracy(THREE_TASKS) == pytest.approx(expected)
+
+
+@given(matrices(), st.data())
+def test_incremental_accuracy_does_not_depend_on_tasks_to_come(accuracy, data):
+    tasks = range(len(accuracy))
+    rows = [sum(accuracy[t][k] for k in range(t + 1)) / (t + 1) for t in tasks]
+    found = metrics.incremental_accuracy(accuracy)
+    assert found == pytest.approx(sum(rows) / len(rows), abs=1e-12)
+    later = np.triu(data.draw(arrays(np.float64, accuracy.shape, elements=SHARES)), 1)
+    assert metrics.incremental_accuracy(np.tril(accuracy) + later) == found
+    assert 0.0 <= found <= 1.0
+
+
 def test_task_accuracy_by_hand():
     assert metrics.task_accuracy(THREE_TASKS) == pytest.approx((0.9 + 0.8 + 0.4) / 3)
 

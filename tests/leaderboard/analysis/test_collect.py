@@ -47,6 +47,7 @@ def test_cell_by_hand(make_record):
             "max_forgetting": (0.3 + 0.3) / 2,
             "backward_transfer": -0.3,
             "forward_transfer": (0.2 + 0.3) / 2 - 0.05,
+            "incremental_accuracy": (0.9 + (0.7 + 0.8) / 2 + (0.6 + 0.5 + 0.4) / 3) / 3,
         }
     )
     assert cell.step == pytest.approx((5 / 10 + 1 / 5) / 2)

@@ -77,7 +77,8 @@ def test_every_entry_is_whole():
         assert sequence.name == name
         assert sequence.scenario.tasks >= 2
         assert sequence.description.endswith(".")
-        assert (sequence.training is None) == (not name.endswith("van-de-ven"))
+        own = name.endswith("van-de-ven") or name == "fashion-class-incremental"
+        assert (sequence.training is not None) == own
 
 
 @pytest.mark.parametrize(
@@ -101,11 +102,14 @@ def test_name_tells_the_scenario(name, scenario):
     assert registered()[name].scenario == scenario
 
 
-@pytest.mark.parametrize("data", ["digits", "fashion"])
-def test_class_incremental_sequences_are_the_split_ones_but_for_their_tests(data):
+@pytest.mark.parametrize(("data", "rate"), [("digits", 0.05), ("fashion", 0.02)])
+def test_class_incremental_sequences_are_the_split_ones_but_for_their_answers(data, rate):
     split, incremental = (registered()[f"{data}-{name}"] for name in ("split", "class-incremental"))
-    changed = {name for name, value in vars(split).items() if value != getattr(incremental, name)}
-    assert changed == {"name", "description", "tier", "class_incremental"}
+    same = ("source", "scenario", "network", "train_per_class", "test_per_class", "balance")
+    assert [n for n in same if getattr(split, n) != getattr(incremental, n)] == []
+    training = dataclasses.replace(split.training_under(), learning_rate=rate)
+    assert incremental.training_under() == training
+    assert incremental.tier == "full"
     assert (split.class_incremental, incremental.class_incremental) == (False, True)
 
 

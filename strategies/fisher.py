@@ -25,15 +25,21 @@ Cholesky factor's columns (Tanabe and Sagae 1992, J. R. Stat. Soc. B 54(1)). So
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import grad, vjp, vmap
 
 from driftboard.strategies.base import EXAMPLES_AT_ONCE, Examples, Parameters, Task
+from driftboard.strategies.layers import (
+    Layers,
+    joined_name,
+    layers_applied_once,
+    tracked_pass,
+    zeros_like,
+)
 
 LABELS = ("exact", "sampled", "empirical", "batch")
 """The ways to choose the labels, see the head of this file."""
@@ -46,7 +52,6 @@ SAMPLES_AT_ONCE = 64
 LEGACY_BATCH = 32
 """The mini-batch of the form ``batch``."""
 
-Layers = dict[str, nn.Linear]
 Squares = Callable[[Task, Parameters, str, Examples, Tensor], Parameters]
 
 
@@ -70,7 +75,7 @@ def diagonal_fisher(task: Task, parameters: Parameters, *, labels: str = "exact"
     layers = _layers_with_closed_form(task, parameters)
     squares: Squares = partial(_linear_squares, layers) if layers else _general_squares
     size = EXAMPLES_AT_ONCE if layers else SAMPLES_AT_ONCE
-    total = _zeros(parameters)
+    total = zeros_like(parameters)
     for examples, noise in zip(
         task.examples.slices(size), torch.split(task.noise, size), strict=True
     ):
@@ -81,7 +86,7 @@ def diagonal_fisher(task: Task, parameters: Parameters, *, labels: str = "exact"
 
 def _squared_batch_gradients(task: Task, parameters: Parameters) -> Parameters:
     """Return the mean over mini-batches of the squared gradient of the mini-batch's mean loss."""
-    total = _zeros(parameters)
+    total = zeros_like(parameters)
     batches = list(task.examples.slices(LEGACY_BATCH))
     for batch in batches:
         gradient = grad(task.loss)(parameters, batch)
@@ -101,32 +106,16 @@ def _linear_squares(
 
     For one example the gradient of a Linear layer's weight is the outer product of delta, the
     gradient of its output, and h, its input; so the square is the outer product of the squares,
-    and the sum over examples is one matrix product, ``(delta^2)^T h^2``. The deltas are
-    gradients with respect to "taps": zeros added to the outputs.
+    and the sum over examples is one matrix product, ``(delta^2)^T h^2``.
     """
-    count = examples.labels.shape[0]
-    like = next(iter(parameters.values()))
-    taps = {name: like.new_zeros(count, layer.out_features) for name, layer in layers.items()}
-
-    def forward(taps: Parameters) -> tuple[Tensor, Parameters]:
-        inputs: Parameters = {}
-
-        def tap(name: str, _: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> Tensor:
-            inputs[name] = arguments[0]
-            return output + taps[name]
-
-        with _hooks(layers, tap):
-            return task.logits(parameters, examples), inputs
-
-    tracked: Any = vjp(forward, taps, has_aux=True)
-    logits, pull, inputs = tracked
-    directions = _directions(labels, task, logits, examples.labels, noise)
-    squares = _sum_of_squares(pull, directions)
+    tracked = tracked_pass(task, parameters, examples, layers)
+    directions = _directions(labels, task, tracked.logits, examples.labels, noise)
+    squares = _sum_of_squares(tracked.pull, directions)
     result: Parameters = {}
     for name, layer in layers.items():
-        result[_join(name, "weight")] = squares[name].T @ inputs[name].square()
+        result[joined_name(name, "weight")] = squares[name].T @ tracked.inputs[name].square()
         if layer.bias is not None:
-            result[_join(name, "bias")] = squares[name].sum(0)
+            result[joined_name(name, "bias")] = squares[name].sum(0)
     return result
 
 
@@ -219,44 +208,16 @@ def _layers_with_closed_form(task: Task, parameters: Parameters) -> Layers:
     The closed form holds if every parameter belongs to a Linear layer and every layer is applied
     once, to one vector per example. The latter is found by sending one example through.
     """
-    layers = {
-        name: layer
-        for name, layer in task.network.module.named_modules()
-        if isinstance(layer, nn.Linear)
-    }
+    layers = layers_applied_once(task, parameters)
     owned = {
-        _join(name, own) for name, layer in layers.items() for own, _ in layer.named_parameters()
+        joined_name(name, own)
+        for name, layer in layers.items()
+        for own, _ in layer.named_parameters()
     }
     if owned != parameters.keys():
         return {}
-    dimensions: list[tuple[str, int]] = []
-
-    def note(name: str, _: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
-        dimensions.append((name, output.dim()))
-
-    with _hooks(layers, note):
-        task.network.logits(parameters, task.examples.images[:1])
-    return layers if sorted(dimensions) == sorted((name, 2) for name in layers) else {}
-
-
-@contextmanager
-def _hooks(layers: Layers, hook: Callable[..., Tensor | None]) -> Iterator[None]:
-    """Call ``hook(name, layer, arguments, output)`` after every layer's forward."""
-    handles = [layer.register_forward_hook(partial(hook, name)) for name, layer in layers.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _join(layer: str, parameter: str) -> str:
-    """Return a parameter's full name; the outermost layer has the empty name."""
-    return f"{layer}.{parameter}" if layer else parameter
-
-
-def _zeros(like: Parameters) -> Parameters:
-    return {name: torch.zeros_like(value) for name, value in like.items()}
+    inputs = tracked_pass(task, parameters, next(task.examples.slices(1)), layers).inputs
+    return layers if all(value.dim() == 2 for value in inputs.values()) else {}
 
 
 def _plus(one: Parameters, other: Parameters) -> Parameters:

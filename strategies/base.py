@@ -130,6 +130,7 @@ class Task:
     initial: Parameters  # the seeded initialisation, the same for every strategy
     noise: Tensor  # float in [0, 1), (n,): one uniform number per example, the strategy's own
     regression: bool = False  # the head is one unit that predicts a number, always allowed
+    rate: float = 0.0  # the learning rate of the task's training; 0 where it is solved, not trained
 
     def logits(self, parameters: Parameters, examples: Examples) -> Tensor:
         """Return logits, shape (n, head units); units that are not allowed are far below the rest.
@@ -274,7 +275,9 @@ class Strategy:
         """Return the corrected gradient; it covers the parameters of unfrozen blocks only.
 
         A block that is frozen for this learner, but not for all seeds that train together with it,
-        may be there too, with a gradient of zero.
+        may be there too, with a gradient of zero. Besides every step, it is called once before the
+        first one, with the gradient of ``loss`` over evenly spaced images of the task, to record
+        which part of it passes.
         """
         return gradient
 

@@ -192,6 +192,12 @@ class Record(_Run, frozen=True, tag="accuracy"):
     The record of a class-incremental sequence has the field ``seen``: an answer is chosen from
     the classes of all tasks so far, ``seen[t]`` of them after task t. So counts are 0 on classes
     that come later, and all are 0 before the first task.
+
+    The record of a strategy that corrects gradients has the field ``passed``: ``passed[t][b]`` is
+    the part of block b's gradient at the start of task t that the strategy lets pass, the share
+    of the block times ``<corrected, gradient> / <gradient, gradient>``. It is 1 where a step is
+    plain, 0 of a frozen block and from the task ``diverged_at`` on, the share alone where there is
+    no gradient, and negative where the corrected gradient points the other way.
     """
 
     correct: tuple[tuple[Count, ...], ...]
@@ -199,6 +205,7 @@ class Record(_Run, frozen=True, tag="accuracy"):
     test_sizes: tuple[Positive, ...]
     classes: tuple[Positive, ...]  # number of each task's classes, one of which an answer names
     seen: tuple[Positive, ...] | UnsetType = UNSET  # see above; no other record has this field
+    passed: tuple[tuple[float, ...], ...] | UnsetType = UNSET  # see above
     digest: Digest | None = None  # of all the rest; set in files only
 
     def __post_init__(self) -> None:
@@ -211,6 +218,10 @@ class Record(_Run, frozen=True, tag="accuracy"):
                 raise ValueError(f"a row of counts does not have {self.tasks} tasks")
             if any(map(gt, counts, self.test_sizes)):
                 raise ValueError("more correct answers than test images")
+        if self.passed is not UNSET:
+            self.check_lengths(self.passed)
+            if set(map(len, self.passed)) != {len(self.sequence.blocks)}:
+                raise ValueError("a row of passed does not have every block")
         if self.seen is not UNSET:
             self._check_seen(self.seen)
 

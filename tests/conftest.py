@@ -285,7 +285,7 @@ def make_loss_record(make_record):
 
     from driftboard.suite import records
 
-    of_accuracies = {"correct", "correct_untrained", "test_sizes", "classes", "seen"}
+    of_accuracies = {"correct", "correct_untrained", "test_sizes", "classes", "seen", "passed"}
 
     def make(
         sequence="alpha", strategy="sgd", seed=0, losses=((0.5, 1.5), (0.75, 0.25)), **changes

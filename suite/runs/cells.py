@@ -1,12 +1,14 @@
 """Cells of the benchmark: one strategy on one sequence, a record of accuracies for every seed."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import torch
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from driftboard.strategies.base import Strategy
 from driftboard.suite.errors import StrategyError
@@ -16,6 +18,7 @@ from driftboard.suite.metrics import chance_counts
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
     AnyRecord,
+    Divergence,
     LossRecord,
     Record,
     cell_path,
@@ -236,6 +239,24 @@ def _label(loaded: LoadedStrategy) -> str:
     return loaded.stamp.name if kept else loaded.specification
 
 
+def _passed(
+    outcome: Outcome, divergence: Sequence[Divergence | None], position: int
+) -> tuple[tuple[float, ...], ...] | UnsetType:
+    """Return per task which part of its gradient passed; zeros from where the seed diverged.
+
+    Nothing if the strategy corrects no gradient, or what it made of one was not finite.
+    """
+    if not outcome.passed:
+        return UNSET
+    kept = [
+        row[position].tolist() if cause is None else [0.0] * row.shape[1]
+        for row, cause in zip(outcome.passed, divergence, strict=True)
+    ]
+    if not all(map(math.isfinite, chain.from_iterable(kept))):
+        return UNSET
+    return tuple(tuple(round(part, 6) for part in row) for row in kept)
+
+
 def _record(builder: RecordBuilder, cohort: Cohort, outcome: Outcome, position: int) -> Record:
     """Return the record of the seed at ``position`` in the cohort."""
     sizes, classes = sizes_and_classes(cohort, position)
@@ -264,4 +285,5 @@ def _record(builder: RecordBuilder, cohort: Cohort, outcome: Outcome, position: 
         test_sizes=tuple(sizes),
         classes=tuple(classes),
         seen=UNSET if seen is None else seen,
+        passed=_passed(outcome, divergence, position),
     )

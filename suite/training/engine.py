@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from driftboard.strategies.base import Block, Memory, Parameters, Strategy, UpdatePlan
+from driftboard.strategies.base import (
+    Block,
+    Examples,
+    Memory,
+    Parameters,
+    Strategy,
+    UpdatePlan,
+)
 from driftboard.suite.protocol import Training
 from driftboard.suite.records import Divergence
 from driftboard.suite.training.cohort import Cohort, TaskData, joined
@@ -36,6 +43,9 @@ TESTED_AT_ONCE = 250
 
 HOOKS_OF_A_STEP = ("loss", "correct", "constrain", "observe")
 
+PASSED_OVER = 500
+"""Over how many of a task's images the gradient is taken of which a strategy lets a part pass."""
+
 BLOW_UP = 1000.0
 """How many times the norm of its initialisation a block before the head may move away from it."""
 
@@ -50,6 +60,7 @@ class Outcome:
     update_norms: list[Tensor] = field(default_factory=list)  # per task (S, blocks)
     solution_norms: list[Tensor] = field(default_factory=list)
     drift_norms: list[Tensor] = field(default_factory=list)
+    passed: list[Tensor] = field(default_factory=list)  # per task (S, blocks); see ``Record``
     memory_bytes: list[int] = field(default_factory=list)  # per task, of one seed
     finite: list[Tensor] = field(default_factory=list)  # per task bool (S,), until its end
     blown_up: list[Tensor] = field(default_factory=list)  # per task bool (S,), until its end
@@ -80,6 +91,7 @@ class Trained:
     parameters: Parameters
     memory: Memory
     plan: UpdatePlan
+    passed: Tensor | None  # (S, blocks); None if the strategy corrects no gradient
     finite: Tensor  # bool, (S,): whether losses and solution were
     operations: tuple[int, ...]  # of each seed's training; see ``operations.py``
 
@@ -123,6 +135,8 @@ def run(
         outcome.seconds.append(time.perf_counter() - began)
         outcome.plans.append(UpdatePlan(trained.plan.share.cpu(), trained.plan.restart.cpu()))
         outcome.operations.append(trained.operations)
+        if trained.passed is not None:
+            outcome.passed.append(trained.passed.cpu())
         if index == 0:  # copied, since the strategy may have kept it
             first = {name: value.clone() for name, value in parameters.items()}
         blown_up = blown_up | _blown_up(cohort, parameters)
@@ -180,6 +194,7 @@ def train_task(
         hooks.check_untouched(shown.changed(), "begin")
         plan = plan if share is None else UpdatePlan(share, plan.restart)
         parameters = _restarted(parameters, task, plan)
+    passed = _passed(task, hooks, plan, parameters, memory)
     orders = _batch_orders(cohort, index, data.count)
     start = _Start(task, hooks, plan, cohort.training, parameters, memory)
     parameters, memory, finite, of_step = _descend(start, orders[:steps], runner)
@@ -192,7 +207,7 @@ def train_task(
         finite = finite & torch.isfinite(value).flatten(1).all(dim=1)
     once = per_learner(begun.total + finished.total, cohort.size)
     operations = tuple(once + len(orders) * each for each in of_step)
-    return Trained(parameters, memory, plan, finite, operations)
+    return Trained(parameters, memory, plan, passed, finite, operations)
 
 
 def _cohort_task(cohort: Cohort, index: int, data: TaskData) -> CohortTask:
@@ -210,6 +225,7 @@ def _cohort_task(cohort: Cohort, index: int, data: TaskData) -> CohortTask:
         answers=_numbers(answers),
         initial=cohort.initial,
         noise=torch.from_numpy(np.stack(noise)).to(cohort.device, cohort.dtype),
+        rate=cohort.training.learning_rate,
     )
 
 
@@ -233,6 +249,47 @@ def _restarted(parameters: Parameters, task: CohortTask, plan: UpdatePlan) -> Pa
             where = where.reshape(where.shape + (1,) * (old.ndim - where.ndim))
             result[name] = torch.where(where, new, old)
     return result
+
+
+def _passed(
+    task: CohortTask, hooks: Hooks, plan: UpdatePlan, parameters: Parameters, memory: Memory
+) -> Tensor | None:
+    """Return which part of the gradient with which a task begins passes the strategy, (S, blocks).
+
+    The share of a block times ``<corrected, g> / <g, g>``, with g the gradient of the loss over
+    evenly spaced images of the task; the share alone where g is zero. NaN where one of the two is
+    not finite. None if the strategy corrects no gradient.
+    """
+    if not hooks.corrects:
+        return None
+    every = -(-task.labels.shape[1] // PASSED_OVER)
+    # Copies, as batches are: what a hook does to them must not reach the task's own images.
+    examples = Examples(*(v[:, ::every].clone() for v in (task.images, task.labels, task.allowed)))
+    scales = _step_scales(task.network, plan, parameters, 1.0)
+    if not scales:
+        return plan.share.clone()
+    trained = {name: parameters[name].clone().requires_grad_() for name in scales}
+    _, slope = hooks.losses_and_gradient(examples, {**parameters, **trained}, memory, trained)
+    with torch.no_grad():
+        # A block that only some learners freeze has a gradient for all of them.
+        slope = {name: torch.where(scales[name] > 0, slope[name], 0.0) for name in scales}
+        corrected = hooks.correct(slope, parameters, memory)
+        along, whole = (_inner_products(one, slope, task) for one in (corrected, slope))
+        return plan.share * torch.where(whole == 0, 1.0, along / whole)
+
+
+def _inner_products(one: Parameters, other: Parameters, task: CohortTask) -> Tensor:
+    """Return the inner product of every block, float64, (S, blocks); 0 of a frozen one."""
+    # In double precision, because squares of what a converged task leaves would underflow.
+    zero = task.noise.new_zeros(task.noise.shape[0], dtype=torch.float64)
+    columns = []
+    for block in task.network.blocks:
+        names = [name for name in block.parameters if name in other]
+        parts = [
+            (one[name].double() * other[name].double()).flatten(1).sum(dim=1) for name in names
+        ]
+        columns.append(sum(parts, zero))
+    return torch.stack(columns, dim=1)
 
 
 def _batch_orders(cohort: Cohort, index: int, count: int) -> Tensor:

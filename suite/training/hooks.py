@@ -36,6 +36,7 @@ class CohortTask:
     initial: Parameters
     noise: Tensor
     regression: bool = False
+    rate: float = 0.0
 
     def tensors(self) -> tuple[Any, ...]:
         """Return all tensors, in the order that ``view`` takes them."""
@@ -69,6 +70,7 @@ class CohortTask:
             initial,
             noise,
             self.regression,
+            self.rate,
         )
 
 

@@ -2,9 +2,11 @@
 
 Bytes are counted per learner, since everything that a cohort holds has a leading dimension S: the
 images of all tasks, the copies of the parameters that engine and strategy keep, and the largest
-temporary tensors. The estimate is an upper bound for all strategies of the project:
+temporary tensors. The estimate is an upper bound for strategies that need no more than EWC does:
 ``tests/suite/training/test_memory_plan.py`` measures at most all of it, and at least a third if a
-strategy passes over all images of a task at once.
+strategy passes over all images of a task at once. Second moments of layers, as ``hybrid`` takes
+them, can need more, most of all on networks that are narrower than their inputs; where memory is
+short after all, a cohort is trained in halves.
 """
 
 import ctypes

@@ -53,6 +53,7 @@ def sound_records(draw):
     seen = draw(st.sampled_from([msgspec.UNSET, tuple(accumulate(classes))]))
     row = st.tuples(*(st.integers(0, size) for size in sizes))
     norms = tuples(tuples(NORMS, blocks), tasks)
+    parts = tuples(tuples(st.floats(allow_nan=False, allow_infinity=False), blocks), tasks)
     plan = st.builds(
         records.PlanStamp, tuples(st.floats(0.0, 1.0), blocks), tuples(st.booleans(), blocks)
     )
@@ -84,6 +85,7 @@ def sound_records(draw):
         test_sizes=sizes,
         classes=classes,
         seen=seen,
+        passed=draw(st.just(msgspec.UNSET) | parts),
         update_norms=draw(norms),
         solution_norms=draw(norms),
         drift_norms=draw(norms),
@@ -282,7 +284,7 @@ def test_the_changes_above_are_refused_for_their_own_sake(change_file):
     assert read_record(path).correct == ((100, 0), (60, 80))
 
 
-NEEDED = [name for name in Record.__struct_fields__ if name != "seen"]
+NEEDED = [name for name in Record.__struct_fields__ if name not in ("seen", "passed")]
 
 
 @pytest.mark.parametrize("missing", ["measure", *NEEDED])
@@ -329,11 +331,43 @@ def test_unsound_numbers_of_seen_classes_are_refused(make_record, tmp_path, chan
     assert word in refusal(path)
 
 
+PASSED = ((1.0, 1.0, 0.5), (0.25, -0.125, 0.0))  # two tasks of three blocks
+
+
+def test_what_passes_is_read_as_it_was_written_and_else_nothing_is_said_of_it(
+    make_record, tmp_path
+):
+    record = make_record(passed=PASSED)
+    assert b'"passed":[[1.0,1.0,0.5],[0.25,-0.125,0.0]]' in sealed(record)
+    assert read_record(write_record(tmp_path, record)).passed == PASSED
+    assert b"passed" not in sealed(make_record())
+
+
+@pytest.mark.parametrize(
+    ("passed", "word"),
+    [
+        ([PASSED[0]], "2 tasks"),
+        ([*PASSED, PASSED[0]], "2 tasks"),
+        ([PASSED[0], (0.25, 0.5)], "row of passed"),
+        ([(*PASSED[0], 1.0), (*PASSED[1], 1.0)], "row of passed"),
+        ([PASSED[0], (0.25, 0.5, None)], "passed"),
+        (None, "passed"),
+    ],
+)
+def test_parts_of_other_tasks_or_blocks_are_refused(make_record, tmp_path, passed, word):
+    content = json.loads(sealed(make_record(passed=PASSED)))
+    path = cell_path(tmp_path, "alpha", "sgd", 0)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content | {"passed": passed}))
+    seal(path)
+    assert word in refusal(path)
+
+
 @pytest.fixture
 def loss_record(make_record):
     """Return a sound record of a linear sequence."""
     content = msgspec.structs.asdict(make_record())
-    for name in ("correct", "correct_untrained", "test_sizes", "classes", "seen"):
+    for name in ("correct", "correct_untrained", "test_sizes", "classes", "seen", "passed"):
         del content[name]
     return records.LossRecord(
         **content, losses=((0.5, 1.0), (0.7, 0.4)), losses_untrained=(1.0, 1.0), draws=50

@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 from driftboard.strategies.bounds import Joint
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.fisher import SAMPLES_AT_ONCE
-from driftboard.strategies.hybrid import Hybrid
+from driftboard.strategies.hybrid_scalar import HybridScalar
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite.protocol import PROTOCOL, Training
 from driftboard.suite.sequences.registry import registered
@@ -168,14 +168,14 @@ def share_measured(name, shape, seeds, mode, strategy, count=COUNT):
     return (peak + kept) / (seeds * demand.total)
 
 
-@pytest.mark.parametrize("strategy", [Sgd(), Ewc(), Hybrid(), Joint()], ids=lambda s: s.name)
+@pytest.mark.parametrize("strategy", [Sgd(), Ewc(), HybridScalar(), Joint()], ids=lambda s: s.name)
 @pytest.mark.parametrize("name", ["mlp-256x2", "mlp-16x1"])
 def test_an_mlp_needs_between_a_third_and_all_of_the_estimate(name, strategy):
     assert 1 / 3 <= share_measured(name, (1, 28, 28), 3, "vmap", strategy) <= 1
 
 
 def test_convolutions_need_between_a_third_and_all_where_all_images_pass_at_once():
-    assert 1 / 3 <= share_measured("resnet9-w4", (3, 8, 8), 1, "loop", Hybrid()) <= 1
+    assert 1 / 3 <= share_measured("resnet9-w4", (3, 8, 8), 1, "loop", HybridScalar()) <= 1
 
 
 def test_gradients_of_single_examples_need_between_a_third_and_all_of_the_estimate():

@@ -5,18 +5,29 @@ from driftboard.strategies.base import Strategy
 from driftboard.strategies.bounds import FrozenReset, Joint, Noop, Scratch
 from driftboard.strategies.constrained import Constrained
 from driftboard.strategies.ewc import Ewc
+from driftboard.strategies.ewc_implicit import EwcImplicit
 from driftboard.strategies.frozen import Frozen
 from driftboard.strategies.hybrid import Hybrid
+from driftboard.strategies.hybrid_diagonal import HybridDiagonal
+from driftboard.strategies.hybrid_scalar import HybridScalar
 from driftboard.strategies.initialized import Initialized
 from driftboard.strategies.magnitude import Ball, Fraction
+from driftboard.strategies.merging import MergeInputs
+from driftboard.strategies.projections import Gpm, SoftInputs
 from driftboard.strategies.sgd import Sgd
 
 BUILTIN: dict[str, Strategy] = {
     "sgd": Sgd(),
     "ewc": Ewc(),
+    "ewc-implicit": EwcImplicit(),
     "frozen": Frozen(),
     "initialized": Initialized(),
     "hybrid": Hybrid(),
+    "hybrid-diagonal": HybridDiagonal(),
+    "hybrid-scalar": HybridScalar(),
+    "soft-inputs": SoftInputs(),
+    "merge-inputs": MergeInputs(),
+    "gpm": Gpm(),
     "algorithm-1": AlgorithmOne(),
     "constrained-0.1": Constrained(share=0.1),
     "constrained-0.3": Constrained(share=0.3),

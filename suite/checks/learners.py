@@ -304,7 +304,8 @@ def _other_values(strategy: Strategy, name: str) -> Iterator[bool | int | float]
     elif isinstance(value, bool):
         candidates = [not value]
     elif isinstance(value, int):
-        candidates = [value + 1, value - 1, 2 * value]
+        # 1 for a number of directions to keep, of which tiny networks have fewer than most values.
+        candidates = [value + 1, value - 1, 2 * value, 1]
     elif isinstance(value, float):
         candidates = [value / 100, 2 * value, value + 0.5, value - 0.5]
     else:

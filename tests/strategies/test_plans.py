@@ -1,4 +1,4 @@
-"""Every strategy's plan by value, and what the hybrid and the constrained family compute."""
+"""Every strategy's plan by value, and what the scalar hybrid and the constrained family compute."""
 
 import math
 import re
@@ -19,7 +19,7 @@ from driftboard.strategies.bounds import FrozenReset
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.constrained import Constrained
 from driftboard.strategies.frozen import Frozen
-from driftboard.strategies.hybrid import Hybrid
+from driftboard.strategies.hybrid_scalar import HybridScalar
 from driftboard.strategies.initialized import Initialized
 from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.strategies.task_specific import share_of_blocks
@@ -219,7 +219,7 @@ def test_algorithm_1_decides_per_learner(small_task, map_learners):
     assert score.tolist() == pytest.approx(scores)
 
 
-# Hybrid
+# The scalar hybrid
 
 
 def flat_gradient(task):
@@ -229,13 +229,13 @@ def flat_gradient(task):
     return torch.cat([value.flatten() for name, value in gradient.items() if name not in head])
 
 
-def test_hybrid_scores_the_cosine_with_all_earlier_gradients(small_task):
+def test_the_scalar_hybrid_scores_the_cosine_with_all_earlier_gradients(small_task):
     tasks = [
         small_task(classes=classes, index=k) for k, classes in enumerate([[0, 1], [1, 2], [0, 3]])
     ]
     memory, scores = {}, []
     for task in tasks:
-        _, memory = Hybrid().begin(task, task.initial, memory)
+        _, memory = HybridScalar().begin(task, task.initial, memory)
         scores.append(memory.get("score"))
     assert scores[0] is None
     one, two, three = (flat_gradient(task).numpy() for task in tasks)
@@ -250,9 +250,11 @@ def test_hybrid_scores_the_cosine_with_all_earlier_gradients(small_task):
 @pytest.mark.parametrize(
     ("score", "fraction"), [(1.0, 0.2), (0.5, 0.5), (0.25, 0.65), (0.0, 0.8), (-0.7, 0.8)]
 )
-def test_hybrid_takes_the_less_of_an_update_the_more_gradients_agree(small_task, score, fraction):
+def test_the_scalar_hybrid_takes_the_less_of_an_update_the_more_gradients_agree(
+    small_task, score, fraction
+):
     first, second, trained = two_tasks(small_task)
-    strategy = Hybrid(share=0.5, related=0.2, unrelated=0.8)
+    strategy = HybridScalar(share=0.5, related=0.2, unrelated=0.8)
     ours = flat_gradient(second) / flat_gradient(second).norm()
     other = torch.randn(ours.shape, generator=torch.Generator().manual_seed(0), dtype=ours.dtype)
     other = other - (other @ ours) * ours
@@ -269,11 +271,11 @@ def test_hybrid_takes_the_less_of_an_update_the_more_gradients_agree(small_task,
     assert memory.keys() == {"gradients", "score", "fraction"}
 
 
-def test_hybrid_trains_the_first_task_as_sgd_does(small_task):
+def test_the_scalar_hybrid_trains_the_first_task_as_sgd_does(small_task):
     first, _, trained = two_tasks(small_task)
-    plan, memory = Hybrid().begin(first, first.initial, {})
+    plan, memory = HybridScalar().begin(first, first.initial, {})
     assert plan.share.tolist() == [1.0] * 3
-    assert Hybrid().finish(first, trained, memory)[0] is trained
+    assert HybridScalar().finish(first, trained, memory)[0] is trained
 
 
 # Constrained
@@ -318,12 +320,12 @@ def test_a_fraction_of_the_update_is_taken_from_the_second_task_on(small_task):
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_a_constant_fraction_is_the_hybrid_whose_gradients_do_not_matter(small_task, index):
+def test_a_constant_fraction_is_the_scalar_hybrid_whose_gradients_do_not_matter(small_task, index):
     first, second, trained = two_tasks(small_task)
     found = []
     for strategy in (
         Fraction(fraction=0.6, share=0.2),
-        Hybrid(share=0.2, related=0.6, unrelated=0.6),
+        HybridScalar(share=0.2, related=0.6, unrelated=0.6),
     ):
         plan, memory = strategy.begin(first, first.initial, {})
         _, memory = strategy.finish(first, first.initial, memory)
@@ -467,7 +469,7 @@ def test_every_strategy_says_what_it_is(strategy):
 
 def test_names_belong_to_one_class_each():
     classes = {strategy.name: type(strategy) for strategy in [*BUILTIN.values(), MyMethod()]}
-    assert len(set(classes.values())) == len(classes) == 13
+    assert len(set(classes.values())) == len(classes) == 19
 
 
 def test_the_board_ranks_the_strategies_and_not_the_bounds():
@@ -475,9 +477,15 @@ def test_the_board_ranks_the_strategies_and_not_the_bounds():
     assert ranked == [
         "sgd",
         "ewc",
+        "ewc-implicit",
         "frozen",
         "initialized",
         "hybrid",
+        "hybrid-diagonal",
+        "hybrid-scalar",
+        "soft-inputs",
+        "merge-inputs",
+        "gpm",
         "algorithm-1",
         "constrained-0.1",
         "constrained-0.3",
@@ -507,9 +515,9 @@ def test_overridden_hooks_are_known():
         (AlgorithmOne, {"threshold": 1.5}),
         (AlgorithmOne, {"related": 0.0}),
         (AlgorithmOne, {"unrelated": 2.0}),
-        (Hybrid, {"share": -0.1}),
-        (Hybrid, {"related": 1.1}),
-        (Hybrid, {"unrelated": float("nan")}),
+        (HybridScalar, {"share": -0.1}),
+        (HybridScalar, {"related": 1.1}),
+        (HybridScalar, {"unrelated": float("nan")}),
         (Constrained, {"share": -0.1}),
         (Constrained, {"first_block": 1.1}),
         (Fraction, {"fraction": float("nan")}),

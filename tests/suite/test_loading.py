@@ -153,7 +153,7 @@ def test_settings_have_one_name_however_they_are_written(make_file):
         ("constrained,rate=0.5", "constrained-0.1-rate-0.5"),
         ("constrained,share=0.2", "constrained-share-0.2"),
         ("algorithm-1,anchor=initial,threshold=0.5", "algorithm-1-initial"),
-        ("hybrid,share=-0.0,related=0", "hybrid-share-0.0-related-0.0"),
+        ("hybrid-scalar,share=-0.0,related=0", "hybrid-scalar-share-0.0-related-0.0"),
     ],
 )
 def test_settings_that_change_nothing_are_left_out(specification, name):

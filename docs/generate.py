@@ -23,6 +23,7 @@ def write_pages(folder: Path) -> None:
         "command-line": command_line(),
         "leaderboard-columns": columns_table(leaderboard_columns()),
         "claim-columns": columns_table(claim_columns()),
+        "passed-columns": columns_table(passed_columns()),
         "record-schema": record_schema(),
     }
     for name, text in parts.items():
@@ -173,6 +174,13 @@ def claim_columns() -> dict[str, str]:
     return {name: _CLAIM_MEANINGS[name] for name in COLUMNS}
 
 
+def passed_columns() -> dict[str, str]:
+    """Return name and meaning of every column of ``passed.csv``, in order."""
+    from driftboard.leaderboard.render.passed_page import COLUMNS
+
+    return {name: _PASSED_MEANINGS[name] for name in COLUMNS}
+
+
 def columns_table(columns: dict[str, str]) -> str:
     """Return a Markdown table of columns.
 
@@ -270,6 +278,28 @@ _CLAIM_MEANINGS = {
     "seeds_low": "of the fit: lower bound of its 95 % interval over seeds",
     "seeds_high": "upper bound of it",
     "seeds": "of the fit: number of seeds",
+}
+
+_PASSED_MEANINGS = {
+    "strategy": "name of the strategy",
+    "data": "group of sequences: `full` or `few-shot`",
+    "what": "`passed`, the part of the gradient on a sequence, or `spearman`, its rank correlation "
+    "with the distance",
+    "sequence": "of a part: the sequence",
+    "distance": "of that sequence; empty where it has no usable one",
+    "distance_low": "lower bound of the distance's 95 % interval",
+    "distance_high": "upper bound of it",
+    "grade": "of that sequence",
+    "reliability": "of the measured distance; low below .5",
+    "value": "the number, raw; 1 is a part that passes whole",
+    "low": "lower bound of its 95 % interval: of a part over seeds, of the correlation over "
+    "sequences",
+    "high": "upper bound of it",
+    "n": "number of seeds of a part; of the correlation of sequences",
+    "diverged": "of a part: seeds that diverged and are left out",
+    "seeds_low": "of the correlation: lower bound of its 95 % interval over seeds",
+    "seeds_high": "upper bound of it",
+    "seeds": "of the correlation: number of seeds",
 }
 
 

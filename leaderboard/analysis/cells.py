@@ -3,10 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import numpy as np
+from msgspec import UNSET
 
+from driftboard.leaderboard.analysis.statistics import mean
 from driftboard.suite import metrics
 from driftboard.suite.records import AnyRecord, LossRecord, Record
 
@@ -59,6 +62,8 @@ class Cell:
     carried over between tasks, ``seconds`` the training time of all tasks together,
     ``operations`` the floating-point operations of training, None where they were not counted.
     ``near_chance`` says whether the first task ended near chance, see ``ends_near_chance``.
+    ``passed`` is what the function of this name says, None where the record does not tell, NaN of
+    a run that diverged.
     """
 
     sequence: str
@@ -74,6 +79,7 @@ class Cell:
     seconds: float
     operations: int | None
     near_chance: bool
+    passed: float | None
 
     @property
     def has_finished(self) -> bool:
@@ -98,6 +104,7 @@ def cell_of(record: AnyRecord, matrix: metrics.Matrix) -> Cell:
         seconds=math.fsum(record.cost.seconds),
         operations=None if record.operations is None else sum(record.operations),
         near_chance=ends_near_chance(record),
+        passed=passed(record),
     )
 
 
@@ -118,6 +125,19 @@ def ends_near_chance(record: AnyRecord) -> bool:
         return False
     correct, size, classes = record.correct[0][0], record.test_sizes[0], record.classes[0]
     return 10 * (correct * classes - size) < size * (classes - 1)  # in integers, so exactly
+
+
+def passed(record: AnyRecord) -> float | None:
+    """Return which part of a new task's gradient passes the strategy, 1 where a step is plain.
+
+    The mean of ``Record.passed`` over all tasks but the first and over all blocks, each of the same
+    weight. None where the record does not tell, NaN of a run that diverged.
+    """
+    if not isinstance(record, Record) or record.passed is UNSET:
+        return None
+    if record.status != "finished":
+        return math.nan
+    return mean(list(chain.from_iterable(record.passed[1:])))
 
 
 def step(

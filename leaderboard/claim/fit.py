@@ -9,13 +9,14 @@ beside it; it is narrower where sequences differ in more than their distance.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from scipy.special import ndtri, stdtrit
 
 from driftboard.leaderboard.analysis.statistics import (
+    common_seeds,
     line_fit,
     mean,
     mean_interval,
@@ -90,12 +91,6 @@ def fit_trend(
     def crossing(kept: Sequence[int]) -> float:
         return _zero(mean([fits[seed][0] for seed in kept]), mean([fits[seed][1] for seed in kept]))
 
-    def correlation(kept: Sequence[int]) -> float:
-        columns = zip(*(by_seed[seed] for seed in kept), strict=True)
-        return spearman(distances, [mean(column) for column in columns])
-
-    ranks = jackknife(correlation, len(by_seed))
-    within = Estimate(ranks.value, max(ranks.low, -1.0), min(ranks.high, 1.0), ranks.n)
     crosses = not slope.low <= 0.0 <= slope.high and nearest <= crossover.value <= farthest
     return Trend(
         sequences=len(distances),
@@ -103,7 +98,7 @@ def fit_trend(
         seeds=len(by_seed),
         nearest=nearest,
         farthest=farthest,
-        spearman=Fitted(_rank_correlation(distances, means), within),
+        spearman=rank_correlation(distances, by_seed),
         slope=Fitted(slope, _over_seeds([rise for rise, _ in fits])),
         intercept=Fitted(intercept, _over_seeds([start for _, start in fits])),
         at_nearest=Fitted(
@@ -111,6 +106,48 @@ def fit_trend(
         ),
         crossover=Fitted(crossover, jackknife(crossing, len(fits))) if crosses else None,
     )
+
+
+def rank_correlation(distances: Sequence[float], by_seed: Sequence[Sequence[float]]) -> Fitted:
+    """Return Spearman's correlation of the means over seeds with the distances, in [-1, 1].
+
+    Over sequences by Fisher's transformation, over seeds by jackknife; the arguments are those of
+    ``fit_trend``. NaN where one side does not vary.
+
+    >>> found = rank_correlation([0.0, 1.0, 2.0], [[1.0, 2.0, 3.0], [1.0, 2.0, 1.5]])
+    >>> found.sequences.value
+    1.0
+    """
+
+    def correlation(kept: Sequence[int]) -> float:
+        columns = zip(*(by_seed[seed] for seed in kept), strict=True)
+        return spearman(distances, [mean(column) for column in columns])
+
+    ranks = jackknife(correlation, len(by_seed))
+    within = Estimate(ranks.value, max(ranks.low, -1.0), min(ranks.high, 1.0), ranks.n)
+    return Fitted(_over_ranked_sequences(ranks.value, len(distances)), within)
+
+
+def values_to_fit(
+    distances: Sequence[float], values: Sequence[Mapping[int, float]]
+) -> tuple[list[list[float]], str]:
+    """Return for every seed that all sequences share its value on each; or why nothing fits.
+
+    Args:
+        distances: of each sequence.
+        values: of each of them, by seed.
+
+    >>> values_to_fit([0.0, 1.0, 2.0], [{0: 0.5, 1: 0.25}, {1: 0.5}, {1: 0.75, 2: 0.5}])
+    ([[0.25, 0.5, 0.75]], '')
+    """
+    if len(distances) < FEWEST_SEQUENCES:
+        return [], f"{len(distances)} graded of the {FEWEST_SEQUENCES} sequences that a fit needs"
+    if min(distances) == max(distances):
+        return [], "all sequences have the same distance"
+    seeds = common_seeds(values)
+    if not seeds:
+        return [], "no seed is common to all sequences"
+    return [[of_sequence[seed] for of_sequence in values] for seed in seeds], ""
 
 
 class _Estimates(NamedTuple):
@@ -226,13 +263,12 @@ def _over_seeds(values: Sequence[float]) -> Estimate:
     return Estimate(found.mean, found.low, found.high, found.n)
 
 
-def _rank_correlation(distances: Sequence[float], means: Sequence[float]) -> Estimate:
-    """Return Spearman's correlation with the interval by Fisher's transformation.
+def _over_ranked_sequences(value: float, n: int) -> Estimate:
+    """Return a rank correlation over n sequences with the interval by Fisher's transformation.
 
     Its variance is that of Bonett and Wright (2000, Psychometrika 65). Leaving out families
     would promise too much of few of them, because ranks move in steps.
     """
-    value, n = spearman(distances, means), len(distances)
     if n < FEWEST_RANKED:
         return Estimate(value, math.nan, math.nan, n)
     half = float(ndtri(0.975)) * math.sqrt((1.0 + value**2 / 2.0) / (n - 3))

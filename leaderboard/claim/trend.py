@@ -18,7 +18,7 @@ from driftboard.leaderboard.analysis.statistics import (
     common_seeds,
     paired_difference,
 )
-from driftboard.leaderboard.claim.fit import FEWEST_SEQUENCES, Fitted, Trend, fit_trend
+from driftboard.leaderboard.claim.fit import Fitted, Trend, fit_trend, values_to_fit
 from driftboard.suite.distance.grades import Grade
 from driftboard.suite.errors import RecordError
 from driftboard.suite.sequences.task_sequence import family_of
@@ -53,7 +53,7 @@ CONTRASTS = (
     Contrast("initialized", ("scratch",)),
     HYBRID,
 )
-"""The paper's contrast, the same under other readings of what restarts, and the paper's hybrid."""
+"""The paper's contrast, the same under other readings of what restarts, and that of the hybrid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,13 +269,8 @@ def _point(
 
 def _trend(points: Sequence[ContrastPoint]) -> tuple[Trend | None, str]:
     """Return the trend over graded points, or None and why there is none."""
-    if len(points) < FEWEST_SEQUENCES:
-        return None, f"{len(points)} graded of the {FEWEST_SEQUENCES} sequences that a fit needs"
     distances = [point.distance for point in points]
-    if min(distances) == max(distances):
-        return None, "all sequences have the same distance"
-    seeds = common_seeds([point.by_seed for point in points])
-    if not seeds:
-        return None, "no seed is common to all sequences"
-    by_seed = [[point.by_seed[seed] for point in points] for seed in seeds]
+    by_seed, why_not = values_to_fit(distances, [point.by_seed for point in points])
+    if why_not:
+        return None, why_not
     return fit_trend(distances, by_seed, [family_of(point.sequence) for point in points]), ""

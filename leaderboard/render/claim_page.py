@@ -46,15 +46,22 @@ COLUMNS += ("diverged", "finished", "finished_low", "finished_high", "reliabilit
 COLUMNS += ("seeds_low", "seeds_high", "seeds")
 
 
-def claim_page(claim: Claim, command: str, figure: str) -> str:
-    """Return the whole page; ``figure`` is the path of the picture that it shows."""
+def claim_page(claim: Claim, command: str, figure: str, further: Sequence[str] = ()) -> str:
+    """Return the whole page.
+
+    Args:
+        claim: what it is about.
+        command: printed in the legend as the way to make it again.
+        figure: the path of the picture that it shows.
+        further: parts that stand before the legend.
+    """
     parts = ["# Does a small distance favour freezing?", _summary(claim), *answer(claim)]
     parts += note_lists(collection_notes(claim.source))
     parts.append(f"![Difference against distance]({figure})")
     parts += left_out(claim, markdown_cell)
     for contrast in CONTRASTS:
         parts += _contrast(claim, contrast)
-    parts.append(_legend(claim, command))
+    parts += [*further, _legend(claim, command)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -152,11 +159,11 @@ def _sentence(result: ContrastResult) -> str:
     verdict = "holds" if result.holds else "does not hold"
     text = (
         f"{title}: the claim **{verdict}**; {change} (slope {_fitted(result, trend.slope)}, "
-        f"Spearman {_plain(trend.spearman, sign='+')}), and {ahead} "
+        f"Spearman {fitted_text(trend.spearman, sign='+')}), and {ahead} "
         f"({_fitted(result, trend.at_nearest)})"
     )
     if trend.crossover is not None:
-        text += f"; the fitted line crosses zero at {_plain(trend.crossover)}"
+        text += f"; the fitted line crosses zero at {fitted_text(trend.crossover)}"
     return f"{text}."
 
 
@@ -194,10 +201,10 @@ def _trend_row(result: ContrastResult) -> dict[str, str]:
         **cells,
         "Sequences": str(trend.sequences),
         "Seeds": str(trend.seeds),
-        "Spearman": _plain(trend.spearman, sign="+"),
+        "Spearman": fitted_text(trend.spearman, sign="+"),
         "Slope": _fitted(result, trend.slope),
         "At the smallest": _fitted(result, trend.at_nearest),
-        "Crossover": "none" if trend.crossover is None else _plain(trend.crossover),
+        "Crossover": "none" if trend.crossover is None else fitted_text(trend.crossover),
         "Favoured near": "yes" if result.holds else "no",
     }
 
@@ -243,7 +250,8 @@ def _fitted(result: ContrastResult, fitted: Fitted) -> str:
     return _both(*texts)
 
 
-def _plain(fitted: Fitted, sign: str = "") -> str:
+def fitted_text(fitted: Fitted, sign: str = "") -> str:
+    """Return a number without a unit, with both intervals, that over sequences first."""
     return _both(*(distance_text(one, sign=sign) for one in fitted))
 
 

@@ -13,6 +13,7 @@ from driftboard.suite.errors import counted
 
 if TYPE_CHECKING:
     from driftboard.leaderboard.analysis.join import Choice
+    from driftboard.leaderboard.claim.passed import Passed
     from driftboard.leaderboard.claim.trend import Claim
 
 
@@ -103,6 +104,8 @@ def leaderboard(
 
 
 CLAIM_FILES = ("claim.md", "claim.csv", "claim.svg", "claim.png")
+PASSED_FILES = ("passed.csv", "passed.svg", "passed.png")
+"""Written beside these where records tell what passes of a new task's gradient."""
 
 
 def build_claim(
@@ -112,8 +115,11 @@ def build_claim(
     command: str | None = None,
     published: Sequence[str] = (),
     choice: "Choice | None" = None,
-) -> "Claim":
-    """Write ``claim.md``, ``.csv``, ``.svg`` and ``.png`` below ``out`` and return the claim.
+) -> "tuple[Claim, tuple[Passed, ...]]":
+    """Write ``claim.md``, ``.csv``, ``.svg`` and ``.png`` below ``out``.
+
+    Returns the claim and what passes of a new task's gradient. If any record tells of that, the
+    page has a section on it, and ``passed.csv``, ``.svg`` and ``.png`` are written as well.
 
     Distances are those that come with the package and those that the results folders hold; a
     later folder's replace an earlier one's. ``published`` names sets of published records that
@@ -128,30 +134,38 @@ def build_claim(
     from driftboard.baselines.published import published_records
     from driftboard.leaderboard.analysis.collect import collect
     from driftboard.leaderboard.analysis.join import EVERYTHING, Source
+    from driftboard.leaderboard.claim.passed import passed_of
     from driftboard.leaderboard.claim.trend import make_claim
     from driftboard.leaderboard.render.claim_page import claim_csv, claim_page
     from driftboard.leaderboard.render.figures.curves import claim_figure
     from driftboard.leaderboard.render.figures.drawing import images
+    from driftboard.leaderboard.render.figures.passed import passed_figure
+    from driftboard.leaderboard.render.passed_page import passed_csv, passed_section
     from driftboard.suite.distance.grades import known_grades
     from driftboard.suite.records import write_atomically
 
     choice = choice or EVERYTHING
     known = {Source(f"published {name}", True): published_records(name) for name in published}
     collection = collect(results, skip_broken, known, choice)
-    claim = make_claim(collection, known_grades(tuple(results)))
+    grades = known_grades(tuple(results))
+    claim, passed = make_claim(collection, grades), passed_of(collection, grades)
     if command is None:
         others = ["--out", str(out), *(["--skip-broken"] if skip_broken else [])]
         command = command_line("claim", results, published, choice, others)
     page, table, vector, pixels = CLAIM_FILES
     drawn = images(claim_figure(claim))
-    for name, content in (
-        (page, claim_page(claim, command, vector).encode()),
-        (table, claim_csv(claim).encode()),
-        (vector, drawn["svg"]),
-        (pixels, drawn["png"]),
-    ):
+    files = {table: claim_csv(claim).encode(), vector: drawn["svg"], pixels: drawn["png"]}
+    further: list[str] = []
+    if passed:
+        numbers, vector_of_passed, pixels_of_passed = PASSED_FILES
+        drawn = images(passed_figure(passed))
+        files |= {numbers: passed_csv(passed).encode()}
+        files |= {vector_of_passed: drawn["svg"], pixels_of_passed: drawn["png"]}
+        further = passed_section(passed, vector_of_passed)
+    files[page] = claim_page(claim, command, vector, further).encode()
+    for name, content in files.items():
         write_atomically(out / name, content)
-    return claim
+    return claim, passed
 
 
 def claim(
@@ -161,15 +175,20 @@ def claim(
         typer.Argument(help="Results folders with records and, if any, grades."),
     ] = None,
     records: Records,
-    out: Annotated[Path, typer.Option(help="The folder for claim.md, .csv, .svg and .png.")] = Path(
-        "claim"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The folder for claim.md, .csv, .svg and .png, and for passed.csv, .svg and .png "
+            "if a record tells what passes of a new task's gradient."
+        ),
+    ] = Path("claim"),
 ) -> None:
     """Test on the records whether a small distance between tasks favours freezing."""
     from driftboard.leaderboard.render.claim_page import answer, left_out
+    from driftboard.leaderboard.render.passed_page import passed_lines
     from driftboard.leaderboard.words import collection_notes
 
-    found = build_claim(
+    found, passed = build_claim(
         results or [],
         out,
         records.skip_broken,
@@ -177,9 +196,9 @@ def claim(
         choice=records.choice(),
     )
     notes = map("".join, collection_notes(found.source))
-    for line in (*answer(found), *left_out(found), *notes):
+    for line in (*answer(found), *passed_lines(passed), *left_out(found), *notes):
         typer.echo(line.replace("**", "").replace("`", ""))
     for reason in found.source.skipped:
         typer.echo(f"broken record left out: {reason}")
-    page, *others, last = CLAIM_FILES
+    page, *others, last = CLAIM_FILES + (PASSED_FILES if passed else ())
     typer.echo(f"wrote {out / page}, {', '.join(others)} and {last}")

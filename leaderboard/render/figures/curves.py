@@ -3,7 +3,6 @@
 Markers and lines tell groups and metrics apart without colour as well.
 """
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from driftboard.leaderboard.render.figures.drawing import (
     GREY,
     PAGE,
     VERMILION,
+    half_widths,
     house_style,
     images,
     unit_of,
@@ -86,8 +86,8 @@ def _draw_result(panel: "Axes", result: ContrastResult) -> None:
     panel.errorbar(
         [distance.value for distance in distances],
         [unit * point.difference.mean for point in points],
-        xerr=_half([d.value - d.low for d in distances]),
-        yerr=_half([unit * (p.difference.mean - p.difference.low) for p in points]),
+        xerr=half_widths([d.value - d.low for d in distances]),
+        yerr=half_widths([unit * (p.difference.mean - p.difference.low) for p in points]),
         color=color,
         marker=marker,
         markersize=4,
@@ -101,11 +101,6 @@ def _draw_result(panel: "Axes", result: ContrastResult) -> None:
         start, rise = trend.intercept.sequences.value, trend.slope.sequences.value
         heights = [unit * (start + rise * end) for end in ends]
         panel.plot(ends, heights, color=color, linestyle=line, linewidth=1.2)
-
-
-def _half(widths: list[float]) -> list[float]:
-    """Return half widths of symmetric intervals, 0 where a single seed gives none."""
-    return [0.0 if math.isnan(width) else width for width in widths]
 
 
 @house_style()

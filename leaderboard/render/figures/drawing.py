@@ -31,7 +31,7 @@ COLUMN = 3.4  # inches: one column
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart. No figure relies on colour
 # alone.
-BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 GREY = "0.5"
 
 NOBODY = "no strategy is ranked"
@@ -126,6 +126,11 @@ def draw_intervals(
         draw = panel.hlines if axis == "x" else panel.vlines
         places, lows, highs = zip(*lines, strict=True)
         draw(places, lows, highs, colors=colour, linewidth=0.9, label="95 % interval")
+
+
+def half_widths(widths: Sequence[float]) -> list[float]:
+    """Return half widths of symmetric intervals, 0 where a single seed gives none."""
+    return [0.0 if math.isnan(width) else width for width in widths]
 
 
 def label_of(row: Row) -> str:

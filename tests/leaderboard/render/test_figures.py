@@ -69,6 +69,7 @@ def make_cells(roles, measure, seeds, step):
             seconds=1.0,
             operations=1000,
             near_chance=False,
+            passed=None,
         )
         for place in range(len(LEVELS))
         for skill, (strategy, role) in enumerate(roles.items())

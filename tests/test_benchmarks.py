@@ -757,3 +757,22 @@ def test_batches_come_out_even_where_contestants_treat_the_rest_differently(
     assert found == replace(training, batch_size=batch, epochs=epochs, minimum_steps=1)
     assert images % found.batch_size == 0
     assert found.epochs * images // found.batch_size == steps >= training.minimum_steps
+
+
+def test_the_cost_of_a_strategy_stands_beside_that_of_plain_training(monkeypatch, capsys):
+    import strategy_cost
+
+    words = "sgd ewc --small --device cpu --repeats 1"
+    monkeypatch.setattr(sys, "argv", ["strategy_cost.py", *words.split()])
+    threads = torch.get_num_threads()
+    strategy_cost.main()
+    torch.set_num_threads(threads)
+    rows = re.findall(
+        r"^\| `(\w+)` +\| +[\d.]+ \S+ \S+ \| +([\d.]+) \| +([\d.]+) \|$",
+        capsys.readouterr().out,
+        re.MULTILINE,
+    )
+    assert rows[0] == ("sgd", "1.00", "0.00")
+    assert rows[1][0] == "ewc"
+    assert float(rows[1][1]) > 1
+    assert rows[1][2] == "2.00"  # the solution and its Fisher

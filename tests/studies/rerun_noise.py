@@ -79,7 +79,7 @@ RESULTS = ("correct", "correct_untrained", "status", "diverged_at")
 RESULTS += ("update_norms", "solution_norms", "drift_norms")
 
 COMMAND = "python tests/studies/rerun_noise.py --data DIR --out FOLDER --write FILE"
-FEW = ("sgd", "ewc", "hybrid", "constrained-0.1")
+FEW = ("sgd", "ewc", "hybrid-scalar", "constrained-0.1")
 FASHION = ("split", "permuted", "rotated-15", "overlap-25", "corrupted-3", "relabelled-5")
 FASHION += ("mixed", "repeat", "fewshot-rotated-30", "fewshot-overlap-50")
 PARTS = {

@@ -9,7 +9,7 @@ A benchmark and leaderboard of continual learning, from Python. It does what the
 (5, 5)
 >>> board = db.leaderboard(results, reference="sgd")
 >>> board.frame().query("sequence == 'overall' and rank == 1")["strategy"].iloc[0]
-'ewc'
+'hybrid'
 
 Names are imported when they are first used, so that importing the package costs next to nothing:
 neither torch nor pandas is loaded before something needs it.

@@ -215,10 +215,10 @@ def test_diverged_cells_are_counted(published):
 @pytest.mark.parametrize(
     ("name", "strategy", "offered"),
     [
-        ("core-cifar10", "sgd", "hybrid"),
-        ("core-fashion", "hybrid", "constrained-0.1"),
+        ("core-cifar10", "sgd", "hybrid-scalar"),
+        ("core-fashion", "hybrid-scalar", "constrained-0.1"),
         ("core-fashion", "sgd", "frozen"),
-        ("quick", "sgd", "hybrid"),
+        ("quick", "sgd", "hybrid-scalar"),
     ],
 )
 def test_another_strategys_records_are_not_taken_for_a_rerun(name, strategy, offered):

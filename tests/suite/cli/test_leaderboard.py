@@ -54,7 +54,7 @@ def test_own_results_of_published_strategies_join_them(call, own, tmp_path):
     assert call(*words, "--prefer", "published", "--out", tmp_path / "b")[0] == 0
     turned = rows_of(tmp_path / "b")
     assert set(first) == set(turned)
-    assert len(first) == 21
+    assert len(first) == 35
     assert first["ewc"]["mean"] != turned["ewc"]["mean"]
     assert first["hybrid"]["mean"] == turned["hybrid"]["mean"]
     assert (first["ewc"]["evidence"], first["sgd"]["evidence"]) == ("", "published")
@@ -80,8 +80,8 @@ def test_strategies_and_sequences_are_chosen(call, tmp_path):
     code, out, _ = call(*words, *choice, "--sequence", "digits-r*")
     assert code == 0
     text = html.unescape((tmp_path / "leaderboard.md").read_text())
-    assert "2 strategies on 3 sequences with 5 seeds, 30 records" in text
-    assert "Left out as asked for: 600 records, among them all of" in " ".join(out.split())
+    assert "3 strategies on 3 sequences with 5 seeds, 45 records" in text
+    assert "Left out as asked for: 1005 records, among them all of" in " ".join(out.split())
     asked = f"{shlex.join(choice[:4])} --sequence 'digits-r*' --exclude '*-rate-*'"
     assert f"--published quick {asked} --out" in text
 
@@ -101,7 +101,7 @@ def test_strategies_and_sequences_are_chosen(call, tmp_path):
         (
             ("--reference", "nosuch", "--strategy", "ewc"),
             "no records of the reference strategy 'nosuch'; name one of these with --reference: "
-            "ewc; 600 records that were not asked for are left out",
+            "ewc; 1020 records that were not asked for are left out",
         ),
         (("--exclude", "*"), "--exclude '*' leaves no record; leave out a part of them only"),
     ],

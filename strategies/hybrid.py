@@ -24,7 +24,7 @@ from driftboard.strategies.second_moments import (
     layer_moments,
 )
 
-LEAST_WEIGHT = 0.02
+LEAST_WEIGHT = 0.02  # of a task of which nothing was learned
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Hybrid(Strategy):
       own update: 0 (frozen) where earlier tasks need the direction, 1 (free) where they do not.
       With exact curvature and pull 1 that is the solution of all tasks together.
 
-    The division makes the pull a step that is stable at any strength. Of A and G only leading
-    eigenvectors are kept, and one mean eigenvalue for the rest. Along inputs outside those of A a
-    step is scaled by the mean share, and not pulled back. What no layer's matrix holds, such as a
-    norm's scale and shift, is frozen from the second task on.
+    The division bounds the pull by pull / strength of the distance moved, however large lambda
+    is. Of A and G only leading eigenvectors are kept, and one mean eigenvalue for the rest. Along
+    inputs outside those of A a step is scaled by the mean share, and not pulled back. What no
+    layer's matrix holds, such as a norm's scale and shift, is frozen from the second task on.
 
     The weight w_k is how much of task k was learned, ``1 - loss / log(classes)``, from 0.02 to 1:
     a solution that knows nothing needs no protection. In regression moments are neither divided

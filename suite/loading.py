@@ -308,7 +308,24 @@ def _instance(chosen: type[Strategy], file: str) -> Strategy:
                 f"{file}: call the field '{RATE}' of {chosen.__name__} something else: that is the "
                 "factor of the learning rate, which every strategy has"
             )
+    if problem := _declared_problem(strategy):
+        raise StrategyError(f"{file}: {chosen.__name__}.{problem}")
     return strategy
+
+
+def _declared_problem(strategy: Strategy) -> str | None:
+    """Return what is wrong with what a class says of its memory and its hooks, if anything."""
+    if strategy.stores not in (None, "nothing", "parameters", "examples"):
+        return f"stores must be 'nothing', 'parameters' or 'examples', not {strategy.stores!r}"
+    capacity = getattr(strategy, "capacity", None)
+    if strategy.stores == "examples" and (type(capacity) is not int or capacity < 0):
+        return (
+            "stores is 'examples', so the class needs an int field capacity, the most images that "
+            "it keeps, at least 0"
+        )
+    if not isinstance(strategy.vectorized, bool):
+        return f"vectorized must be True or False, not {strategy.vectorized!r}"
+    return None
 
 
 def _read(file: Path | Source) -> Source:

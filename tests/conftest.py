@@ -135,6 +135,8 @@ def make_task():
             answers=answers,
             initial={k: 0.5 * normal(*v.shape) for k, v in module.named_parameters()},
             noise=torch.rand(count, generator=random, dtype=torch.float64),
+            key=torch.randint(2**62, (), generator=random),
+            moment=torch.tensor(0),
         )
 
     return make
@@ -149,7 +151,7 @@ def map_learners():
 
     def tensors(task) -> tuple[Any, ...]:
         part = task.examples
-        own = (task.classes, task.units, task.answers, task.initial, task.noise)
+        own = (task.classes, task.units, task.answers, task.initial, task.noise, task.key)
         return (part.images, part.labels, part.allowed, *own)
 
     def mapped(function, tasks, *trees):
@@ -158,7 +160,7 @@ def map_learners():
 
         def one(parts, *trees):
             images, labels, allowed, *own = parts
-            names = ("classes", "units", "answers", "initial", "noise")
+            names = ("classes", "units", "answers", "initial", "noise", "key")
             examples = Examples(images, labels, allowed)
             task = replace(tasks[0], examples=examples, **dict(zip(names, own, strict=True)))
             return function(task, *trees)

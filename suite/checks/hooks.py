@@ -21,15 +21,20 @@ from driftboard.suite.checks.tiny import NETWORKS, tiny_cohort
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.training.attributes import kept_attributes
 from driftboard.suite.training.global_state import kept_global_state
+from driftboard.suite.training.stored import capacity_of
 
 # Hook -> what it must return; the order is that in which the engine calls them.
 _RETURNS = {
     "begin": "returns a plan, one share in [0, 1] for every block, and a memory",
+    "batch": "returns images, labels and allowed units of the right shapes and dtypes",
     "loss": "returns a finite scalar with a gradient",
     "correct": "returns a gradient of the right names, shapes and dtype",
+    "update": "returns moves of the right names, shapes and dtype, and a memory like that it was "
+    "given",
     "constrain": "returns parameters of the right names, shapes and dtype",
     "observe": "returns a memory of the names, shapes and dtypes that it was given",
     "finish": "returns parameters of the right names, shapes and dtype, and a memory",
+    "answer": "returns finite logits of the right shape and dtype",
 }
 
 # Name of a check -> its message when nothing was found, and the advice when something was.
@@ -37,11 +42,11 @@ _PURE = {
     "arguments": ("no hook changes them in place", "return new tensors and new dicts instead"),
     "global state": (
         "random states, torch's settings and the process stay as they are",
-        "draw random numbers from task.noise, and leave torch's settings alone",
+        "draw random numbers from task.uniform, and leave torch's settings alone",
     ),
     "repeatable": (
         "equal arguments give equal results",
-        "draw random numbers from task.noise, and keep nothing between calls",
+        "draw random numbers from task.uniform, and keep nothing between calls",
     ),
 }
 
@@ -118,6 +123,8 @@ class Probe:
         members: dict[str, Any] = {
             "name": self._strategy.name,
             "trains_on_all_tasks": self._strategy.trains_on_all_tasks,
+            "stores": self._strategy.stores,
+            "capacity": capacity_of(self._strategy),
         }
         members |= {hook: self._probed(hook) for hook in _overridden(self._strategy)}
         probed: Strategy = type("Probed", (Strategy,), members)()
@@ -132,8 +139,8 @@ class Probe:
             if not same(result, again):
                 self._note("repeatable", f"{hook}() returns something else for equal arguments")
             if problem := _problem(hook, given, result):
-                task: Task = given[0]
-                raise StrategyError(f"{hook}() {problem} (task {task.index + 1})")
+                where = f" (task {given[0].index + 1})" if isinstance(given[0], Task) else ""
+                raise StrategyError(f"{hook}() {problem}{where}")
             return result
 
         return probed
@@ -172,19 +179,22 @@ def _problem(hook: str, given: tuple[Any, ...], result: Any) -> str | None:
         share = plan.share if isinstance(plan, UpdatePlan) else None
         if isinstance(share, Tensor) and not share.is_floating_point():
             return f"must return shares of a float type, not {share.dtype}"
-    elif hook != "observe":  # a memory may hold tensors of any dtype
+    elif hook not in ("observe", "batch"):  # a memory may hold tensors of any dtype
         first = result[0] if isinstance(result, tuple) and result else result
-        if wrong := _other_dtype(first, task=given[0]):
+        like = given[0].images if hook == "answer" else given[0].noise
+        if wrong := _other_dtype(first, like.dtype, "the loss" if hook == "loss" else "logits"):
             return wrong
     if all_finite(given) and not all_finite(result):
         return "returns NaN or infinity for finite arguments"
     return None
 
 
-def _other_dtype(values: Any, task: Task) -> str | None:
-    """Describe the first tensor whose dtype is not that of the network's parameters."""
-    expected: torch.dtype = task.noise.dtype
-    named: Parameters = values if isinstance(values, dict) else {"the loss": values}
+def _other_dtype(values: Any, expected: torch.dtype, otherwise: str) -> str | None:
+    """Describe the first tensor whose dtype is not that of the network's parameters.
+
+    ``otherwise`` is what to call a single tensor.
+    """
+    named: Parameters = values if isinstance(values, dict) else {otherwise: values}
     for name, value in named.items():
         if isinstance(value, Tensor) and value.dtype != expected:
             return f"must return {name} as {expected}, like the parameters, not {value.dtype}"

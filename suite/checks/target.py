@@ -10,14 +10,25 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from driftboard.strategies.base import Examples, Memory, Parameters, Strategy, Task, UpdatePlan
+from driftboard.strategies.base import (
+    Examples,
+    Memory,
+    Parameters,
+    Query,
+    Strategy,
+    Task,
+    UpdatePlan,
+    overrides,
+)
 from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, place_of
 from driftboard.suite.loading import LoadedStrategy, load_strategy
 from driftboard.suite.source.modules import running_with
 from driftboard.suite.training.cohort import Cohort
 from driftboard.suite.training.cuda_graph import GraphRunner
 from driftboard.suite.training.engine import train_task
+from driftboard.suite.training.evaluation import Tests
 from driftboard.suite.training.networks import Mode
+from driftboard.suite.training.stored import check_stored
 
 
 @dataclass(frozen=True)
@@ -92,11 +103,15 @@ def learn(
     """
     parameters = {name: value.clone() for name, value in cohort.initial.items()}
     memory: Memory = {}
+    tests = Tests(cohort, strategy, mode)
     ends = []
     for index in range(len(cohort.train)):
         began = time.perf_counter()
         try:
             end = train_task(cohort, strategy, index, parameters, memory, mode, runner)
+            if overrides(strategy, "answer"):
+                tests.after(end.parameters, end.memory, index + 1)
+            check_stored(strategy, end.memory, cohort.train[0].images.shape[2:], cohort.size)
         except StrategyError:
             raise
         except Exception as error:  # what a user's hook returned may break the engine anywhere
@@ -117,8 +132,11 @@ def copied(value: Any) -> Any:
     if isinstance(value, Examples):
         return Examples(*copied(unpacked(value)))
     if isinstance(value, Task):
-        names = ("examples", "classes", "units", "answers", "initial", "noise")
-        return replace(value, **{name: copied(getattr(value, name)) for name in names})
+        names = ("examples", "classes", "units", "answers", "initial", "noise", "key", "moment")
+        step = value.step and replace(value.step, positions=value.step.positions.clone())
+        return replace(value, step=step, **{name: copied(getattr(value, name)) for name in names})
+    if isinstance(value, Query):
+        return replace(value, images=value.images.clone(), allowed=value.allowed.clone())
     return pytree.tree_map_only(Tensor, torch.clone, value)
 
 
@@ -127,12 +145,14 @@ def unpacked(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(unpacked(part) for part in value)
     if isinstance(value, UpdatePlan):
-        return value.share, value.restart
+        return value.share, value.restart, value.start or {}
+    if isinstance(value, Query):
+        return value.images, value.allowed
     if isinstance(value, Examples):
         return value.images, value.labels, value.allowed
     if isinstance(value, Task):
         tensors = (value.classes, value.units, value.answers, value.initial, value.noise)
-        return (unpacked(value.examples), *tensors)
+        return (unpacked(value.examples), *tensors, value.step.positions if value.step else ())
     return value
 
 

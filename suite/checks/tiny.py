@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from driftboard.strategies.base import Block, Examples, Parameters, Task
+from driftboard.strategies.base import Block, Examples, Parameters, Scaling, Step, Task
 from driftboard.suite.protocol import Training
 from driftboard.suite.rng import stream
-from driftboard.suite.training.cohort import Cohort, Scaling, TaskData
+from driftboard.suite.training.cohort import Cohort, TaskData
 from driftboard.suite.training.networks import ModuleNetwork, build_network
 
 SHAPE = (1, 5, 5)
@@ -69,12 +69,13 @@ def tiny_cohort(network: str, seeds: Sequence[int]) -> Cohort:
     )
 
 
-def example_task(index: int = 0, seed: int = 0) -> Task:
+def example_task(index: int = 0, seed: int = 0, step: int | None = None) -> Task:
     """Return a task of the tiny sequence as a hook sees it, for tests of hooks by value.
 
     Args:
         index: 0 for the first task, at most 2.
         seed: of the learner: its classes, images and initial weights.
+        step: the number of the step that is taken, from 0; None is the task's beginning.
 
     Returns:
         A task of an MLP with three blocks, in float64; ``task.initial`` are the parameters that
@@ -83,7 +84,7 @@ def example_task(index: int = 0, seed: int = 0) -> Task:
     cohort = tiny_cohort("MLP", (seed,))
     data, classes = cohort.train[index], cohort.classes[index][0]
     images = cohort.scaling(data.images[0], cohort.dtype)
-    noise = cohort.strategy_noise(index)[0].random(data.count)
+    random = cohort.strategy_noise(index)[0]
     units = classes.nonzero().flatten()
     return Task(
         index=index,
@@ -93,8 +94,18 @@ def example_task(index: int = 0, seed: int = 0) -> Task:
         units=units,
         answers=units.clone(),
         initial={name: value[0] for name, value in cohort.initial.items()},
-        noise=torch.from_numpy(noise),
+        noise=torch.from_numpy(random.random(data.count)),
+        rate=cohort.training.learning_rate,
+        scaling=cohort.scaling,
+        key=torch.tensor(int(random.integers(2**63))),
+        moment=torch.tensor(0 if step is None else step + 1),
+        step=None if step is None else _step(step),
     )
+
+
+def _step(number: int) -> Step:
+    positions = torch.arange(TRAINING.batch_size)
+    return Step(torch.tensor(number), TRAINING.minimum_steps, positions)
 
 
 def _initial(build: Callable[[], ModuleNetwork], seed: int) -> tuple[ModuleNetwork, Parameters]:

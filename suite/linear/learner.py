@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import vmap
-from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Block, Memory, Parameters, Strategy, overrides
 from driftboard.suite.errors import StrategyError
@@ -16,6 +15,7 @@ from driftboard.suite.linear.solutions import least_squares, stationary_point
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.training.hooks import CohortTask, Hooks
 from driftboard.suite.training.networks import ModuleNetwork
+from driftboard.suite.training.stored import bytes_of
 from driftboard.suite.training.untouched import Untouched, named, tensors_of_task
 
 Array = NDArray[np.float64]
@@ -157,7 +157,7 @@ def run(
 
     Args:
         setting: the sequence.
-        strategy: any strategy that overrides none of ``loss``, ``constrain`` and ``observe``, and
+        strategy: any strategy that overrides none but ``begin``, ``correct`` and ``finish``, and
             whose ``correct`` is affine in the parameters.
         data: what ``draw`` returned for the setting.
         noise: the source of ``task.noise``; learners are dealt to its seeds in order.
@@ -188,7 +188,8 @@ def run(
         hooks.check_untouched(shown.changed(), "begin")
         # Solvers refuse what is not finite; such a learner is solved from 0 and stays lost.
         finite = torch.isfinite(before).all(dim=1, keepdim=True)
-        kept = torch.where(finite, before, 0.0)
+        begun = before if plan.start is None else _weights(plan.start)
+        kept = torch.where(finite, begun, 0.0)
         start = torch.where(_spread(setting, plan.restart), 0.0, kept)
         share = _spread(setting, plan.share.double())
         if hooks.corrects:
@@ -207,7 +208,7 @@ def run(
         solutions.append(_block_norms(setting, weights))
         drifts.append(_block_norms(setting, weights - first))
         rows.append(_excess(weights, truths))
-        sizes.append(_bytes(memory) // truths.shape[0])
+        sizes.append(bytes_of(memory) // truths.shape[0])
         on_task()
     return LinearOutcome(
         untrained=untrained,
@@ -222,7 +223,7 @@ def run(
 
 
 def _refuse_what_has_no_solution(strategy: Strategy) -> None:
-    for hook in ("loss", "constrain", "observe"):
+    for hook in ("batch", "loss", "update", "constrain", "observe", "answer"):
         if overrides(strategy, hook):
             raise StrategyError(
                 f"strategy '{strategy.name}' cannot run on linear sequences: they are solved in "
@@ -237,7 +238,9 @@ def _cohort_task(
     seen = slice(0 if strategy.trains_on_all_tasks else index, index + 1)
     inputs = torch.cat(data.inputs[seen], dim=1)
     learners, count, _ = inputs.shape
-    numbers = [generator.random((setting.draws, count)) for generator in noise(index)]
+    generators = noise(index)
+    numbers = [generator.random((setting.draws, count)) for generator in generators]
+    keys = [generator.integers(2**63, size=setting.draws) for generator in generators]
     return CohortTask(
         index=index,
         network=linear_network(setting),
@@ -249,6 +252,7 @@ def _cohort_task(
         answers=torch.zeros(learners, 1, dtype=torch.int64),
         initial=_parameters(setting, torch.zeros_like(data.truths[:, 0])),
         noise=torch.from_numpy(np.concatenate(numbers)),
+        keys=torch.from_numpy(np.concatenate(keys)),
         regression=True,
     )
 
@@ -275,7 +279,7 @@ def _solve_corrected(
         # As in training by steps, a block that only some learners freeze has a gradient of 0.
         parts = _parameters(setting, torch.where(moving, gradient, 0.0))
         given = {name: parts[name] for name in trained}
-        result = hooks.correct(given, _parameters(setting, weights), memory)
+        result = hooks.correct(given, _parameters(setting, weights), memory, 0)
         return _weights({name: result.get(name, part) for name, part in parts.items()})
 
     def slope(weights: Tensor) -> Tensor:
@@ -316,8 +320,3 @@ def _block_norms(setting: LinearSetting, weights: Tensor) -> Tensor:
     """Return the Euclidean norm of every block, shape (L, 2)."""
     parts = torch.split(weights, [setting.shared, setting.own], dim=1)
     return torch.stack([part.norm(dim=1) for part in parts], dim=1)
-
-
-def _bytes(memory: Memory) -> int:
-    leaves = pytree.tree_leaves(memory)
-    return sum(leaf.numel() * leaf.element_size() for leaf in leaves)

@@ -173,11 +173,20 @@ class Cells:
         if cohort.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         mode = choose_mode(setting.sequence.network, cohort.device)
-        with _nothing_left_by(loaded.strategy):
-            outcome = run(cohort, loaded.strategy, mode, lambda _: on_step())
-        ran = environment(cohort.device, mode, setting.seeds)
-        builder = RecordBuilder(setting, loaded.stamp, prepared.stamp, ran)
-        return [_record(builder, cohort, outcome, place) for place in range(len(setting.seeds))]
+        places = range(len(setting.seeds))
+        groups = [tuple(places)]
+        if not loaded.strategy.vectorized:
+            mode, groups = "loop", [(place,) for place in places]
+        records = []
+        for group in groups:
+            part = cohort if len(groups) == 1 else cohort.chosen(group)
+            with _nothing_left_by(loaded.strategy):
+                outcome = run(part, loaded.strategy, mode, lambda _: on_step())
+            own = replace(setting, seeds=tuple(setting.seeds[place] for place in group))
+            ran = environment(cohort.device, mode, own.seeds)
+            builder = RecordBuilder(own, loaded.stamp, prepared.stamp, ran)
+            records += [_record(builder, part, outcome, place) for place in range(len(group))]
+        return records
 
     def keep(self, results: Path, records: list[AnyRecord], seeds: tuple[int, ...]) -> None:
         """Write a file per record."""

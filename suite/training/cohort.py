@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from driftboard.strategies.base import Parameters
+from driftboard.strategies.base import Parameters, Scaling
 from driftboard.suite.data import Pool, load_pool
 from driftboard.suite.protocol import PROTOCOL, Training
 from driftboard.suite.records import SequenceStamp
@@ -45,23 +45,6 @@ class TaskData:
     def changed(self, change: Callable[[Tensor], Tensor]) -> "TaskData":
         """Return the same with every tensor changed by a function."""
         return TaskData(change(self.images), change(self.labels), change(self.active))
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """Channel means and standard deviations of a data set's training images, in [0, 1]."""
-
-    mean: Tensor  # (channels, 1, 1)
-    std: Tensor
-
-    def __call__(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Return standardised floats, shape (..., channels, height, width), of byte images."""
-        scaled = images.to(dtype).div_(255.0)
-        return scaled.sub_(self.mean.to(dtype)).div_(self.std.to(dtype))
-
-    def on(self, device: torch.device) -> "Scaling":
-        """Return the same on a device."""
-        return Scaling(self.mean.to(device), self.std.to(device))
 
 
 @dataclass(frozen=True)
@@ -98,6 +81,12 @@ class Cohort:
     def dtype(self) -> torch.dtype:
         """The type of the parameters."""
         return next(iter(self.initial.values())).dtype
+
+    @property
+    def tells_task(self) -> bool:
+        """Whether a test tells of which task an image is: only where their units differ anyway."""
+        first, *others = self.classes
+        return not self.class_incremental and any(not torch.equal(first, one) for one in others)
 
     def seen(self, tasks: int) -> Tensor:
         """Return the units that belong to any of the first ``tasks`` tasks, bool, (S, units)."""

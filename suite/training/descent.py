@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Examples, Memory, Parameters
 from driftboard.suite.protocol import AdamTraining, Training
-from driftboard.suite.training.hooks import CohortTask, Hooks
+from driftboard.suite.training.hooks import CohortStep, CohortTask, Hooks
 
 
 class Optimiser(Protocol):
@@ -81,6 +81,7 @@ class Descent:
         training: the optimiser and its settings.
         parameters: where training starts, (S, ...); these tensors are not changed.
         memory: the strategy's memory; its tensors are not changed.
+        steps: how many the task has.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Descent:
         training: Training,
         parameters: Parameters,
         memory: Memory,
+        steps: int,
     ) -> None:
         self._task = task
         self._hooks = hooks
@@ -102,9 +104,12 @@ class Descent:
         self._moves = {name: scale > 0 for name, scale in scales.items()}
         self._some_frozen = not all(bool(moving.all()) for moving in self._moves.values())
         self._before = _copied(self._trained) if hooks.observes else {}
-        self.memory = _own(memory) if hooks.observes else memory
+        self.memory = _own(memory) if hooks.observes or hooks.updates else memory
         seeds, count = task.labels.shape
         device = task.labels.device
+        # A tensor that is counted up in place, so that a replayed step counts on.
+        self._numbers = torch.zeros(seeds, dtype=torch.int64, device=device)
+        self._steps = steps
         self.finite = torch.ones(seeds, dtype=torch.bool, device=device)
         """bool, (S,): whether all losses of a learner were finite so far."""
         # Examples of all learners in one dimension, (S * n, ...), so that a single index_select
@@ -120,20 +125,25 @@ class Descent:
 
     def step(self, order: Tensor) -> None:
         """Take a step of every learner on its own images, whose indices are ``order`` (S, n)."""
+        step = CohortStep(self._numbers, order, self._steps)
         batch = self._batch(order)
+        if self._hooks.batches:
+            with torch.no_grad():
+                batch = self._hooks.batch(batch, self.memory, step)
         losses, slope = self._hooks.losses_and_gradient(
-            batch, self.parameters, self.memory, self._trained
+            batch, self.parameters, self.memory, self._trained, step
         )
         with torch.no_grad():
             if self._some_frozen:
                 # A block that only some learners freeze has a gradient for all of them.
                 slope = {n: torch.where(self._moves[n], value, 0.0) for n, value in slope.items()}
-            self._update(slope)
+            self._update(slope, step)
             if self._hooks.constrains:
-                self._constrain()
+                self._constrain(step)
             if self._hooks.observes:
-                self._observe(slope)
+                self._observe(slope, step)
             self.finite &= torch.isfinite(losses)
+            self._numbers += 1
 
     def _batch(self, order: Tensor) -> Examples:
         """Return examples of shape (S, n, ...)."""
@@ -145,15 +155,21 @@ class Descent:
             )
         )
 
-    def _update(self, slope: Parameters) -> None:
+    def _update(self, slope: Parameters, step: CohortStep) -> None:
         gradient = slope
         if self._hooks.corrects:
-            gradient = self._hooks.correct(slope, self.parameters, self.memory)
-        self._optimiser.step(gradient, self._trained, self._scales)
+            gradient = self._hooks.correct(slope, self.parameters, self.memory, step)
+        if self._hooks.updates:
+            moves, memory = self._hooks.update(gradient, self.parameters, self.memory, step)
+            _overwrite(self.memory, memory)
+            for name, value in self._trained.items():
+                value.addcmul_(moves[name], self._scales[name], value=-1.0)
+        else:
+            self._optimiser.step(gradient, self._trained, self._scales)
         self._own_changes += 1
 
-    def _constrain(self) -> None:
-        kept = self._hooks.constrain(self.parameters, self.memory)
+    def _constrain(self, step: CohortStep) -> None:
+        kept = self._hooks.constrain(self.parameters, self.memory, step)
         for name, value in self._trained.items():
             if self._some_frozen:
                 value.copy_(torch.where(self._moves[name], kept[name], value))
@@ -161,12 +177,12 @@ class Descent:
                 value.copy_(kept[name])
         self._own_changes += 1
 
-    def _observe(self, slope: Parameters) -> None:
+    def _observe(self, slope: Parameters, step: CohortStep) -> None:
         # Copies, since a strategy may keep what it is shown, and training goes on in place.
         after = _copied(self._trained)
-        step = {name: after[name] - self._before[name] for name in after}
-        memory = self._hooks.observe(slope, step, {**self.parameters, **after}, self.memory)
-        _overwrite(self.memory, memory)
+        moved = {name: after[name] - self._before[name] for name in after}
+        seen = {**self.parameters, **after}
+        _overwrite(self.memory, self._hooks.observe(slope, moved, seen, self.memory, step))
         for name, value in after.items():
             self._before[name].copy_(value)
 

@@ -7,12 +7,11 @@ S is 1. The engine knows a strategy only by its hooks and by which data it train
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import (
     Block,
@@ -27,9 +26,11 @@ from driftboard.suite.records import Divergence
 from driftboard.suite.training.cohort import Cohort, TaskData, joined
 from driftboard.suite.training.cuda_graph import GraphRunner, graph_runner_on, run_steps
 from driftboard.suite.training.descent import Descent
-from driftboard.suite.training.hooks import CohortTask, Hooks, check_untouched, only, over_learners
+from driftboard.suite.training.evaluation import Tests
+from driftboard.suite.training.hooks import CohortStep, CohortTask, Hooks, check_untouched, only
 from driftboard.suite.training.networks import Mode, ModuleNetwork
 from driftboard.suite.training.operations import CountedOperations, per_learner
+from driftboard.suite.training.stored import bytes_of, check_stored
 from driftboard.suite.training.untouched import (
     Untouched,
     UntouchedModule,
@@ -38,10 +39,7 @@ from driftboard.suite.training.untouched import (
     tensors_of_task,
 )
 
-TESTED_AT_ONCE = 250
-"""How many test images of a learner one forward pass takes; more do not fit the CPU's caches."""
-
-HOOKS_OF_A_STEP = ("loss", "correct", "constrain", "observe")
+HOOKS_OF_A_STEP = ("batch", "loss", "correct", "update", "constrain", "observe")
 
 PASSED_OVER = 500
 """Over how many of a task's images the gradient is taken of which a strategy lets a part pass."""
@@ -119,7 +117,8 @@ def run(
     memory = memory or {}
     shared = Untouched(tensors_of_cohort(cohort), exactly=mode == "loop")
     module = UntouchedModule(cohort.network.module)
-    outcome = Outcome(_count_all(cohort, parameters, mode, 0))
+    tests = Tests(cohort, strategy, mode)
+    outcome = Outcome(tests.before(parameters))
     finite = torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
     blown_up = torch.zeros(cohort.size, dtype=torch.bool)
     blocks = cohort.network.blocks
@@ -144,9 +143,10 @@ def run(
         outcome.update_norms.append(_distances(parameters, before, blocks))
         outcome.solution_norms.append(_block_norms(parameters, blocks).cpu())
         outcome.drift_norms.append(_distances(parameters, first, blocks))
-        outcome.memory_bytes.append(_bytes(memory) // cohort.size)
+        outcome.memory_bytes.append(bytes_of(memory) // cohort.size)
+        check_stored(strategy, memory, cohort.train[0].images.shape[2:], cohort.size)
         began = time.perf_counter()
-        outcome.correct.append(_count_all(cohort, parameters, mode, index + 1))
+        outcome.correct.append(tests.after(parameters, memory, index + 1))
         outcome.evaluation_seconds += time.perf_counter() - began
         on_task(index + 1)
     check_untouched(strategy, [*shared.changed(), *module.changed()])
@@ -192,11 +192,11 @@ def train_task(
         with CountedOperations() as begun:
             plan, memory = hooks.begin(parameters, memory)
         hooks.check_untouched(shown.changed(), "begin")
-        plan = plan if share is None else UpdatePlan(share, plan.restart)
+        plan = plan if share is None else replace(plan, share=share)
         parameters = _restarted(parameters, task, plan)
-    passed = _passed(task, hooks, plan, parameters, memory)
     orders = _batch_orders(cohort, index, data.count)
-    start = _Start(task, hooks, plan, cohort.training, parameters, memory)
+    passed = _passed(task, hooks, plan, parameters, memory, len(orders))
+    start = _Start(task, hooks, plan, cohort.training, parameters, memory, len(orders))
     parameters, memory, finite, of_step = _descend(start, orders[:steps], runner)
     hooks.check_untouched(shown.changed(), *HOOKS_OF_A_STEP)
     solved = Untouched(named("parameters", parameters), exactly=exactly)
@@ -211,7 +211,9 @@ def train_task(
 
 
 def _cohort_task(cohort: Cohort, index: int, data: TaskData) -> CohortTask:
-    noise = [generator.random(data.count) for generator in cohort.strategy_noise(index)]
+    generators = cohort.strategy_noise(index)
+    noise = [generator.random(data.count) for generator in generators]
+    keys = [int(generator.integers(2**63)) for generator in generators]
     own = cohort.classes[index]
     answers = cohort.seen(index + 1) if cohort.class_incremental else own
     return CohortTask(
@@ -225,7 +227,9 @@ def _cohort_task(cohort: Cohort, index: int, data: TaskData) -> CohortTask:
         answers=_numbers(answers),
         initial=cohort.initial,
         noise=torch.from_numpy(np.stack(noise)).to(cohort.device, cohort.dtype),
+        keys=torch.tensor(keys, device=cohort.device),
         rate=cohort.training.learning_rate,
+        scaling=cohort.scaling,
     )
 
 
@@ -235,10 +239,11 @@ def _numbers(units: Tensor) -> Tensor:
 
 
 def _restarted(parameters: Parameters, task: CohortTask, plan: UpdatePlan) -> Parameters:
-    """Return new tensors in which restarted blocks have their seeded initialisation.
+    """Return new tensors, where training starts: restarted blocks have their initialisation.
 
     Of the head only the rows of the task's own classes restart.
     """
+    parameters = plan.start or parameters
     result = {}
     for position, block in enumerate(task.network.blocks):
         for name in block.parameters:
@@ -252,7 +257,12 @@ def _restarted(parameters: Parameters, task: CohortTask, plan: UpdatePlan) -> Pa
 
 
 def _passed(
-    task: CohortTask, hooks: Hooks, plan: UpdatePlan, parameters: Parameters, memory: Memory
+    task: CohortTask,
+    hooks: Hooks,
+    plan: UpdatePlan,
+    parameters: Parameters,
+    memory: Memory,
+    steps: int,
 ) -> Tensor | None:
     """Return which part of the gradient with which a task begins passes the strategy, (S, blocks).
 
@@ -269,11 +279,13 @@ def _passed(
     if not scales:
         return plan.share.clone()
     trained = {name: parameters[name].clone().requires_grad_() for name in scales}
-    _, slope = hooks.losses_and_gradient(examples, {**parameters, **trained}, memory, trained)
+    positions = torch.arange(task.labels.shape[1], device=task.labels.device)[::every]
+    step = CohortStep(torch.zeros_like(task.keys), positions.expand_as(examples.labels), steps)
+    _, slope = hooks.losses_and_gradient(examples, {**parameters, **trained}, memory, trained, step)
     with torch.no_grad():
         # A block that only some learners freeze has a gradient for all of them.
         slope = {name: torch.where(scales[name] > 0, slope[name], 0.0) for name in scales}
-        corrected = hooks.correct(slope, parameters, memory)
+        corrected = hooks.correct(slope, parameters, memory, step)
         along, whole = (_inner_products(one, slope, task) for one in (corrected, slope))
         return plan.share * torch.where(whole == 0, 1.0, along / whole)
 
@@ -317,6 +329,7 @@ class _Start:
     training: Training
     parameters: Parameters
     memory: Memory
+    steps: int
 
     def alone(self, position: int) -> "_Start":
         """Return that of the learner at a position, in the mode "loop"."""
@@ -327,6 +340,7 @@ class _Start:
             self.training,
             only(self.parameters, position),
             only(self.memory, position),
+            self.steps,
         )
 
     def descent(self) -> Descent | None:
@@ -334,7 +348,9 @@ class _Start:
         rate = self.training.learning_rate
         scales = _step_scales(self.task.network, self.plan, self.parameters, rate)
         state = (self.parameters, self.memory)
-        return Descent(self.task, self.hooks, scales, self.training, *state) if scales else None
+        if not scales:
+            return None
+        return Descent(self.task, self.hooks, scales, self.training, *state, self.steps)
 
 
 def _descend(
@@ -412,38 +428,6 @@ def _blown_up(cohort: Cohort, parameters: Parameters) -> Tensor:
     return ((moved > most) & (most > 0)).any(dim=1)
 
 
-@torch.no_grad()
-def _count_all(cohort: Cohort, parameters: Parameters, mode: Mode, tasks: int) -> Tensor:
-    """Return the number of correct answers on the test images of every task, int64, (S, tasks).
-
-    ``tasks`` is how many the learners have been trained on.
-    """
-    return torch.stack(
-        [
-            _count(cohort, parameters, data, cohort.allowed(data, tasks), mode)
-            for data in cohort.test
-        ],
-        dim=1,
-    )
-
-
-def _count(
-    cohort: Cohort, parameters: Parameters, data: TaskData, allowed: Tensor, mode: Mode
-) -> Tensor:
-    stacked = cohort.network.stacked if mode == "vmap" else None
-    answer = stacked.logits if stacked is not None else over_learners(mode)(cohort.network.logits)
-    total = torch.zeros(cohort.size, dtype=torch.int64, device=cohort.device)
-    for start in range(0, data.count, TESTED_AT_ONCE):
-        part = slice(start, start + TESTED_AT_ONCE)
-        logits = answer(parameters, cohort.scaling(data.images[:, part], cohort.dtype))
-        choices = allowed[:, part]
-        chosen = logits.masked_fill(~choices, -torch.inf).argmax(dim=-1)
-        # A padded image has label -1, which no answer equals; where no unit may answer, none does.
-        right = (chosen == data.labels[:, part]) & choices.any(dim=-1)
-        total += right.sum(dim=1)
-    return total.cpu()
-
-
 def _distances(one: Parameters, other: Parameters, blocks: Sequence[Block]) -> Tensor:
     return _block_norms({name: one[name] - other[name] for name in one}, blocks).cpu()
 
@@ -456,8 +440,3 @@ def _block_norms(values: Parameters, blocks: Sequence[Block]) -> Tensor:
         squares = [part.square().sum(dim=1) for part in parts]
         norms.append(torch.stack(squares).sum(dim=0).sqrt())
     return torch.stack(norms, dim=1)
-
-
-def _bytes(memory: Memory) -> int:
-    leaves = pytree.tree_leaves(memory)
-    return sum(leaf.numel() * leaf.element_size() for leaf in leaves)

@@ -1,7 +1,9 @@
 """A strategy's hooks, applied to a cohort. A strategy is a user's code, so results are checked."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +14,8 @@ from driftboard.strategies.base import (
     Examples,
     Memory,
     Parameters,
+    Scaling,
+    Step,
     Strategy,
     Task,
     UpdatePlan,
@@ -19,6 +23,28 @@ from driftboard.strategies.base import (
 )
 from driftboard.suite.errors import StrategyError, cause_of, place_of
 from driftboard.suite.training.networks import Mode, ModuleNetwork
+
+_OF_A_LEARNER = (
+    "images",
+    "labels",
+    "allowed",
+    "classes",
+    "units",
+    "answers",
+    "initial",
+    "noise",
+    "keys",
+)
+"""The fields of ``CohortTask`` that have a leading dimension S."""
+
+
+@dataclass(frozen=True)
+class CohortStep:
+    """A step of S learners: what ``Step`` holds, with a leading dimension S."""
+
+    numbers: Tensor  # int64, (S,)
+    positions: Tensor  # int64, (S, n)
+    total: int
 
 
 @dataclass(frozen=True)
@@ -35,35 +61,38 @@ class CohortTask:
     answers: Tensor
     initial: Parameters
     noise: Tensor
+    keys: Tensor
     regression: bool = False
     rate: float = 0.0
-
-    def tensors(self) -> tuple[Any, ...]:
-        """Return all tensors, in the order that ``view`` takes them."""
-        return (
-            self.images,
-            self.labels,
-            self.allowed,
-            self.classes,
-            self.units,
-            self.answers,
-            self.initial,
-            self.noise,
-        )
+    scaling: Scaling | None = None
 
     def only(self, position: int) -> "CohortTask":
         """Return the task of the learner at a position, with S = 1."""
-        names = ("images", "labels", "allowed", "classes", "units", "answers", "initial", "noise")
-        return replace(self, **{n: only(getattr(self, n), position) for n in names})
+        return replace(self, **{n: only(getattr(self, n), position) for n in _OF_A_LEARNER})
 
-    def view(self, tensors: tuple[Any, ...]) -> Task:
-        """Return one learner's task, given that learner's part of ``tensors``."""
-        images, labels, allowed, classes, units, answers, initial, noise = tensors
-        examples = Examples(images, labels, allowed)
+    def tensors(self, moment: int | CohortStep) -> tuple[Any, ...]:
+        """Return all tensors of shape (S, ...), in the order that ``view`` takes them.
+
+        Args:
+            moment: the step that is taken; beside steps 0 at the task's beginning, -1 at its end.
+        """
+        own = tuple(getattr(self, name) for name in _OF_A_LEARNER)
+        if isinstance(moment, CohortStep):
+            return *own, moment.numbers + 1, moment.positions
+        return *own, torch.full_like(self.keys, moment)
+
+    def view(self, tensors: tuple[Any, ...], steps: int = 0) -> Task:
+        """Return one learner's task, given that learner's part of ``tensors``.
+
+        ``steps`` is how many the task has, where one is taken.
+        """
+        images, labels, allowed, classes, units, answers, initial, noise, key, moment, *rest = (
+            tensors
+        )
         return Task(
             self.index,
             self.network,
-            examples,
+            Examples(images, labels, allowed),
             classes,
             units,
             answers,
@@ -71,6 +100,10 @@ class CohortTask:
             noise,
             self.regression,
             self.rate,
+            Step(moment - 1, steps, *rest) if rest else None,
+            self.scaling,
+            key,
+            moment,
         )
 
 
@@ -135,7 +168,9 @@ class Hooks:
         self._stacks_plain_loss = (
             mode == "vmap" and not overrides(strategy, "loss") and not task.regression
         )
+        self.batches = overrides(strategy, "batch")
         self.corrects = overrides(strategy, "correct")
+        self.updates = overrides(strategy, "update")
         self.constrains = overrides(strategy, "constrain")
         self.observes = overrides(strategy, "observe")
 
@@ -153,18 +188,33 @@ class Hooks:
     def begin(self, parameters: Parameters, memory: Memory) -> tuple[UpdatePlan, Memory]:
         """Return the plans, whose tensors have the shape (S, blocks), and the memory."""
 
-        def begin(tensors: tuple[Any, ...], parameters: Parameters, memory: Memory) -> Any:
-            result = self._strategy.begin(self._task.view(tensors), parameters, memory)
+        def begin(task: Task, parameters: Parameters, memory: Memory) -> Any:
+            result = self._strategy.begin(task, parameters, memory)
             plan, memory = self._pair("begin", result, UpdatePlan)
             if not isinstance(plan.share, Tensor) or not isinstance(plan.restart, Tensor):
                 raise self._error("begin", "must return a plan whose share and restart are tensors")
             self._check_device("begin", "a plan", (plan.share, plan.restart))
-            return plan.share, plan.restart, self._checked_memory("begin", memory)
+            start = {} if plan.start is None else self._like("begin", plan.start, parameters)
+            return plan.share, plan.restart, start, self._checked_memory("begin", memory)
 
-        share, restart, memory = self._call("begin", begin, parameters, memory)
-        plan = UpdatePlan(share, restart)
+        share, restart, start, memory = self._call("begin", begin, 0, parameters, memory)
+        plan = UpdatePlan(share, restart, start or None)
         self._check_plan(plan)
         return plan, memory
+
+    def batch(self, examples: Examples, memory: Memory, step: CohortStep) -> Examples:
+        """Return the examples that a step trains on, tensors of shape (S, n, ...)."""
+
+        def batch(task: Task, given: tuple[Tensor, ...], memory: Memory) -> tuple[Tensor, ...]:
+            made = self._strategy.batch(task, Examples(*given), memory)
+            if not isinstance(made, Examples):
+                raise self._error("batch", "must return Examples")
+            parts = (made.images, made.labels, made.allowed)
+            self._check_examples(parts, given)
+            return parts
+
+        given = (examples.images, examples.labels, examples.allowed)
+        return Examples(*self._call("batch", batch, step, given, memory))
 
     def losses_and_gradient(
         self,
@@ -172,6 +222,7 @@ class Hooks:
         parameters: Parameters,
         memory: Memory,
         trained: Parameters,
+        step: CohortStep,
     ) -> tuple[Tensor, Parameters]:
         """Return the loss of every learner, (S,), and the gradient of the trained parameters.
 
@@ -180,91 +231,107 @@ class Hooks:
         stacked = self._task.network.stacked
         if self._stacks_plain_loss and stacked is not None:
             return stacked.losses_and_gradient(parameters, examples, trained)
-        losses = self.losses(examples, parameters, memory)
+        losses = self.losses(examples, parameters, memory, step)
         # No loss depends on another learner's parameters, so the gradient of the sum holds the
         # gradients of all. A loss that ignores a parameter has a gradient of zero, not None.
         slopes = torch.autograd.grad(losses.sum(), list(trained.values()), materialize_grads=True)
         return losses, dict(zip(trained, slopes, strict=True))
 
-    def losses(self, examples: Examples, parameters: Parameters, memory: Memory) -> Tensor:
+    def losses(
+        self, examples: Examples, parameters: Parameters, memory: Memory, step: CohortStep
+    ) -> Tensor:
         """Return the loss of every learner, (S,)."""
 
-        def loss(
-            tensors: tuple[Any, ...],
-            batch: tuple[Tensor, ...],
-            parameters: Parameters,
-            memory: Memory,
-        ) -> Tensor:
-            task = self._task.view(tensors)
-            value = self._strategy.loss(task, Examples(*batch), parameters, memory)
+        def loss(task: Task, batch: tuple[Tensor, ...], *rest: Any) -> Tensor:
+            value = self._strategy.loss(task, Examples(*batch), *rest)
             if not isinstance(value, Tensor) or value.ndim != 0:
                 raise self._error("loss", "must return a scalar tensor")
             return value
 
         batch = (examples.images, examples.labels, examples.allowed)
-        result: Tensor = self._call("loss", loss, batch, parameters, memory)
+        result: Tensor = self._call("loss", loss, step, batch, parameters, memory)
         if not result.requires_grad:
             raise self._error("loss", "must return a loss that depends on the parameters")
         return result
 
-    def correct(self, gradient: Parameters, parameters: Parameters, memory: Memory) -> Parameters:
+    def correct(
+        self, gradient: Parameters, parameters: Parameters, memory: Memory, step: CohortStep | int
+    ) -> Parameters:
         """Return the corrected gradients of the trained parameters."""
 
-        def correct(tensors: tuple[Any, ...], gradient: Parameters, *rest: Any) -> Parameters:
-            result = self._strategy.correct(self._task.view(tensors), gradient, *rest)
+        def correct(task: Task, gradient: Parameters, *rest: Any) -> Parameters:
+            result = self._strategy.correct(task, gradient, *rest)
             return self._like("correct", result, gradient)
 
-        result: Parameters = self._call("correct", correct, gradient, parameters, memory)
+        result: Parameters = self._call("correct", correct, step, gradient, parameters, memory)
         return result
 
-    def constrain(self, parameters: Parameters, memory: Memory) -> Parameters:
+    def update(
+        self, gradient: Parameters, parameters: Parameters, memory: Memory, step: CohortStep
+    ) -> tuple[Parameters, Memory]:
+        """Return the moves of the trained parameters, less rate and share, and the memory."""
+
+        def update(task: Task, gradient: Parameters, *rest: Any) -> Any:
+            result = self._strategy.update(task, gradient, *rest)
+            moves, memory = self._pair("update", result, dict)
+            moves = self._like("update", moves, gradient)
+            return moves, self._same_memory("update", memory, rest[-1])
+
+        result: tuple[Parameters, Memory] = self._call(
+            "update", update, step, gradient, parameters, memory
+        )
+        return result
+
+    def constrain(self, parameters: Parameters, memory: Memory, step: CohortStep) -> Parameters:
         """Return the parameters after the strategy has moved them back into its permitted set."""
 
-        def constrain(tensors: tuple[Any, ...], parameters: Parameters, memory: Memory) -> Any:
-            result = self._strategy.constrain(self._task.view(tensors), parameters, memory)
+        def constrain(task: Task, parameters: Parameters, memory: Memory) -> Any:
+            result = self._strategy.constrain(task, parameters, memory)
             return self._like("constrain", result, parameters)
 
-        result: Parameters = self._call("constrain", constrain, parameters, memory)
+        result: Parameters = self._call("constrain", constrain, step, parameters, memory)
         return result
 
     def observe(
-        self, gradient: Parameters, step: Parameters, parameters: Parameters, memory: Memory
+        self,
+        gradient: Parameters,
+        moved: Parameters,
+        parameters: Parameters,
+        memory: Memory,
+        step: CohortStep,
     ) -> Memory:
-        """Return the memory after a step."""
+        """Return the memory after a step, which moved the trained parameters by ``moved``."""
 
-        def observe(tensors: tuple[Any, ...], *rest: Any) -> Memory:
-            result = self._strategy.observe(self._task.view(tensors), *rest)
-            kept = self._checked_memory("observe", result)
-            if _shapes(kept) != _shapes(rest[-1]):
-                raise self._error(
-                    "observe", "must return a memory of the same names, shapes and dtypes"
-                )
-            return kept
+        def observe(task: Task, *rest: Any) -> Memory:
+            result = self._strategy.observe(task, *rest)
+            return self._same_memory("observe", result, rest[-1])
 
-        result: Memory = self._call("observe", observe, gradient, step, parameters, memory)
+        result: Memory = self._call("observe", observe, step, gradient, moved, parameters, memory)
         return result
 
     def finish(self, parameters: Parameters, memory: Memory) -> tuple[Parameters, Memory]:
         """Return the solutions and the memory at the task's end."""
 
-        def finish(tensors: tuple[Any, ...], parameters: Parameters, memory: Memory) -> Any:
-            result = self._strategy.finish(self._task.view(tensors), parameters, memory)
+        def finish(task: Task, parameters: Parameters, memory: Memory) -> Any:
+            result = self._strategy.finish(task, parameters, memory)
             solution, memory = self._pair("finish", result, dict)
             solution = self._like("finish", solution, parameters)
             return solution, self._checked_memory("finish", memory)
 
-        result: tuple[Parameters, Memory] = self._call("finish", finish, parameters, memory)
+        result: tuple[Parameters, Memory] = self._call("finish", finish, -1, parameters, memory)
         return result
 
-    def _call(self, hook: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return self._over_learners(function)(self._task.tensors(), *arguments)
-        except StrategyError:
-            raise
-        except torch.OutOfMemoryError:  # not the strategy's fault: fewer learners are tried
-            raise
-        except (Exception, SystemExit) as error:  # a user's hook may raise anything
-            raise self._error(hook, f"raised {cause_of(error)}", place_of(error)) from error
+    def _call(
+        self, hook: str, function: Callable[..., Any], moment: int | CohortStep, *arguments: Any
+    ) -> Any:
+        """Map ``function(task, *arguments)`` over learners; see ``CohortTask.tensors``."""
+        steps = moment.total if isinstance(moment, CohortStep) else 0
+
+        def of_one(tensors: tuple[Any, ...], *arguments: Any) -> Any:
+            return function(self._task.view(tensors, steps), *arguments)
+
+        with blaming(partial(self._error, hook)):
+            return self._over_learners(of_one)(self._task.tensors(moment), *arguments)
 
     def _error(self, hook: str, what: str, place: str = "") -> StrategyError:
         task = self._task.index + 1
@@ -283,6 +350,26 @@ class Hooks:
             raise self._error(hook, "must return a memory that is a dict of tensors")
         self._check_device(hook, "a memory", leaves)
         return memory
+
+    def _same_memory(self, hook: str, memory: Any, before: Memory) -> Memory:
+        kept = self._checked_memory(hook, memory)
+        if _shapes(kept) != _shapes(before):
+            raise self._error(hook, "must return a memory of the same names, shapes and dtypes")
+        return kept
+
+    def _check_examples(self, parts: tuple[Any, ...], given: tuple[Tensor, ...]) -> None:
+        """Raise if a batch does not consist of equally many images, labels and allowed units."""
+        if not all(isinstance(part, Tensor) for part in parts):
+            raise self._error("batch", "must return images, labels and allowed units as tensors")
+        for name, part, like in zip(("images", "labels", "allowed"), parts, given, strict=True):
+            rest, count = tuple(like.shape[1:]), parts[1].shape[0] if parts[1].ndim else 0
+            if part.shape != (count, *rest) or part.dtype != like.dtype or not count:
+                raise self._error(
+                    "batch",
+                    f"must return {name} of shape ({', '.join(map(str, ('n', *rest)))}) and type "
+                    f"{like.dtype}, n the same for images, labels and allowed units",
+                )
+        self._check_device("batch", "examples", parts)
 
     def _like(self, hook: str, result: Any, model: Parameters) -> Parameters:
         if not isinstance(result, dict) or result.keys() != model.keys():
@@ -319,6 +406,22 @@ class Hooks:
             raise self._error("begin", "must return a plan whose restart is of type bool")
         if not bool(((plan.share >= 0) & (plan.share <= 1)).all()):
             raise self._error("begin", "must return shares between 0 and 1")
+
+
+@contextmanager
+def blaming(error_of: Callable[[str, str], StrategyError]) -> Iterator[None]:
+    """Turn what a user's hook raises into a StrategyError.
+
+    ``error_of`` makes it of what the hook did and of the place in the user's file.
+    """
+    try:
+        yield
+    except StrategyError:
+        raise
+    except torch.OutOfMemoryError:  # not the strategy's fault: fewer learners are tried
+        raise
+    except (Exception, SystemExit) as error:  # a user's hook may raise anything
+        raise error_of(f"raised {cause_of(error)}", place_of(error)) from error
 
 
 def _shapes(memory: Memory) -> list[tuple[str, torch.Size, torch.dtype]]:

@@ -23,7 +23,7 @@ from driftboard.strategies.base import EXAMPLES_AT_ONCE
 from driftboard.strategies.fisher import SAMPLES_AT_ONCE
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import Training
-from driftboard.suite.training.engine import TESTED_AT_ONCE
+from driftboard.suite.training.evaluation import TESTED_AT_ONCE
 from driftboard.suite.training.networks import Mode, ModuleNetwork, build_network, choose_mode
 
 ItemT = TypeVar("ItemT")

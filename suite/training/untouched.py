@@ -62,6 +62,7 @@ def tensors_of_task(task: CohortTask) -> dict[str, Tensor]:
         "task.units": task.units,
         "task.answers": task.answers,
         "task.noise": task.noise,
+        "task.key": task.keys,
         **named("task.initial", task.initial),
     }
 

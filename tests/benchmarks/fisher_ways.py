@@ -56,6 +56,7 @@ def fishers(cohort: Cohort, form: str, at_once: int) -> Parameters:
         answers=units,
         initial=cohort.initial,
         noise=torch.zeros_like(data.labels, dtype=cohort.dtype),
+        keys=torch.zeros_like(data.labels[:, 0]),
     )
     factors = every_label if form == EVERY_LABEL else fisher._factors
     with (

@@ -19,12 +19,13 @@ from torch.nn import functional as F
 
 from driftboard.leaderboard.analysis.statistics import paired_test
 from driftboard.leaderboard.formatting import NOTHING, p_text
+from driftboard.strategies.base import Scaling
 from driftboard.suite.data import convert_originals
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.runs.worker import prepare_process
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.training.cohort import Cohort, Scaling, Setting, prepare
+from driftboard.suite.training.cohort import Cohort, Setting, prepare
 
 SEQUENCE = "mnist-split-van-de-ven"
 WAYS = {

@@ -16,11 +16,11 @@ import torch
 from plain_loop import descend, initial_module, solo_tasks
 from torch import Tensor
 
-from driftboard.strategies.base import Strategy
+from driftboard.strategies.base import Scaling, Strategy
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite.protocol import PROTOCOL, Training
 from driftboard.suite.training import engine
-from driftboard.suite.training.cohort import Cohort, Scaling, TaskData
+from driftboard.suite.training.cohort import Cohort, TaskData
 from driftboard.suite.training.cuda_graph import GraphRunner, StepFunction, graph_runner_on
 from driftboard.suite.training.networks import Mode, initial_parameters
 

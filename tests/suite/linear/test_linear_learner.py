@@ -29,7 +29,7 @@ from driftboard.suite.linear.exact import (
 from driftboard.suite.linear.learner import draw, linear_network, run
 from driftboard.suite.linear.solutions import least_squares, stationary_point
 from driftboard.suite.sequences.linear import LinearSetting
-from driftboard.suite.training.hooks import CohortTask, Hooks
+from driftboard.suite.training.hooks import CohortStep, CohortTask, Hooks
 from driftboard.suite.training.networks import StackedMlp
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
@@ -611,13 +611,15 @@ def test_a_cohort_passes_regression_on(mode):
         answers=one.answers[None],
         initial={name: value[None] for name, value in one.initial.items()},
         noise=one.noise[None],
+        keys=torch.zeros(1, dtype=torch.int64),
         regression=True,
     )
     parameters = {name: (value + 0.3).requires_grad_() for name, value in cohort.initial.items()}
     batch = Examples(cohort.images, cohort.labels, cohort.allowed)
 
     hooks = Hooks(BUILTIN["sgd"], cohort, mode)
-    losses, gradient = hooks.losses_and_gradient(batch, parameters, {}, parameters)
+    step = CohortStep(cohort.keys, torch.arange(cohort.labels.shape[1])[None], total=1)
+    losses, gradient = hooks.losses_and_gradient(batch, parameters, {}, parameters, step)
 
     alone = {name: value[0] for name, value in parameters.items()}
     torch.testing.assert_close(losses[0], one.loss(alone, one.examples), **CLOSE)

@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from driftboard.strategies import Strategy, UpdatePlan
 from driftboard.strategies.algorithm_1 import AlgorithmOne
+from driftboard.strategies.base import Scaling
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.strategies.constrained import Constrained
 from driftboard.strategies.ewc import Ewc
@@ -20,7 +21,7 @@ from driftboard.strategies.sgd import Sgd
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.protocol import Training
 from driftboard.suite.training import engine
-from driftboard.suite.training.cohort import Scaling, TaskData
+from driftboard.suite.training.cohort import TaskData
 from driftboard.suite.training.hooks import Hooks
 from driftboard.suite.training.networks import initial_parameters
 
@@ -103,12 +104,12 @@ class Recording(Hooks):
         plan, memory = super().begin(parameters, memory)
         return plan, memory
 
-    def losses_and_gradient(self, examples, parameters, memory, trained):
+    def losses_and_gradient(self, examples, parameters, memory, trained, step):
         self.trace["steps"].append((examples, copied(parameters)))
-        return super().losses_and_gradient(examples, parameters, memory, trained)
+        return super().losses_and_gradient(examples, parameters, memory, trained, step)
 
-    def correct(self, gradient, parameters, memory):
-        result = super().correct(gradient, parameters, memory)
+    def correct(self, gradient, parameters, memory, step):
+        result = super().correct(gradient, parameters, memory, step)
         self.trace.setdefault("corrected", []).append(copied(result))
         return result
 

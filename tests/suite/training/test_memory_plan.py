@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from driftboard.strategies.base import Scaling
 from driftboard.strategies.bounds import Joint
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.fisher import SAMPLES_AT_ONCE
@@ -17,7 +18,7 @@ from driftboard.strategies.sgd import Sgd
 from driftboard.suite.protocol import PROTOCOL, Training
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.training import engine, memory_plan
-from driftboard.suite.training.cohort import Scaling, TaskData
+from driftboard.suite.training.cohort import TaskData
 from driftboard.suite.training.memory_plan import (
     Demand,
     Stacking,

@@ -1,0 +1,100 @@
+"""Tests: how many answers on every task's test images are right."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from driftboard.strategies.base import Memory, Parameters, Query, Strategy, overrides
+from driftboard.suite.errors import StrategyError
+from driftboard.suite.training.cohort import Cohort, TaskData
+from driftboard.suite.training.hooks import blaming, over_learners
+from driftboard.suite.training.networks import Mode
+
+TESTED_AT_ONCE = 250
+"""How many test images of a learner one forward pass takes; more do not fit the CPU's caches."""
+
+Answer = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Images (S, n, ...), allowed units (S, n, units), tasks (S,) -> logits (S, n, units)."""
+
+
+@dataclass(frozen=True)
+class Tests:
+    """The tests of a cohort under a strategy."""
+
+    cohort: Cohort
+    strategy: Strategy
+    mode: Mode
+
+    def before(self, parameters: Parameters) -> Tensor:
+        """Return the numbers of right answers before the first task; see ``after``."""
+        return self._counts(self._of_network(parameters), 0)
+
+    def after(self, parameters: Parameters, memory: Memory, tasks: int) -> Tensor:
+        """Return the numbers of right answers on every task's test images, int64, (S, tasks).
+
+        Args:
+            parameters: of the learners, (S, ...).
+            memory: of the strategy, (S, ...).
+            tasks: how many tasks the learners have been trained on.
+
+        Raises:
+            StrategyError: the strategy's ``answer`` raised, or returned something else than logits.
+        """
+        if overrides(self.strategy, "answer"):
+            return self._counts(self._of_strategy(parameters, memory), tasks)
+        return self._counts(self._of_network(parameters), tasks)
+
+    def _of_network(self, parameters: Parameters) -> Answer:
+        network = self.cohort.network
+        stacked = network.stacked if self.mode == "vmap" else None
+        answer = stacked.logits if stacked is not None else over_learners(self.mode)(network.logits)
+        return lambda images, _, __: answer(parameters, images)
+
+    def _of_strategy(self, parameters: Parameters, memory: Memory) -> Answer:
+        network, tells = self.cohort.network, self.cohort.tells_task
+
+        def of_one(
+            images: Tensor, allowed: Tensor, task: Tensor, parameters: Parameters, memory: Memory
+        ) -> Tensor:
+            query = Query(network, images, allowed, task if tells else None)
+            logits: Any = self.strategy.answer(query, parameters, memory)
+            if not isinstance(logits, Tensor) or logits.shape != allowed.shape:
+                raise self._error(f"must return logits of shape {tuple(allowed.shape)}")
+            return logits
+
+        def answer(images: Tensor, allowed: Tensor, tasks: Tensor) -> Tensor:
+            with blaming(self._error):
+                mapped = over_learners(self.mode)(of_one)
+                logits: Tensor = mapped(images, allowed, tasks, parameters, memory)
+            return logits
+
+        return answer
+
+    def _error(self, what: str, place: str = "") -> StrategyError:
+        return StrategyError(f"strategy '{self.strategy.name}': answer() {what}{place}")
+
+    @torch.no_grad()
+    def _counts(self, answer: Answer, tasks: int) -> Tensor:
+        columns = [
+            self._count(answer, index, data, self.cohort.allowed(data, tasks))
+            for index, data in enumerate(self.cohort.test)
+        ]
+        return torch.stack(columns, dim=1)
+
+    def _count(self, answer: Answer, index: int, data: TaskData, allowed: Tensor) -> Tensor:
+        cohort = self.cohort
+        total = torch.zeros(cohort.size, dtype=torch.int64, device=cohort.device)
+        tasks = torch.full_like(total, index)
+        for start in range(0, data.count, TESTED_AT_ONCE):
+            part = slice(start, start + TESTED_AT_ONCE)
+            choices = allowed[:, part]
+            logits = answer(cohort.scaling(data.images[:, part], cohort.dtype), choices, tasks)
+            chosen = logits.masked_fill(~choices, -torch.inf).argmax(dim=-1)
+            # A padded image has label -1, which no answer equals; where no unit may answer, none
+            # does.
+            right = (chosen == data.labels[:, part]) & choices.any(dim=-1)
+            total += right.sum(dim=1)
+        return total.cpu()

@@ -1,6 +1,7 @@
 """The strategies that come with the package."""
 
 from driftboard.strategies.algorithm_1 import AlgorithmOne
+from driftboard.strategies.anchors import L2
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.bounds import FrozenReset, Joint, Noop, Scratch
 from driftboard.strategies.constrained import Constrained
@@ -12,9 +13,11 @@ from driftboard.strategies.hybrid_diagonal import HybridDiagonal
 from driftboard.strategies.hybrid_scalar import HybridScalar
 from driftboard.strategies.initialized import Initialized
 from driftboard.strategies.magnitude import Ball, Fraction
+from driftboard.strategies.mas import MemoryAwareSynapses
 from driftboard.strategies.merging import MergeInputs
 from driftboard.strategies.projections import Gpm, SoftInputs
 from driftboard.strategies.sgd import Sgd
+from driftboard.strategies.si import SynapticIntelligence
 
 BUILTIN: dict[str, Strategy] = {
     "sgd": Sgd(),
@@ -45,5 +48,8 @@ FURTHER: dict[str, Strategy] = {
     "constrained": Constrained(share=0.1),
     "fraction": Fraction(),
     "ball": Ball(),
+    "l2": L2(),
+    "si": SynapticIntelligence(),
+    "mas": MemoryAwareSynapses(),
 }
 """Known by name like those above, but run only when named: bases for settings of one's own."""

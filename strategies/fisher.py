@@ -72,7 +72,7 @@ def diagonal_fisher(task: Task, parameters: Parameters, *, labels: str = "exact"
         raise ValueError(f"labels must be 'exact' in regression, not {labels!r}")
     if labels == "batch":
         return _squared_batch_gradients(task, parameters)
-    layers = _layers_with_closed_form(task, parameters)
+    layers = layers_with_closed_form(task, parameters)
     squares: Squares = partial(_linear_squares, layers) if layers else _general_squares
     size = EXAMPLES_AT_ONCE if layers else SAMPLES_AT_ONCE
     total = zeros_like(parameters)
@@ -202,7 +202,7 @@ def _sample(probabilities: Tensor, noise: Tensor) -> Tensor:
     return (cumulated <= noise[:, None] * cumulated[:, -1:]).sum(-1)
 
 
-def _layers_with_closed_form(task: Task, parameters: Parameters) -> Layers:
+def layers_with_closed_form(task: Task, parameters: Parameters) -> Layers:
     """Return the network's Linear layers by name if they are all there is to it, else nothing.
 
     The closed form holds if every parameter belongs to a Linear layer and every layer is applied

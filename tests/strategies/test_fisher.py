@@ -237,7 +237,7 @@ def test_only_plain_linear_networks_take_the_closed_form(make_task, network):
     module, shape = network
     task = make_task(module(), shape=shape, units=4)
 
-    layers = fisher._layers_with_closed_form(task, task.initial)
+    layers = fisher.layers_with_closed_form(task, task.initial)
 
     assert list(layers) == (["1", "3", "5"] if module is mlp else [])
 
@@ -247,7 +247,7 @@ def test_a_linear_layer_may_be_the_whole_network(make_task):
 
     found = diagonal_fisher(task, task.initial)
 
-    assert fisher._layers_with_closed_form(task, task.initial)
+    assert fisher.layers_with_closed_form(task, task.initial)
     torch.testing.assert_close(found, naive_fisher(task, exact), **EXACT)
 
 
@@ -255,7 +255,7 @@ def test_a_linear_layer_may_be_the_whole_network(make_task):
 def test_closed_and_general_form_agree(make_task, monkeypatch, labels):
     task = make_task(mlp(), shape=(1, 2, 3), units=4, classes=[0, 1, 3], count=50)
     closed = diagonal_fisher(task, task.initial, labels=labels)
-    monkeypatch.setattr(fisher, "_layers_with_closed_form", lambda *_: {})
+    monkeypatch.setattr(fisher, "layers_with_closed_form", lambda *_: {})
 
     general = diagonal_fisher(task, task.initial, labels=labels)
 
@@ -349,7 +349,7 @@ def test_regression_has_the_mean_squared_gradient_of_the_prediction(make_task, m
 
     found = diagonal_fisher(task, task.initial)
 
-    assert bool(fisher._layers_with_closed_form(task, task.initial)) == (module is mlp)
+    assert bool(fisher.layers_with_closed_form(task, task.initial)) == (module is mlp)
     torch.testing.assert_close(found, expected, **EXACT)
     for labels in ("sampled", "empirical", "batch"):
         with pytest.raises(ValueError, match=f"must be 'exact' in regression, not '{labels}'"):

@@ -1,10 +1,13 @@
 """The strategies that come with the package."""
 
+from driftboard.strategies.adam import Adam
 from driftboard.strategies.algorithm_1 import AlgorithmOne
 from driftboard.strategies.anchors import L2
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.bounds import FrozenReset, Joint, Noop, Scratch
+from driftboard.strategies.cofima import Cofima
 from driftboard.strategies.constrained import Constrained
+from driftboard.strategies.ema import Ema
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.ewc_implicit import EwcImplicit
 from driftboard.strategies.frozen import Frozen
@@ -12,12 +15,19 @@ from driftboard.strategies.hybrid import Hybrid
 from driftboard.strategies.hybrid_diagonal import HybridDiagonal
 from driftboard.strategies.hybrid_scalar import HybridScalar
 from driftboard.strategies.initialized import Initialized
+from driftboard.strategies.layer_rates import Discriminative, SlowBackbone, Surgical
+from driftboard.strategies.lp_ft import LpFt
 from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.strategies.mas import MemoryAwareSynapses
 from driftboard.strategies.merging import MergeInputs
+from driftboard.strategies.packnet import PackNet
 from driftboard.strategies.projections import Gpm, SoftInputs
+from driftboard.strategies.sam import Sam
 from driftboard.strategies.sgd import Sgd
+from driftboard.strategies.shrink_perturb import ShrinkPerturb
 from driftboard.strategies.si import SynapticIntelligence
+from driftboard.strategies.stable_sgd import StableSgd
+from driftboard.strategies.wise_ft import WiseFt
 
 BUILTIN: dict[str, Strategy] = {
     "sgd": Sgd(),
@@ -51,5 +61,18 @@ FURTHER: dict[str, Strategy] = {
     "l2": L2(),
     "si": SynapticIntelligence(),
     "mas": MemoryAwareSynapses(),
+    "packnet": PackNet(),
+    "wise-ft": WiseFt(),
+    "ema": Ema(),
+    "cofima": Cofima(),
+    "slow-backbone": SlowBackbone(),
+    "discriminative": Discriminative(),
+    "surgical-first": Surgical(block=0),
+    "surgical-last": Surgical(block=-1),
+    "lp-ft": LpFt(),
+    "stable-sgd": StableSgd(),
+    "sam": Sam(),
+    "shrink-perturb": ShrinkPerturb(),
+    "adam": Adam(),
 }
 """Known by name like those above, but run only when named: bases for settings of one's own."""

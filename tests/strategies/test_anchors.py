@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
@@ -12,8 +11,6 @@ from driftboard.strategies.mas import MemoryAwareSynapses, output_importance
 from driftboard.strategies.sgd import Sgd
 from driftboard.strategies.si import SynapticIntelligence
 from driftboard.suite.checks.tiny import TASKS, TRAINING
-from driftboard.suite.linear.learner import draw, run
-from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.training import engine
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
@@ -187,15 +184,6 @@ def test_what_is_carried_over_does_not_grow(plain_learner):
         outcome = engine.run(plain_learner("MLP").cohort, strategy, "loop")
         assert outcome.memory_bytes == [times * size] * TASKS
         assert strategy.stores == "parameters"
-
-
-@pytest.mark.parametrize("strategy", [L2(strength=3.0), MemoryAwareSynapses()])
-def test_linear_sequences_have_a_solution(strategy):
-    setting = LinearSetting(tasks=4, shared=5, own=7, samples=30, noise=0.3, distance=0.8, draws=2)
-    data = draw(setting, [np.random.default_rng(0)])
-    outcome = run(setting, strategy, data, lambda _: [np.random.default_rng(1)])
-    assert outcome.excess.isfinite().all()
-    assert outcome.drift_norms[:, 1].any()
 
 
 @pytest.mark.parametrize(

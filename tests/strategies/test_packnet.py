@@ -10,6 +10,7 @@ import torch
 from driftboard.strategies import packnet
 from driftboard.strategies.packnet import FREE, PackNet
 from driftboard.strategies.sgd import Sgd
+from driftboard.suite.checks import example_task
 from driftboard.suite.checks.target import learn
 from driftboard.suite.checks.tiny import TASKS, tiny_cohort
 from driftboard.suite.training import engine
@@ -121,6 +122,17 @@ def test_what_a_task_owns_and_what_other_tasks_units_are_stays_to_the_bit():
             other = ~classes[index][0]
             assert torch.equal(after[name][0][other], before[name][0][other])
             assert not torch.equal(after[name], before[name])
+
+
+def test_of_the_head_only_the_units_of_the_task_move():
+    task = example_task(index=1, step=0)
+    strategy = PackNet()
+    _, memory = strategy.begin(task, task.initial, {})
+    ones = {name: torch.ones_like(value) for name, value in task.initial.items()}
+    found = strategy.correct(task, ones, task.initial, memory)
+    for name in ("head.weight", "head.bias"):
+        assert found[name][task.classes].all()
+        assert not found[name][~task.classes].any()
 
 
 def test_without_a_task_all_weights_answer_and_with_one_those_until_it(make_task, small_network):

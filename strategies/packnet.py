@@ -1,5 +1,6 @@
 """PackNet: every task has weights of its own, which no later task moves."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -21,11 +22,8 @@ from driftboard.strategies.units import rows_of
 FREE = 2**15 - 1
 """The owner of a weight that no task owns, so that tasks compare with it as with a later one."""
 
-SAMPLED = 1024
-"""From how many weights of a layer the threshold is found while a task trains."""
-
-STRIDE = 7919
-"""How far the sampled weights lie apart, a prime, so that they fall on all rows and columns."""
+SAMPLED = 256
+"""From at most how many weights of a layer the threshold is found while a task trains."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class PackNet(Strategy):
     tell the task nothing is forgotten.
 
     Ours: the paper trains and retrains for a number of epochs each; here both together take the
-    protocol's steps. While a task trains, the threshold of a layer is that of at most 1,024 evenly
+    protocol's steps. While a task trains, the threshold of a layer is that of at most 256 evenly
     spread weights, since a sort of all at every step would cost more than the step; at the end the
     exact share is pruned. Momentum is not reset at the pruning, so that in the few steps after it
     some weights near the threshold still change places. A weight that training leaves at 0 stays
@@ -79,7 +77,9 @@ class PackNet(Strategy):
             if self._is_weight(task, name, value)
         }
         free = {name: value == FREE for name, value in owner.items()}
-        return task.everything(), {"owner": owner, "free": free}
+        # How many of a sample are pruned stays the same throughout the task.
+        count = {name: self._count(_sample(value)) for name, value in free.items()}
+        return task.everything(), {"owner": owner, "free": free, "count": count}
 
     def correct(
         self, task: Task, gradient: Parameters, parameters: Parameters, memory: Memory
@@ -107,10 +107,10 @@ class PackNet(Strategy):
         late = task.step.number + 1 >= self._first(task.step.total)
         result = dict(parameters)
         for name, free in memory["free"].items():
-            size = parameters[name].abs()
-            places = _places(size)
-            threshold = self._threshold(size.flatten()[places], free.flatten()[places])
-            small = free & (size <= torch.where(late, threshold, -1.0))
+            threshold = _threshold(
+                _sample(parameters[name]).abs(), _sample(free), memory["count"][name]
+            )
+            small = free & (parameters[name].abs() <= torch.where(late, threshold, -1.0))
             result[name] = torch.where(small, 0.0, parameters[name])
         return result
 
@@ -121,7 +121,8 @@ class PackNet(Strategy):
         solution, owner = dict(parameters), {}
         for name, free in memory["free"].items():
             size = parameters[name].abs()
-            small = free & (size <= self._threshold(size.flatten(), free.flatten()))
+            count = self._count(free.flatten())
+            small = free & (size <= _threshold(size.flatten(), free.flatten(), count))
             solution[name] = torch.where(small, 0.0, parameters[name])
             own = torch.full_like(memory["owner"][name], task.index)
             owner[name] = torch.where(free & ~small, own, memory["owner"][name])
@@ -144,20 +145,26 @@ class PackNet(Strategy):
         """Return how many of a task's steps are taken before the pruning."""
         return steps - round(self.retrained * steps)
 
-    def _threshold(self, size: Tensor, free: Tensor) -> Tensor:
-        """Return the largest size that is pruned, a scalar; -1 if none is.
-
-        ``size`` and ``free`` have the shape (n,).
-        """
-        ordered = torch.where(free, size, torch.inf).sort().values
-        # The share in double precision: 0.7 * 10 in single precision is not 7.
-        count = (free.sum().double() * self.pruned + 1e-9).floor().long()
-        largest = ordered.gather(0, (count - 1).clamp_min(0)[None])[0]
-        return torch.where(count > 0, largest, -1.0)
+    def _count(self, free: Tensor) -> Tensor:
+        """Return how many of the weights are pruned, an int64 scalar."""
+        # In double precision: 0.7 * 10 in single precision is not 7.
+        return (free.sum().double() * self.pruned + 1e-9).floor().long()
 
 
-def _places(value: Tensor) -> Tensor:
-    """Return the positions of at most ``SAMPLED`` evenly spread entries, int64."""
-    count = value.numel()
-    places = torch.arange(min(count, SAMPLED), device=value.device)
-    return places if count <= SAMPLED else places * STRIDE % count
+def _threshold(size: Tensor, free: Tensor, count: Tensor) -> Tensor:
+    """Return the largest of the ``count`` smallest sizes, a scalar; -1 of none.
+
+    ``size`` and ``free`` have the shape (n,); sizes that are not free do not count.
+    """
+    ordered = torch.where(free, size, torch.inf).sort().values
+    largest = ordered.gather(0, (count - 1).clamp_min(0)[None])[0]
+    return torch.where(count > 0, largest, -1.0)
+
+
+def _sample(value: Tensor) -> Tensor:
+    """Return at most ``SAMPLED`` entries at equal distances, (n,); they fall on all columns."""
+    every = -(-value.numel() // SAMPLED)
+    columns = value[0].numel()
+    while every > 1 and math.gcd(every, columns) > 1:
+        every += 1
+    return value.flatten()[::every]

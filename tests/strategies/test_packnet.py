@@ -135,6 +135,20 @@ def test_of_the_head_only_the_units_of_the_task_move():
         assert not found[name][~task.classes].any()
 
 
+def test_an_owned_weight_stays_however_small_it_is():
+    task, strategy = example_task(index=1), PackNet(pruned=0.5)
+    parameters = {name: value + 1.0 for name, value in task.initial.items()}
+    _, memory = strategy.begin(task, parameters, {})
+    name = "hidden2.weight"
+    parameters[name][0] = 1e-6
+    memory["free"][name][0] = False
+    memory["owner"][name][0] = 0
+    solution, kept = strategy.finish(task, parameters, memory)
+    assert torch.equal(solution[name][0], parameters[name][0])
+    assert not kept["owner"][name][0].any()
+    assert int((kept["owner"][name] == FREE).sum()) == 15  # half of 5 rows of 6
+
+
 def test_without_a_task_all_weights_answer_and_with_one_those_until_it(make_task, small_network):
     module, shape = small_network("mlp")
     task = make_task(module, shape=shape, units=4)

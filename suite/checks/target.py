@@ -26,7 +26,7 @@ from driftboard.suite.source.modules import running_with
 from driftboard.suite.training.cohort import Cohort
 from driftboard.suite.training.cuda_graph import GraphRunner
 from driftboard.suite.training.engine import train_task
-from driftboard.suite.training.evaluation import Tests
+from driftboard.suite.training.evaluation import Evaluation
 from driftboard.suite.training.networks import Mode
 from driftboard.suite.training.stored import check_stored
 
@@ -103,14 +103,14 @@ def learn(
     """
     parameters = {name: value.clone() for name, value in cohort.initial.items()}
     memory: Memory = {}
-    tests = Tests(cohort, strategy, mode)
+    evaluation = Evaluation(cohort, strategy, mode)
     ends = []
     for index in range(len(cohort.train)):
         began = time.perf_counter()
         try:
             end = train_task(cohort, strategy, index, parameters, memory, mode, runner)
             if overrides(strategy, "answer"):
-                tests.after(end.parameters, end.memory, index + 1)
+                evaluation.after(end.parameters, end.memory, index + 1)
             check_stored(strategy, end.memory, cohort.train[0].images.shape[2:], cohort.size)
         except StrategyError:
             raise

@@ -26,7 +26,7 @@ from driftboard.suite.records import Divergence
 from driftboard.suite.training.cohort import Cohort, TaskData, joined
 from driftboard.suite.training.cuda_graph import GraphRunner, graph_runner_on, run_steps
 from driftboard.suite.training.descent import Descent
-from driftboard.suite.training.evaluation import Tests
+from driftboard.suite.training.evaluation import Evaluation
 from driftboard.suite.training.hooks import CohortStep, CohortTask, Hooks, check_untouched, only
 from driftboard.suite.training.networks import Mode, ModuleNetwork
 from driftboard.suite.training.operations import CountedOperations, per_learner
@@ -117,8 +117,8 @@ def run(
     memory = memory or {}
     shared = Untouched(tensors_of_cohort(cohort), exactly=mode == "loop")
     module = UntouchedModule(cohort.network.module)
-    tests = Tests(cohort, strategy, mode)
-    outcome = Outcome(tests.before(parameters))
+    evaluation = Evaluation(cohort, strategy, mode)
+    outcome = Outcome(evaluation.before(parameters))
     finite = torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
     blown_up = torch.zeros(cohort.size, dtype=torch.bool)
     blocks = cohort.network.blocks
@@ -146,7 +146,7 @@ def run(
         outcome.memory_bytes.append(bytes_of(memory) // cohort.size)
         check_stored(strategy, memory, cohort.train[0].images.shape[2:], cohort.size)
         began = time.perf_counter()
-        outcome.correct.append(tests.after(parameters, memory, index + 1))
+        outcome.correct.append(evaluation.after(parameters, memory, index + 1))
         outcome.evaluation_seconds += time.perf_counter() - began
         on_task(index + 1)
     check_untouched(strategy, [*shared.changed(), *module.changed()])

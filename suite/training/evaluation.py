@@ -21,7 +21,7 @@ Answer = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Tests:
+class Evaluation:
     """The tests of a cohort under a strategy."""
 
     cohort: Cohort

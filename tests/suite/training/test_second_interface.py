@@ -1,0 +1,423 @@
+"""What hooks can do since the interface's second version, by value: steps, batches, starts, own
+optimisers, answers, declared memory, and hooks that are not mapped."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from driftboard.strategies import Examples, Strategy, UpdatePlan
+from driftboard.strategies.catalogue import BUILTIN
+from driftboard.suite.checks.target import learn
+from driftboard.suite.checks.tiny import IMAGES, TRAINING, tiny_cohort
+from driftboard.suite.errors import StrategyError
+from driftboard.suite.training import engine
+from driftboard.suite.training.evaluation import Evaluation
+
+MODES = ["loop", "vmap"]
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
+
+
+def ends(strategy, mode, network="MLP", seeds=(0,)):
+    return learn(tiny_cohort(network, seeds), strategy, mode)
+
+
+def same_ends(one, other, tolerance=EXACT):
+    for a, b in zip(one, other, strict=True):
+        torch.testing.assert_close(a.parameters, b.parameters, **tolerance)
+
+
+@dataclass(frozen=True)
+class Noting(Strategy):
+    """Counts steps, and sums the numbers and the positions that it is told."""
+
+    name: ClassVar[str] = "noting"
+
+    def begin(self, task, parameters, memory):
+        assert task.step is None
+        zero = torch.zeros_like(task.key)
+        fresh = {"count": zero, "numbers": zero, "positions": zero, "right": zero}
+        return task.everything(), memory or fresh
+
+    def observe(self, task, gradient, step, parameters, memory):
+        at = task.step
+        assert at.total == TRAINING.minimum_steps
+        return {
+            "count": memory["count"] + 1,
+            "numbers": 10 * memory["numbers"] + at.number,
+            "positions": memory["positions"] + at.positions.sum(),
+            "right": memory["right"] + (at.positions < IMAGES).sum(),
+        }
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_steps_are_numbered_and_their_images_named(mode):
+    memory = ends(Noting(), mode)[0].memory
+    # Four steps of 8 of 24 images: an epoch has all once, and the next begins.
+    assert memory["count"].tolist() == [4]
+    assert memory["numbers"].tolist() == [123]
+    assert memory["right"].tolist() == [32]
+    assert memory["positions"] > sum(range(IMAGES))
+
+
+@dataclass(frozen=True)
+class Positions(Strategy):
+    """Trains on the images that ``task.step.positions`` name, instead of the batch."""
+
+    name: ClassVar[str] = "positions"
+
+    def batch(self, task, examples, memory):
+        at, own = task.step.positions, task.examples
+        return Examples(own.images[at], own.labels[at], own.allowed[at])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_positions_are_those_of_the_batch(mode):
+    same_ends(ends(Positions(), mode), ends(Strategy(), mode), {"rtol": 0, "atol": 0})
+
+
+@dataclass(frozen=True)
+class Twice(Strategy):
+    """Trains on every image of the batch twice, or does the same through the loss."""
+
+    name: ClassVar[str] = "twice"
+    by_loss: bool = False
+
+    def batch(self, task, examples, memory):
+        parts = (examples.images, examples.labels, examples.allowed)
+        more = Examples(*(torch.cat([part, part[:3]]) for part in parts))
+        return examples if self.by_loss else more
+
+    def loss(self, task, examples, parameters, memory):
+        if not self.by_loss:
+            return super().loss(task, examples, parameters, memory)
+        first = next(examples.slices(3))
+        own, count = task.loss(parameters, examples), len(examples.labels)
+        return (count * own + 3 * task.loss(parameters, first)) / (count + 3)
+
+
+@dataclass(frozen=True)
+class OnlyBatch(Strategy):
+    name: ClassVar[str] = "only-batch"
+
+    def batch(self, task, examples, memory):
+        return Twice().batch(task, examples, memory)
+
+
+@pytest.mark.parametrize("network", ["MLP", "convolutions"])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_batch_may_grow_with_and_without_the_closed_form(mode, network):
+    expected = ends(Twice(by_loss=True), "loop", network)
+    same_ends(ends(Twice(), mode, network), expected)
+    same_ends(ends(OnlyBatch(), mode, network), expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda e: (e.images, e.labels, e.allowed), "must return Examples"),
+        (lambda e: Examples(e.images[:2], e.labels, e.allowed), "must return images of shape"),
+        (lambda e: Examples(e.images, e.labels.float(), e.allowed), "must return labels of shape"),
+        (lambda e: Examples(e.images, e.labels, e.allowed[:, :2]), "must return allowed of shape"),
+        (lambda e: Examples(e.images[:0], e.labels[:0], e.allowed[:0]), "must return images"),
+        (lambda e: Examples(e.images.tolist(), e.labels, e.allowed), "as tensors"),
+    ],
+)
+def test_a_batch_of_another_kind_is_refused(mode, made, said):
+    class Broken(Strategy):
+        name = "broken"
+
+        def batch(self, task, examples, memory):
+            return made(examples)
+
+    if mode == "vmap" and "tensors" in said:
+        pytest.skip("vmap itself refuses .tolist()")
+    with pytest.raises(StrategyError, match=said) as caught:
+        ends(Broken(), mode)
+    assert "\n" not in str(caught.value)
+
+
+@dataclass(frozen=True)
+class Halfway(Strategy):
+    """Starts every later task half way between the initialisation and the last solution."""
+
+    name: ClassVar[str] = "halfway"
+    restart: bool = False
+
+    def begin(self, task, parameters, memory):
+        plan = task.everything()
+        plan = replace(plan, restart=task.last_blocks(1 if self.restart else 0))
+        if task.index == 0:
+            return plan, memory
+        start = {n: (value + task.initial[n]) / 2 for n, value in parameters.items()}
+        return UpdatePlan(0 * plan.share, plan.restart, start), memory
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_training_starts_where_the_plan_says(mode):
+    first, second, _ = ends(Halfway(), mode)
+    initial = tiny_cohort("MLP", (0,)).initial
+    for name, value in second.parameters.items():
+        torch.testing.assert_close(value, (first.parameters[name] + initial[name]) / 2, **EXACT)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_restarts_does_so_after_a_start_of_ones_own(mode):
+    first, second, _ = ends(Halfway(restart=True), mode)
+    cohort = tiny_cohort("MLP", (0,))
+    rows = cohort.classes[1][0]
+    halfway = (first.parameters["head.weight"] + cohort.initial["head.weight"]) / 2
+    assert torch.equal(
+        second.parameters["head.weight"][0, rows], cohort.initial["head.weight"][0, rows]
+    )
+    torch.testing.assert_close(
+        second.parameters["head.weight"][0, ~rows], halfway[0, ~rows], **EXACT
+    )
+
+
+@pytest.mark.parametrize(
+    "start",
+    [lambda p: {}, lambda p: {"a": torch.zeros(1)}, lambda p: {**p, "head.bias": torch.ones(1)}],
+)
+def test_a_start_of_other_parameters_is_refused(start):
+    class Broken(Strategy):
+        name = "broken"
+
+        def begin(self, task, parameters, memory):
+            return replace(task.everything(), start=start(parameters)), memory
+
+    with pytest.raises(StrategyError, match=r"begin\(\) must return"):
+        ends(Broken(), "loop")
+
+
+@dataclass(frozen=True)
+class OwnMomentum(Strategy):
+    """The protocol's optimiser, written as one's own."""
+
+    name: ClassVar[str] = "own-momentum"
+
+    def begin(self, task, parameters, memory):
+        velocity = {name: torch.zeros_like(value) for name, value in parameters.items()}
+        share = torch.where(task.last_blocks(1), 1.0, 0.5).to(task.noise.dtype)
+        return replace(task.everything(), share=share), {"velocity": velocity}
+
+    def update(self, task, gradient, parameters, memory):
+        velocity = {n: TRAINING.momentum * memory["velocity"][n] + g for n, g in gradient.items()}
+        return velocity, {"velocity": velocity}
+
+
+class Halved(OwnMomentum):
+    """The same plan under the protocol's own."""
+
+    update = Strategy.update
+
+
+@pytest.mark.parametrize("network", ["MLP", "convolutions"])
+@pytest.mark.parametrize("mode", MODES)
+def test_an_optimiser_of_ones_own_moves_by_rate_and_share(mode, network):
+    same_ends(ends(OwnMomentum(), mode, network), ends(Halved(), mode, network))
+
+
+def test_an_optimiser_that_changes_the_memorys_shape_is_refused():
+    class Broken(OwnMomentum):
+        name = "broken"
+
+        def update(self, task, gradient, parameters, memory):
+            return gradient, {}
+
+    with pytest.raises(StrategyError, match="same names, shapes and dtypes"):
+        ends(Broken(), "loop")
+
+
+@dataclass(frozen=True)
+class Answering(Strategy):
+    """Answers one unit above the network's, in the order of the units; says what it is told."""
+
+    name: ClassVar[str] = "answering"
+
+    def answer(self, query, parameters, memory):
+        assert (query.task is None) == (not self.told)
+        logits = query.network.logits(parameters, query.images)
+        return logits if query.task is None else logits + 0.0 * query.task
+
+    told: ClassVar[bool] = True
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_answers_are_the_strategys_own(mode):
+    cohort = tiny_cohort("MLP", (0,))
+    plain = engine.run(cohort, Strategy(), mode)
+    same = engine.run(cohort, Answering(), mode)
+    assert [row.tolist() for row in same.correct] == [row.tolist() for row in plain.correct]
+
+    class Reversed(Strategy):
+        name = "reversed"
+
+        def answer(self, query, parameters, memory):
+            return -query.network.logits(parameters, query.images)
+
+    turned = engine.run(cohort, Reversed(), mode)
+    assert torch.equal(turned.correct_untrained, plain.correct_untrained)
+    for one, other in zip(plain.correct, turned.correct, strict=True):
+        assert (one + other == IMAGES).all()  # two classes a task: the other one is right
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_task_is_told_only_where_the_units_tell_it_anyway(mode):
+    cohort = tiny_cohort("MLP", (0,))
+    everywhere = [torch.ones_like(one) for one in cohort.classes]
+    untold = type("Untold", (Answering,), {"told": False})()
+    for told, changes in (
+        (True, {}),
+        (False, {"class_incremental": True}),
+        (False, {"classes": everywhere}),
+    ):
+        one = replace(cohort, **changes)
+        strategy = Answering() if told else untold
+        Evaluation(one, strategy, mode).after(one.initial, {}, 1)
+
+
+def test_logits_of_another_shape_are_refused_with_the_line():
+    class Broken(Strategy):
+        name = "broken"
+
+        def answer(self, query, parameters, memory):
+            return query.network.logits(parameters, query.images)[:, :2]
+
+    with pytest.raises(StrategyError, match=r"answer\(\) must return logits of shape \(24, 6\)"):
+        ends(Broken(), "loop")
+
+
+@dataclass(frozen=True)
+class Keeping(Strategy):
+    """Keeps the first images of every task, as bytes or as floats."""
+
+    name: ClassVar[str] = "keeping"
+    capacity: int = 4
+    kept: int = 2
+    as_bytes: bool = True
+    stores: ClassVar[str] = "examples"
+
+    def finish(self, task, parameters, memory):
+        own = task.examples.images[: self.kept]
+        own = task.scaling.to_bytes(own) if self.as_bytes else own
+        return parameters, {"images": torch.cat([memory.get("images", own[:0]), own])}
+
+
+def test_a_buffer_within_its_capacity_is_fine_and_counts_as_bytes():
+    outcome = engine.run(tiny_cohort("MLP", (0, 1)), Keeping(capacity=6), "vmap")
+    assert outcome.memory_bytes == [2 * 25, 4 * 25, 6 * 25]
+    in_floats = engine.run(tiny_cohort("MLP", (0, 1)), Keeping(capacity=6, as_bytes=False), "vmap")
+    assert in_floats.memory_bytes == [8 * 50, 8 * 100, 8 * 150]
+
+
+def test_images_come_back_from_bytes_bit_for_bit():
+    cohort = tiny_cohort("MLP", (0,))
+    for dtype in (torch.float32, torch.float64):
+        images = cohort.scaling(cohort.train[0].images, dtype)
+        assert torch.equal(cohort.scaling.to_bytes(images), cohort.train[0].images)
+
+
+@pytest.mark.parametrize(
+    ("stores", "settings", "said"),
+    [
+        ("examples", {}, "its memory holds 6 images, more than its capacity=4"),
+        ("parameters", {}, "2 tensors of the shape of an image; say stores = 'examples'"),
+        (None, {}, "2 tensors of the shape of an image"),
+        ("nothing", {}, "holds 50 bytes, but stores says 'nothing'"),
+        ("examples", {"capacity": 0}, "holds 2 images, more than its capacity=0"),
+    ],
+)
+def test_a_memory_that_is_not_what_was_declared_is_refused(stores, settings, said):
+    strategy = type("Declared", (Keeping,), {"stores": stores})(**settings)
+    with pytest.raises(StrategyError, match=said):
+        engine.run(tiny_cohort("MLP", (0,)), strategy, "loop")
+
+
+@dataclass(frozen=True)
+class Branching(Strategy):
+    """Plain PyTorch: ``if``, ``.item()`` and boolean indexing, which ``vmap`` cannot map."""
+
+    name: ClassVar[str] = "branching"
+    vectorized: ClassVar[bool] = False
+
+    def loss(self, task, examples, parameters, memory):
+        logits = task.logits(parameters, examples)
+        wrong = logits.argmax(-1) != examples.labels
+        if wrong.any().item():
+            return F.cross_entropy(logits[wrong], examples.labels[wrong])
+        return task.loss(parameters, examples)
+
+
+def test_hooks_that_cannot_be_mapped_are_trained_one_after_another(tmp_path):
+    """Through the cells of a run, each learner with the bits that it has alone."""
+    from driftboard.suite.loading import load_strategy
+    from driftboard.suite.runs.cells import Cells
+    from driftboard.suite.sequences.registry import registered
+    from driftboard.suite.training.cohort import Setting
+
+    file = tmp_path / "branching.py"
+    file.write_text(
+        """
+from dataclasses import dataclass
+from typing import ClassVar
+from torch.nn import functional as F
+from driftboard.strategies import Strategy
+
+@dataclass(frozen=True)
+class Branching(Strategy):
+    name: ClassVar[str] = "branching"
+    vectorized: ClassVar[bool] = False
+
+    def loss(self, task, examples, parameters, memory):
+        logits = task.logits(parameters, examples)
+        wrong = logits.argmax(-1) != examples.labels
+        if wrong.any().item():
+            return F.cross_entropy(logits[wrong], examples.labels[wrong])
+        return task.loss(parameters, examples)
+"""
+    )
+    loaded = load_strategy(str(file))
+    settings = [
+        Setting(registered()["digits-split"], seeds, "test", None, "cpu")
+        for seeds in ((0, 1), (1,))
+    ]
+    together, alone = (Cells().measure(each, loaded, 2, lambda: None) for each in settings)
+    assert [record.seed for record in together] == [0, 1]
+    assert [record.environment.lane for record in together] == ["solo", "solo"]
+    assert [record.environment.cohort for record in together] == [(0,), (1,)]
+    assert together[1].correct == alone[0].correct
+    with pytest.raises(StrategyError, match="raised"):
+        engine.run(tiny_cohort("MLP", (0, 1)), Branching(), "vmap")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('stores: ClassVar[str] = "pictures"', "stores must be 'nothing', 'parameters' or"),
+        ('stores: ClassVar[str] = "examples"', "needs an int field capacity"),
+        ("vectorized: ClassVar[bool] = 1", "vectorized must be True or False, not 1"),
+    ],
+)
+def test_a_declaration_that_is_no_good_is_refused_when_it_is_read(
+    tmp_path, strategy_text, line, said
+):
+    from driftboard.suite.loading import load_strategy
+
+    file = tmp_path / "mine.py"
+    text = strategy_text("mine", "return task.everything(), memory")
+    file.write_text(text.replace("    turn: int = 1", f"    turn: int = 1\n    {line}"))
+    with pytest.raises(StrategyError, match=said):
+        load_strategy(str(file))
+
+
+@pytest.mark.parametrize("name", ["sgd", "ewc", "hybrid"])
+def test_strategies_of_the_first_version_do_what_they_did(name):
+    """By bits, with hooks of the first version's signatures only."""
+    strategy = BUILTIN[name]
+    assert strategy.stores is None
+    one, other = (ends(strategy, "vmap", seeds=(0, 1)) for _ in range(2))
+    same_ends(one, other, {"rtol": 0, "atol": 0})

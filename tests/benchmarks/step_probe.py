@@ -30,7 +30,7 @@ from workloads import Case, Workload, cohort_of, trained
 
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.suite.runs.worker import prepare_process
-from driftboard.suite.training import engine
+from driftboard.suite.training import engine, evaluation
 from driftboard.suite.training.cuda_graph import (
     WARM_UP,
     GraphRunner,
@@ -68,7 +68,7 @@ def questions(device: str, *, small: bool) -> Iterator[Question]:
     yield Question("ceilings", partial(ceilings, device, small=small))
     for name, strategy in ((FASHION, "sgd"), (CIFAR10, "sgd"), (CIFAR10, "ewc")):
         work = replace(works[name], tasks=2 if small else 5, units=2, tested=10 if small else 500)
-        for at_once in (engine.TESTED_AT_ONCE, 4 * engine.TESTED_AT_ONCE):
+        for at_once in (evaluation.TESTED_AT_ONCE, 4 * evaluation.TESTED_AT_ONCE):
             text = f"all of {name}, {strategy}, {ten} seeds, tested {at_once} images at once"
             yield Question(text, partial(whole_run, work, ten, strategy, device, at_once))
 
@@ -193,12 +193,12 @@ def kernels_of(replay: Callable[[], None], times: int = 3) -> Answer:
 def whole_run(work: Workload, seeds: int, strategy: str, device: str, at_once: int) -> Answer:
     """Train and test a cohort on all tasks, as one job of a run does, after a run to warm up."""
     cohort = cohort_of(work, seeds, device)
-    usual, engine.TESTED_AT_ONCE = engine.TESTED_AT_ONCE, at_once
+    usual, evaluation.TESTED_AT_ONCE = evaluation.TESTED_AT_ONCE, at_once
     try:
         engine.run(cohort, BUILTIN[strategy], "vmap")
         outcome = engine.run(cohort, BUILTIN[strategy], "vmap")
     finally:
-        engine.TESTED_AT_ONCE = usual
+        evaluation.TESTED_AT_ONCE = usual
     # The engine copies results to the host after each task, so these times are complete.
     tasks = [round(seconds, 3) for seconds in outcome.seconds]
     return {"training_s": sum(tasks), "tests_s": outcome.evaluation_seconds, "tasks_s": tasks}

@@ -20,7 +20,7 @@ from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.strategies.sgd import Sgd
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.protocol import Training
-from driftboard.suite.training import engine
+from driftboard.suite.training import engine, evaluation
 from driftboard.suite.training.cohort import TaskData
 from driftboard.suite.training.hooks import Hooks
 from driftboard.suite.training.networks import initial_parameters
@@ -532,6 +532,8 @@ def test_tensors_that_a_strategy_keeps_are_never_changed(train, mode):
     @dataclass(frozen=True)
     class Keeps(Strategy):
         name = "keeps"
+        stores = "examples"
+        capacity = COUNT
 
         def begin(self, task, parameters, memory):
             return task.everything(), memory | {f"begin-{task.index}": parameters}
@@ -582,7 +584,8 @@ def test_a_strategy_reaches_no_more_than_the_current_tasks_training_images(batch
             assert set(task.examples.labels.tolist()) <= set(task.units.tolist())
             assert task.answers.tolist() == task.units.tolist()
             names = {"index", "network", "examples", "classes", "units", "answers", "initial"}
-            assert set(vars(task)) == {*names, "noise", "regression", "rate"}
+            own = {"noise", "regression", "rate", "step", "scaling", "key", "moment"}
+            assert set(vars(task)) == names | own
             assert task.rate == TRAINING.learning_rate
 
         def check(self, examples, count):
@@ -663,7 +666,7 @@ def test_the_momentum_starts_at_zero_with_every_task(train):
         task = trace["task"]
         for seed in range(len(SEEDS)):
             own = {name: value[seed] for name, value in trace["before"].items()}
-            view = task.view(pytree.tree_map(lambda value: value[seed], task.tensors()))  # noqa: B023
+            view = task.view(pytree.tree_map(lambda value: value[seed], task.tensors(0)))  # noqa: B023
             for name, slope in view.gradient(own).items():
                 expected = own[name] - 0.1 * slope
                 torch.testing.assert_close(trace["solution"][name][seed], expected, **EXACT)
@@ -691,7 +694,7 @@ def answers(cohort, parameters, data, seed):
 def test_counts_are_those_of_right_answers_among_a_tasks_own_units(train, mode):
     seeds = (2,) if mode == "loop" else SEEDS
     cohort = make_cohort(seeds)
-    assert cohort.test[0].count > engine.TESTED_AT_ONCE
+    assert cohort.test[0].count > evaluation.TESTED_AT_ONCE
     outcome, traces = train(cohort, Sgd(), mode)
     counts = [outcome.correct_untrained, *outcome.correct]
     solutions = [cohort.initial, *(trace["solution"] for trace in traces)]
@@ -724,7 +727,7 @@ def test_padded_test_images_never_count(train):
 def test_how_many_images_are_tested_at_once_changes_no_count(train, monkeypatch, size):
     cohort = make_cohort(training=ONE_STEP)
     expected, _ = train(cohort, Sgd())
-    monkeypatch.setattr(engine, "TESTED_AT_ONCE", size)
+    monkeypatch.setattr(evaluation, "TESTED_AT_ONCE", size)
     outcome, _ = train(cohort, Sgd())
     assert_identical(outcome.correct, expected.correct)
 

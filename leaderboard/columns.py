@@ -365,5 +365,17 @@ COLUMNS = (
         title="Inc.Acc",  # in no table yet, they are wide enough
         explanation="the accuracy over the tasks so far, mean over all tasks.",
     ),
+    Column(
+        keys=("track",),
+        of_row=True,
+        values=lambda line: (line.row.track,),
+        title="Stores",
+        kind="words",
+        text=lambda line: line.row.track if line.row.role == "ranked" else NOTHING,
+        places={"full": 11},
+        legend=17,
+        explanation="what the strategy carries over between tasks: nothing, parameters or other "
+        "numbers, or examples, with the most images that it keeps.",
+    ),
 )
 """Every column, in the order of the CSV file; new ones at the end."""

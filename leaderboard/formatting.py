@@ -134,6 +134,8 @@ def divergence_text(row: Row) -> str:
 def notes_text(row: Row) -> str:
     """Return what a reader must know of a row, e.g. ``n < 5, 2 of 10 cells missing``."""
     notes = [_FLAG_WORDS[flag] for flag in row.flags]
+    if row.own_optimiser:
+        notes.append("own optimiser")
     if row.missing:
         notes.append(f"{row.missing} of {row.expected} cells missing")
     return ", ".join(notes)

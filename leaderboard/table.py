@@ -81,6 +81,7 @@ class Table:
 
 GROUPS = {
     "ranked": "Ranked",
+    "examples": "With stored examples (ranked among those with as many)",
     "bounds": "Bounds (for reference, not ranked)",
     "incomplete": "Incomplete (not ranked)",
 }

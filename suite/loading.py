@@ -12,8 +12,9 @@ from types import ModuleType
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
-from driftboard.strategies.base import Strategy
+from driftboard.strategies.base import Strategy, overrides
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, one_line, place_of
 from driftboard.suite.records import NAME, StrategyStamp
@@ -105,7 +106,15 @@ def load_strategy(
             "dots, hyphens and underscores"
         )
     parameters = dataclasses.asdict(strategy) | ({} if rate == 1.0 else {RATE: rate})
-    stamp = StrategyStamp(name, strategy.role, parameters, code.digest, files=code.names)
+    stamp = StrategyStamp(
+        name,
+        strategy.role,
+        parameters,
+        code.digest,
+        files=code.names,
+        stores=UNSET if strategy.stores is None else strategy.stores,
+        optimiser="own" if overrides(strategy, "update") else UNSET,
+    )
     if not _fits_a_record(stamp):
         raise StrategyError(
             f"{name}: no record can hold role '{stamp.role}' with parameters {stamp.parameters} "

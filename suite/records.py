@@ -84,6 +84,8 @@ class StrategyStamp(_Strict, frozen=True):
     parameters: dict[Text, bool | int | float | Text]
     source_hash: Digest
     files: tuple[Text, ...]  # whose code source_hash covers, relative to the strategy's folder
+    stores: Literal["nothing", "parameters", "examples"] | UnsetType = UNSET  # what it declares
+    optimiser: Literal["own"] | UnsetType = UNSET  # where it is not the protocol's
 
 
 class PlanStamp(_Strict, frozen=True):

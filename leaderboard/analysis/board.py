@@ -105,6 +105,8 @@ def build_board(
     roles = dict(sorted({cell.strategy: cell.role for cell in collection.cells}.items()))
     if reference not in roles:
         raise RecordError(_no_reference(reference, roles, collection.left_out))
+    tracks = {cell.strategy: cell.track for cell in collection.cells}
+    leagues = {name: track if "(" in track else "" for name, track in tracks.items()}
     stamps = dict(sorted(collection.sequences.items()))
     found = {name: grades.get(stamp.hash) for name, stamp in stamps.items()}
     cells_of: dict[str, list[Cell]] = {name: [] for name in stamps}
@@ -117,7 +119,7 @@ def build_board(
             for cell in cells_of[sequence]:
                 cells[cell.strategy][sequence, cell.seed] = cell
         metrics = METRICS[collection.measure]
-        return Scope(sequences, cells, roles, evidence, reference, metrics)
+        return Scope(sequences, cells, roles, leagues, evidence, reference, metrics)
 
     def section(name: str, sequences: tuple[str, ...], grade: Grade | None = None) -> Section:
         tier = " ".join(sorted({stamps[sequence].tier for sequence in sequences}))

@@ -62,6 +62,8 @@ class Cell:
     carried over between tasks, ``seconds`` the training time of all tasks together,
     ``operations`` the floating-point operations of training, None where they were not counted.
     ``near_chance`` says whether the first task ended near chance, see ``ends_near_chance``.
+    ``track`` says what the strategy stores: ``nothing``, ``parameters`` or ``examples (n)`` with n
+    the most images. ``own_optimiser`` says that it does not use the protocol's.
     ``passed`` is what the function of this name says, None where the record does not tell, NaN of
     a run that diverged.
     """
@@ -80,6 +82,8 @@ class Cell:
     operations: int | None
     near_chance: bool
     passed: float | None
+    track: str
+    own_optimiser: bool
 
     @property
     def has_finished(self) -> bool:
@@ -105,7 +109,21 @@ def cell_of(record: AnyRecord, matrix: metrics.Matrix) -> Cell:
         operations=None if record.operations is None else sum(record.operations),
         near_chance=ends_near_chance(record),
         passed=passed(record),
+        track=_track(record),
+        own_optimiser=record.strategy.optimiser == "own",
     )
+
+
+def _track(record: AnyRecord) -> str:
+    """Return what a strategy stores, by its own word; without one by whether it carries anything.
+
+    Records made before there was such a word are of strategies that store no images.
+    """
+    stores = record.strategy.stores
+    if stores is UNSET:
+        return "parameters" if any(record.memory_bytes) else "nothing"
+    most = record.strategy.parameters.get("capacity", "?")
+    return f"examples ({most})" if stores == "examples" else stores
 
 
 def matrix_of(record: AnyRecord) -> metrics.Matrix:

@@ -23,6 +23,7 @@ class Scope:
     sequences: tuple[str, ...]
     cells: Mapping[str, Cells]
     roles: Mapping[str, Literal["ranked", "bound"]]
+    leagues: Mapping[str, str]  # the track of strategies that store examples, empty for all others
     evidence: Mapping[str, Badge]
     reference: str
     metrics: tuple[Metric, ...]
@@ -40,8 +41,24 @@ class Scope:
 
     @property
     def family(self) -> tuple[str, ...]:
-        """The strategies that are ranked: complete ones that are no bounds."""
-        return tuple(strategy for strategy in self.complete if self.roles[strategy] == "ranked")
+        """The strategies that are ranked and store no examples: complete, and no bounds."""
+        return self._family("")
+
+    @property
+    def families(self) -> tuple[tuple[str, ...], ...]:
+        """The same, then those that store examples, a family for each number of them.
+
+        Each family is ranked, and its tests corrected, by itself.
+        """
+        leagues = dict.fromkeys(sorted(self.leagues.values(), key=lambda one: (len(one), one)))
+        return tuple(self._family(league) for league in ("", *filter(None, leagues)))
+
+    def _family(self, league: str) -> tuple[str, ...]:
+        return tuple(
+            strategy
+            for strategy in self.complete
+            if self.roles[strategy] == "ranked" and self.leagues[strategy] == league
+        )
 
     def by_sequence(self, strategy: str, metric: Metric) -> list[dict[int, float]]:
         """Return the values of a strategy, a mapping from seed to value for each sequence."""

@@ -6,6 +6,7 @@ The rules behind the numbers are in docs/concepts/statistics.md.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from driftboard.leaderboard.analysis.cells import Cell, Metric
@@ -92,6 +93,7 @@ class Row:
     ``rank``, by the mean, and ``rank_set`` are None for bounds and incomplete strategies;
     ``letters`` of the groups without significant differences are empty for them.
     ``may_be_best`` says that it is marked as not ruled out as best, see ``_may_be_best``.
+    ``track`` and ``own_optimiser`` are those of ``Cell``.
     ``evidence`` says how far its numbers were checked.
     """
 
@@ -113,6 +115,8 @@ class Row:
     rank_set: RankSet | None
     letters: str
     may_be_best: bool
+    track: str
+    own_optimiser: bool
     evidence: Badge | None
     cells: Cells
     sequences: tuple[str, ...]
@@ -146,6 +150,8 @@ class Row:
 class Section:
     """One table: a sequence, or several on average: a suite's, a grade's, or all (``overall``).
 
+    Strategies that store examples are ranked among those that store as many, and stand apart.
+
     A strategy is incomplete if it misses a cell that any other one has; whatever its role, it
     then stands there and nowhere else. ``comparisons`` are those of all pairs of ranked
     strategies on the metric that ranks. ``grade`` is that of a single sequence, None where it has
@@ -156,7 +162,8 @@ class Section:
     tier: str
     sequences: tuple[str, ...]
     grade: Grade | None
-    ranked: tuple[Row, ...]  # best first
+    ranked: tuple[Row, ...]  # without stored examples, best first
+    examples: tuple[Row, ...]  # with stored ones, by their number, then best first
     bounds: tuple[Row, ...]
     incomplete: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
@@ -164,40 +171,69 @@ class Section:
     @property
     def rows(self) -> tuple[Row, ...]:
         """All rows in the order of the tables."""
-        return self.ranked + self.bounds + self.incomplete
+        return self.ranked + self.examples + self.bounds + self.incomplete
 
 
 def build_section(name: str, tier: str, scope: Scope, grade: Grade | None = None) -> Section:
     """Compute one table from its cells."""
-    family, complete, expected = scope.family, scope.complete, len(scope.expected)
-    scores, comparisons = _scores(scope, family)
-    first = scope.metrics[0]
-    ranks = _ranks({name: scores[name][first.name].interval.mean for name in family}, first)
-    sets = rank_sets(family, comparisons, first.lower_is_better)
-    shared = letters(tuple(ranks), comparisons)
-    marked = _may_be_best({name: scores[name][first.name] for name in family}, sets, scope)
+    scores, comparisons = _scores(scope)
+    places = [_places(scope, family, scores, comparisons) for family in scope.families]
+    place = {name: place for found in places for name, place in found.items()}
     rows = {
-        strategy: _row(scope, strategy, scores[strategy], expected, ranks, sets, shared, marked)
+        strategy: _row(scope, strategy, scores[strategy], place.get(strategy, _UNRANKED))
         for strategy in scope.cells
     }
+    ranked, *with_examples = (tuple(rows[strategy] for strategy in found) for found in places)
     return Section(
         name=name,
         tier=tier,
         sequences=scope.sequences,
         grade=grade,
-        ranked=tuple(rows[strategy] for strategy in ranks),
-        bounds=tuple(rows[strategy] for strategy in complete if strategy not in ranks),
+        ranked=ranked,
+        examples=tuple(chain.from_iterable(with_examples)),
+        bounds=tuple(rows[strategy] for strategy in scope.complete if strategy not in place),
         incomplete=tuple(row for row in rows.values() if row.missing),
         comparisons=comparisons,
     )
 
 
-def _scores(
-    scope: Scope, family: Sequence[str]
-) -> tuple[dict[str, dict[str, Score]], tuple[Comparison, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a strategy stands among the others of its family; see ``Row``."""
+
+    rank: int | None = None
+    rank_set: RankSet | None = None
+    letters: str = ""
+    may_be_best: bool = False
+
+
+_UNRANKED = _Place()
+
+
+def _places(
+    scope: Scope,
+    family: tuple[str, ...],
+    scores: Mapping[str, Mapping[str, Score]],
+    comparisons: tuple[Comparison, ...],
+) -> dict[str, _Place]:
+    """Return the place of every strategy of a family, best first."""
+    first = scope.metrics[0]
+    of_first = {name: scores[name][first.name] for name in family}
+    own = tuple(one for one in comparisons if one.first in of_first)
+    ranks = _ranks({name: score.interval.mean for name, score in of_first.items()}, first)
+    sets = rank_sets(family, own, first.lower_is_better)
+    shared = letters(tuple(ranks), own)
+    marked = _may_be_best(of_first, sets, scope)
+    return {
+        name: _Place(rank, sets.get(name), shared.get(name, ""), name in marked)
+        for name, rank in ranks.items()
+    }
+
+
+def _scores(scope: Scope) -> tuple[dict[str, dict[str, Score]], tuple[Comparison, ...]]:
     """Return every strategy's scores by metric, and all comparisons on the first metric.
 
-    ``family`` are the strategies over which differences are corrected.
+    Differences are corrected, and pairs compared, within each family of the scope.
     """
     scores: dict[str, dict[str, Score]] = {strategy: {} for strategy in scope.cells}
     comparisons: tuple[Comparison, ...] = ()
@@ -207,12 +243,14 @@ def _scores(
         by_sequence = {name: scope.by_sequence(name, metric) for name in scope.cells}
         values = {name: seed_averages(by_sequence[name]) for name in scope.cells}
         means = {name: sequence_averages(by_sequence[name]) for name in scope.cells}
-        if metric == scope.metrics[0]:
-            comparisons = all_comparisons({name: values[name] for name in family})
         differences = _differences(values, scope.reference)
-        tested = [name for name in family if name != scope.reference]
-        adjusted = holm([differences[name].p for name in tested])
-        corrected = dict(zip(tested, adjusted, strict=True))
+        corrected: dict[str, float] = {}
+        for family in scope.families:
+            if metric == scope.metrics[0]:
+                comparisons += all_comparisons({name: values[name] for name in family})
+            tested = [name for name in family if name != scope.reference]
+            adjusted = holm([differences[name].p for name in tested])
+            corrected |= dict(zip(tested, adjusted, strict=True))
         between_sequences = _differences(means, scope.reference)
         for strategy in scope.cells:
             by_seed = list(values[strategy].values())
@@ -290,12 +328,9 @@ def _row(
     scope: Scope,
     strategy: str,
     scores: Mapping[str, Score],
-    expected: int,
-    ranks: Mapping[str, int],
-    sets: Mapping[str, RankSet],
-    shared: Mapping[str, str],
-    marked: frozenset[str],
+    place: _Place,
 ) -> Row:
+    expected = len(scope.expected)
     cells = scope.cells[strategy]
     finished = finished_of(cells)
     seeds = {cell.seed for cell in cells.values()}
@@ -317,10 +352,12 @@ def _row(
         near_chance=sum(cell.near_chance for cell in cells.values()),
         missing=expected - len(cells),
         expected=expected,
-        rank=ranks.get(strategy),
-        rank_set=sets.get(strategy),
-        letters=shared.get(strategy, ""),
-        may_be_best=strategy in marked,
+        rank=place.rank,
+        rank_set=place.rank_set,
+        letters=place.letters,
+        may_be_best=place.may_be_best,
+        track=max((cell.track for cell in cells.values()), default=""),
+        own_optimiser=any(cell.own_optimiser for cell in cells.values()),
         evidence=scope.evidence.get(strategy),
         cells=cells,
         sequences=scope.sequences,

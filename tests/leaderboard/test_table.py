@@ -53,7 +53,8 @@ def headings(table):
         (
             "full",
             "# | Ranks | Strategy | Avg.Acc | Δ Avg.Acc | Forgetting | Δ Forgetting | Task.Acc | "
-            "Δ Task.Acc | p | r | Seeds | Diverged | Step | Drift | Memory | Compute | Evidence | "
+            "Δ Task.Acc | p | r | Seeds | Diverged | Step | Drift | Memory | Stores | Compute | "
+            "Evidence | "
             "Notes",
         ),
         ("brief", "Ranks | Strategy | Avg.Acc | Δ Avg.Acc | p | Forgetting | Task.Acc | Notes"),
@@ -79,6 +80,7 @@ def test_kinds_and_orders_of_columns(board):
     columns = {column.title: column for column in overall_table(board).columns}
     assert [title for title, one in columns.items() if one.is_text] == [
         "Strategy",
+        "Stores",
         "Evidence",
         "Notes",
     ]
@@ -121,6 +123,7 @@ def test_raw_numbers_behind_a_row(board):
         "Step": row.step,
         "Drift": row.drift,
         "Memory": row.memory_bytes,
+        "Stores": None,
         "Compute": 1.0,
         "Evidence": None,
         "Notes": None,
@@ -202,6 +205,7 @@ def test_terms_of_the_legend(board):
         "Evidence",
         "Notes",
         "Incomplete",
+        "Stores",
         "Protocol",
         "Records made with",
         "Table made with",

@@ -70,6 +70,8 @@ def make_cells(roles, measure, seeds, step):
             operations=1000,
             near_chance=False,
             passed=None,
+            track="nothing",
+            own_optimiser=False,
         )
         for place in range(len(LEVELS))
         for skill, (strategy, role) in enumerate(roles.items())

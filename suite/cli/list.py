@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from driftboard.suite.cli.options import AsJson, known_sequences
+from driftboard.suite.cli.options import AsJson, OneSetting, known_sequences
 from driftboard.suite.errors import DriftboardError, one_line
 
 
@@ -16,6 +16,7 @@ def sequences(
         Literal["quick", "linear", "core", "full", "own"] | None,
         typer.Option(help="Only one tier."),
     ] = None,
+    setting: OneSetting = None,
     sequence_file: Annotated[
         list[Path] | None, typer.Option(help="A Python file with sequences of your own.")
     ] = None,
@@ -47,7 +48,11 @@ def sequences(
     known = known_sequences(sequence_file)
     for line in known.unsound.values():
         typer.echo(f"driftboard: left out: {one_line(line)}", err=True)
-    chosen = [value for value in known.values() if suite in (None, value.tier)]
+    chosen = [
+        value
+        for value in known.values()
+        if suite in (None, value.tier) and setting in (None, value.setting)
+    ]
     grades = known_grades(tuple(results or ()))
     if as_json:
         content = []
@@ -78,6 +83,7 @@ def strategies(as_json: AsJson = False) -> None:
             {
                 "name": name,
                 "role": strategy.role,
+                "stores": strategy.stores,
                 "parameters": dataclasses.asdict(strategy),
                 "summary": strategy.summary,
                 "literature": strategy.literature,

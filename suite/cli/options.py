@@ -22,7 +22,7 @@ from driftboard.suite.runs.scheduler import Failure
 if TYPE_CHECKING:
     from driftboard.suite.loading import LoadedStrategy
     from driftboard.suite.runs.request import Request, Work
-    from driftboard.suite.sequences.task_sequence import KnownSequences, TaskSequence
+    from driftboard.suite.sequences.task_sequence import KnownSequences, Setting, TaskSequence
 
 SequenceFiles = Annotated[
     list[Path] | None,
@@ -34,6 +34,14 @@ SequenceFiles = Annotated[
 SequencePatterns = Annotated[
     list[str] | None,
     typer.Option("--sequence", help="A sequence or pattern such as 'fashion-*'; may be repeated."),
+]
+OneSetting = Annotated[
+    Literal["task", "domain", "class"] | None,
+    typer.Option(
+        "--setting",
+        help="Only sequences whose tests tell the task (task), whose tasks have the same classes "
+        "(domain), or where any class seen so far may be the answer (class).",
+    ),
 ]
 Exclusions = Annotated[
     list[str] | None,
@@ -231,6 +239,7 @@ def chosen_sequences(
     seed_count: int | None = None,
     *,
     tuning: bool = False,
+    setting: "Setting | None" = None,
 ) -> "tuple[TaskSequence, ...]":
     """Return the sequences that a command's options choose.
 
@@ -241,7 +250,7 @@ def chosen_sequences(
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.sequences.task_sequence import choose_sequences
 
-    chosen = choose_sequences(known_sequences(files), tier, patterns, bool(files))
+    chosen = choose_sequences(known_sequences(files), tier, patterns, bool(files), setting)
     PROTOCOL.check_seed_count(seed_count, (one.tier for one in chosen), tuning=tuning)
     return chosen
 

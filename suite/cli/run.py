@@ -9,6 +9,7 @@ import typer
 
 from driftboard.suite.cli.options import (
     Exclusions,
+    OneSetting,
     ResultsFolder,
     SeedCount,
     SequenceFiles,
@@ -30,6 +31,7 @@ def run(
         Literal["quick", "linear", "core", "full"] | None,
         typer.Option(help="The tier of sequences to run.", show_default="quick"),
     ] = None,
+    setting: OneSetting = None,
     sequence: SequencePatterns = None,
     sequence_file: SequenceFiles = None,
     strategy: Annotated[
@@ -61,7 +63,9 @@ def run(
     """
     training.backend().warm_up()
     strategies = _loaded_strategies(strategy)
-    sequences = chosen_sequences(suite, sequence, sequence_file, seeds, tuning=tuning)
+    sequences = chosen_sequences(
+        suite, sequence, sequence_file, seeds, tuning=tuning, setting=setting
+    )
     names = [one.stamp.name for one in strategies]
     gone = excluded(exclude, [one.name for one in sequences], names)
     _check_reference(reference, names, gone)

@@ -26,6 +26,7 @@ from driftboard.suite.sequences.scenarios import (
     RotatedTo,
     Scenario,
     Split,
+    Unequal,
     View,
 )
 from driftboard.suite.sequences.task_sequence import TaskSequence
@@ -43,5 +44,6 @@ __all__ = [
     "Scenario",
     "Split",
     "TaskSequence",
+    "Unequal",
     "View",
 ]

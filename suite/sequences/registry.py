@@ -15,6 +15,7 @@ from driftboard.suite.sequences.scenarios import (
     RotatedTo,
     Scenario,
     Split,
+    Unequal,
 )
 from driftboard.suite.sequences.task_sequence import TaskSequence
 
@@ -57,12 +58,14 @@ def _core(name: str, description: str, scenario: Scenario, task_classes: int) ->
 def _class_incremental(
     task_incremental: TaskSequence, training: Training | None = None
 ) -> TaskSequence:
-    """Return a split sequence in whose tests all classes seen so far may be the answer."""
+    """Return a sequence of disjoint classes in whose tests all those seen so far may answer."""
+    name = task_incremental.name.replace("split", "class-incremental")
     return replace(
         task_incremental,
-        name=task_incremental.name.replace("split", "class-incremental"),
-        description="Disjoint classes in five tasks, in an order drawn per seed; "
-        "class-incremental: any class seen so far may be the answer.",
+        name=name.replace("unequal", "class-unequal"),
+        description=task_incremental.description.replace(
+            "task-incremental", "class-incremental: any class seen so far may be the answer"
+        ),
         tier="full",
         training=training,
         class_incremental=True,
@@ -96,7 +99,11 @@ def registered() -> dict[str, TaskSequence]:
     permuted = "All classes; the pixels in a new order for every task but the first."
     rotated = "All classes; every task is turned by {} degrees more."
     halved = "Four classes a task, half of them shared with the task before."
+    unequal = "Six classes, then two and two others, in an order drawn per seed; task-incremental."
     repeat = "The same task five times with fresh images: the distance is zero by construction."
+    # At the rate of the task-incremental sequences the answers of earlier tasks, all wrong on the
+    # next one, throw plain training far away, and some runs diverge.
+    slow = Training(epochs=3, batch_size=100, learning_rate=0.02)
     entries = [
         _digits("split", split, Split(5)),
         _digits("permuted", permuted, Permuted(5)),
@@ -175,12 +182,19 @@ def registered() -> dict[str, TaskSequence]:
             2,
         ),
         _class_incremental(_digits("split", split, Split(5))),
-        _class_incremental(
-            _core("fashion-split", split, Split(5), 2),
-            # At the rate of the task-incremental sequences the answers of earlier tasks, all wrong
-            # on the next one, throw plain training far away, and some runs diverge.
-            Training(epochs=3, batch_size=100, learning_rate=0.02),
+        _class_incremental(_core("fashion-split", split, Split(5), 2), slow),
+        _class_incremental(_core("cifar10-split", split, Split(5), 2)),
+        *(
+            replace(one, tier="full")
+            for one in (
+                _digits("unequal", unequal, Unequal((6, 2, 2))),
+                _core("fashion-unequal", unequal, Unequal((6, 2, 2)), 5),
+                _core("cifar10-unequal", unequal, Unequal((6, 2, 2)), 5),
+            )
         ),
+        _class_incremental(_digits("unequal", unequal, Unequal((6, 2, 2)))),
+        _class_incremental(_core("fashion-unequal", unequal, Unequal((6, 2, 2)), 5), slow),
+        _class_incremental(_core("cifar10-unequal", unequal, Unequal((6, 2, 2)), 5)),
         _full("mnist-permuted", permuted, "mnist", Permuted(5)),
         _full("cifar10-split-full", f"{split} All images.", "cifar10", Split(5)),
         _full("cifar100-split-10", "Disjoint classes in ten tasks.", "cifar100", Split(10)),

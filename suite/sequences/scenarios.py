@@ -64,6 +64,14 @@ class Scenario(Protocol):
         """Return one recipe per task."""
 
 
+def has_own_units(scenario: Scenario) -> bool:
+    """Tell whether tasks have different classes, and so different units of the head.
+
+    A scenario says so by an attribute ``own_units``; without one it does not.
+    """
+    return bool(getattr(scenario, "own_units", False))
+
+
 def _labelled_positions(labels: Indices) -> Any:
     """Wrap labels as a continuum data set; images stay away, only positions matter."""
     from continuum.datasets import InMemoryDataset
@@ -93,6 +101,7 @@ class Split:
 
     tasks: Several
     fresh_sets: ClassVar[int] = 1
+    own_units: ClassVar[bool] = True
 
     def recipes(self, view: View) -> list[Recipe]:
         if view.classes % self.tasks:
@@ -125,6 +134,46 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Unequal:
+    """Disjoint classes, of which tasks have different numbers, in an order drawn per seed.
+
+    ``sizes`` are the numbers of classes; those of the data set that are left over are not used.
+    """
+
+    sizes: Annotated[tuple[Annotated[int, Meta(ge=1, le=10_000)], ...], Meta(min_length=2)]
+    fresh_sets: ClassVar[int] = 1
+    own_units: ClassVar[bool] = True
+
+    @property
+    def tasks(self) -> int:
+        """One per size."""
+        return len(self.sizes)
+
+    def recipes(self, view: View) -> list[Recipe]:
+        if sum(self.sizes) > view.classes:
+            raise DataError(
+                f"tasks of {', '.join(map(str, self.sizes))} classes need {sum(self.sizes)}, there "
+                f"are {view.classes}; take fewer"
+            )
+        ends = np.cumsum(self.sizes)
+        return _of_windows(view, [np.arange(*one) for one in pairwise((0, *ends))])
+
+
+def _of_windows(view: View, windows: list[Indices]) -> list[Recipe]:
+    """Return a task for every window of positions in the seed's class order, as head units."""
+    units = np.argsort(view.stream("class order").permutation(view.classes))
+    return [
+        Recipe(
+            train=np.flatnonzero(np.isin(units[view.train_labels], window)),
+            test=np.flatnonzero(np.isin(units[view.test_labels], window)),
+            units=units,
+            active=np.isin(np.arange(view.classes), window),
+        )
+        for window in windows
+    ]
+
+
+@dataclass(frozen=True)
 class Overlap:
     """Tasks of ``classes`` classes; each shares ``shared`` of them with the task before it.
 
@@ -137,24 +186,15 @@ class Overlap:
     classes: Several
     shared: Annotated[int, Meta(ge=0)]
     fresh_sets: ClassVar[int] = 1
+    own_units: ClassVar[bool] = True
 
     def recipes(self, view: View) -> list[Recipe]:
         self._check(view.classes)
-        order = view.stream("class order").permutation(view.classes)
-        units = np.argsort(order)
-        recipes = []
-        for task in range(self.tasks):
-            first = task * (self.classes - self.shared)
-            window = (first + np.arange(self.classes)) % view.classes
-            recipes.append(
-                Recipe(
-                    train=np.flatnonzero(np.isin(units[view.train_labels], window)),
-                    test=np.flatnonzero(np.isin(units[view.test_labels], window)),
-                    units=units,
-                    active=np.isin(np.arange(view.classes), window),
-                )
-            )
-        return recipes
+        step = self.classes - self.shared
+        return _of_windows(
+            view,
+            [(task * step + np.arange(self.classes)) % view.classes for task in range(self.tasks)],
+        )
 
     def _check(self, there: int) -> None:
         if not 0 <= self.shared < self.classes <= there:
@@ -341,6 +381,11 @@ class _Altered:
     def fresh_sets(self) -> int:
         """As many as the base needs."""
         return self.base.fresh_sets
+
+    @property
+    def own_units(self) -> bool:
+        """Whether the base's tasks have units of their own."""
+        return has_own_units(self.base)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,18 @@
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import PROTOCOL, FromOne, Protocol, Training, digest
 from driftboard.suite.records import SequenceStamp
-from driftboard.suite.sequences.scenarios import Scenario
+from driftboard.suite.sequences.scenarios import Scenario, has_own_units
 
 if TYPE_CHECKING:
     from driftboard.strategies.base import Block
 
+
+Setting = Literal["task", "domain", "class"]
 
 HASHED_AS = {"TaskSequence": "Sequence"}
 """What classes were called when the first records were published, whose hashes hold these names."""
@@ -50,6 +52,18 @@ class TaskSequence:
     training: Training | None = None
     balance: bool = True
     class_incremental: bool = False
+
+    @property
+    def setting(self) -> Setting:
+        """What a test tells, in the field's words.
+
+        ``class``: nothing, and any class seen so far may be the answer; ``task``: of which task
+        the image is, which decides the classes; ``domain``: nothing, all tasks have the same
+        classes, or predict a number.
+        """
+        if self.class_incremental:
+            return "class"
+        return "task" if has_own_units(self.scenario) else "domain"
 
     def training_under(self, protocol: Protocol = PROTOCOL) -> Training:
         """Return the training settings that hold for this sequence."""
@@ -150,19 +164,30 @@ def find_sequences(
 
 
 def choose_sequences(
-    known: dict[str, TaskSequence], tier: str | None, patterns: Iterable[str] | None, own: bool
+    known: dict[str, TaskSequence],
+    tier: str | None,
+    patterns: Iterable[str] | None,
+    own: bool,
+    setting: Setting | None = None,
 ) -> tuple[TaskSequence, ...]:
     """Return the sequences of a tier, or those that match patterns, or the user's own.
 
-    Without tier and patterns that is the user's own, where there are any, and else ``quick``;
-    with ``own``, they belong to every tier.
+    Without tier, patterns and setting that is the user's own, where there are any, and else
+    ``quick``; with ``own``, they belong to every tier. Of these, those of the ``setting``.
 
     Raises:
-        DriftboardError: a pattern matches nothing, or something that is not sound.
+        DriftboardError: a pattern matches nothing, or something that is not sound; or there is
+            none of the setting.
     """
     tiers = {tier, "own"} if tier else {sequence.tier for sequence in known.values()}
-    if tier is None and not patterns:
+    if tier is None and not patterns and setting is None:
         tiers = {"own"} if own else {"quick"}
     candidates = {name: value for name, value in known.items() if value.tier in tiers}
     chosen = find_sequences(patterns or ["*"], KnownSequences(candidates, _unsound(known)))
-    return tuple(chosen.values())
+    fitting = tuple(one for one in chosen.values() if setting in (None, one.setting))
+    if not fitting:
+        raise DriftboardError(
+            f"none of these sequences is {setting}-incremental: {', '.join(chosen)}; see "
+            f"`driftboard sequences --setting {setting}`"
+        )
+    return fitting

@@ -22,7 +22,9 @@ from driftboard.suite.sequences.scenarios import (
     Rotated,
     RotatedTo,
     Split,
+    Unequal,
     View,
+    has_own_units,
 )
 
 CLASSES = 6
@@ -367,3 +369,36 @@ def test_few_shot_makes_do_with_fewer_images_where_that_is_asked_for():
     recipes = FewShot(Repeat(3), 5).recipes(replace(make_view(), exact=False))
     kept = [np.bincount(make_view().train_labels[recipe.train]).tolist() for recipe in recipes]
     assert kept == [[4] * CLASSES] * 3
+
+
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=4), st.integers(0, 3))
+def test_unequal_tasks_have_their_numbers_of_classes_in_the_seeds_order(sizes, seed):
+    view = make_view(seed)
+    scenario = Unequal(tuple(sizes))
+    if sum(sizes) > CLASSES:
+        with pytest.raises(DataError, match=f"need {sum(sizes)}, there are {CLASSES}"):
+            scenario.recipes(view)
+        return
+    order = view.stream("class order").permutation(CLASSES).tolist()
+    recipes = scenario.recipes(view)
+    assert len(recipes) == scenario.tasks == len(sizes)
+    for recipe, size in zip(recipes, sizes, strict=True):
+        own, order = order[:size], order[size:]
+        assert set(view.train_labels[recipe.train]) == set(own)
+        assert len(recipe.train) == size * TRAIN
+        assert len(recipe.test) == size * TEST
+        assert np.array_equal(np.flatnonzero(recipe.active), np.sort(recipe.units[own]))
+
+
+@pytest.mark.parametrize("tasks", [2, 3])
+def test_unequal_tasks_of_equal_size_are_those_of_a_split(view, tasks):
+    equal_sizes = Unequal((CLASSES // tasks,) * tasks).recipes(view)
+    for one, other in zip(equal_sizes, Split(tasks).recipes(view), strict=True):
+        assert equal(one, other)
+
+
+def test_which_scenarios_have_units_of_their_own():
+    own = (Split(2), Unequal((1, 2)), Overlap(2, 3, 1), FewShot(Corrupted(Split(2), 1), 2))
+    shared = (Permuted(2), Rotated(2, 5), Repeat(2), Relabelled(2, 3), Corrupted(Repeat(2), 1))
+    assert all(map(has_own_units, own))
+    assert not any(map(has_own_units, shared))

@@ -18,7 +18,12 @@ from driftboard.suite.sequences.scenarios import (
     RotatedTo,
     Split,
 )
-from driftboard.suite.sequences.task_sequence import TaskSequence, describe, find_sequences
+from driftboard.suite.sequences.task_sequence import (
+    TaskSequence,
+    choose_sequences,
+    describe,
+    find_sequences,
+)
 
 QUICK = ["split", "permuted", "rotated-15", "rotated-45", "overlap-50", "repeat"]
 FASHION = [
@@ -33,7 +38,9 @@ FASHION = [
 ]
 CIFAR10 = ["split", "overlap-50", "corrupted-3"]
 FULL = [
-    *("digits-class-incremental", "fashion-class-incremental"),
+    *(f"{data}-class-incremental" for data in ("digits", "fashion", "cifar10")),
+    *(f"{data}-unequal" for data in ("digits", "fashion", "cifar10")),
+    *(f"{data}-class-unequal" for data in ("digits", "fashion", "cifar10")),
     *("mnist-permuted", "cifar10-split-full", "cifar100-split-10", "cifar100-split-20"),
     *("cifar100-overlap-50", "cub200-split", "cub200-corrupted-3"),
     *("mnist-split-van-de-ven", "cifar10-split-van-de-ven"),
@@ -67,7 +74,7 @@ BASE = TaskSequence(
 def test_registry_has_the_published_names_in_order():
     sequences = registered()
     assert list(sequences) == list(chain(*TIERS.values()))
-    assert len(sequences) == 6 + 8 + 26 + 11
+    assert len(sequences) == 6 + 8 + 26 + 18
     for tier, names in TIERS.items():
         assert {sequences[name].tier for name in names} == {tier}
 
@@ -77,7 +84,7 @@ def test_every_entry_is_whole():
         assert sequence.name == name
         assert sequence.scenario.tasks >= 2
         assert sequence.description.endswith(".")
-        own = name.endswith("van-de-ven") or name == "fashion-class-incremental"
+        own = name.endswith("van-de-ven") or name.startswith("fashion-class-")
         assert (sequence.training is not None) == own
 
 
@@ -102,14 +109,20 @@ def test_name_tells_the_scenario(name, scenario):
     assert registered()[name].scenario == scenario
 
 
-@pytest.mark.parametrize(("data", "rate"), [("digits", 0.05), ("fashion", 0.02)])
-def test_class_incremental_sequences_are_the_split_ones_but_for_their_answers(data, rate):
-    split, incremental = (registered()[f"{data}-{name}"] for name in ("split", "class-incremental"))
+@pytest.mark.parametrize(
+    ("of_tasks", "of_classes"), [("split", "class-incremental"), ("unequal", "class-unequal")]
+)
+@pytest.mark.parametrize(("data", "rate"), [("digits", 0.05), ("fashion", 0.02), ("cifar10", 0.05)])
+def test_class_incremental_sequences_are_the_others_but_for_their_answers(
+    data, rate, of_tasks, of_classes
+):
+    split, incremental = (registered()[f"{data}-{name}"] for name in (of_tasks, of_classes))
     same = ("source", "scenario", "network", "train_per_class", "test_per_class", "balance")
     assert [n for n in same if getattr(split, n) != getattr(incremental, n)] == []
     training = dataclasses.replace(split.training_under(), learning_rate=rate)
     assert incremental.training_under() == training
     assert incremental.tier == "full"
+    assert (split.setting, incremental.setting) == ("task", "class")
     assert (split.class_incremental, incremental.class_incremental) == (False, True)
 
 
@@ -192,7 +205,7 @@ def test_a_name_is_no_prefix():
 
 
 def test_overlapping_patterns_count_once():
-    assert len(find_sequences(["digits-*", "*-split", "digits-split"], registered())) == 10
+    assert len(find_sequences(["digits-*", "*-split", "digits-split"], registered())) == 12
     assert list(find_sequences(["*"], registered())) == list(registered())
 
 
@@ -270,3 +283,32 @@ def test_digest_does_not_depend_on_the_order_of_keys():
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
     assert digest({"a": 1, "b": [1, 2]}) != digest({"a": 1, "b": [2, 1]})
     assert digest(None) == "74234e98afe7498fb5daf1f36ac2d78acc339464f950703b8c019892f982b90b"
+
+
+def names_chosen(**options):
+    given = {"tier": None, "patterns": None, "own": False} | options
+    return [one.name for one in choose_sequences(registered(), **given)]
+
+
+def test_a_setting_chooses_from_all_tiers_or_from_what_else_is_named():
+    assert names_chosen(setting="class") == [
+        f"{data}-class-{kind}"
+        for kind in ("incremental", "unequal")
+        for data in ("digits", "fashion", "cifar10")
+    ]
+    quick = names_chosen(tier="quick")
+    of_settings = [names_chosen(tier="quick", setting=s) for s in ("task", "domain")]
+    assert of_settings == [
+        ["digits-split", "digits-overlap-50"],
+        ["digits-permuted", "digits-rotated-15", "digits-rotated-45", "digits-repeat"],
+    ]
+    assert sorted(chain(*of_settings)) == sorted(quick)
+    assert names_chosen(patterns=["digits-*"], setting="class") == [
+        "digits-class-incremental",
+        "digits-class-unequal",
+    ]
+
+
+def test_no_sequence_of_a_setting_is_said_with_those_that_there_are():
+    with pytest.raises(DriftboardError, match="none of these sequences is class-incremental: dig"):
+        names_chosen(tier="quick", setting="class")

@@ -20,12 +20,14 @@ from driftboard.suite.sequences.scenarios import (
     Rotated,
     RotatedTo,
     Split,
+    Unequal,
 )
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.sequences.validation import problem_of
 
 SOUND = {
     Split: Split(5),
+    Unequal: Unequal((6, 2, 2)),
     Overlap: Overlap(5, 4, 2),
     Permuted: Permuted(5, 0.5),
     RotatedTo: RotatedTo((0, -15, 370)),

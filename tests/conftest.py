@@ -99,6 +99,7 @@ def make_task():
     from torch.func import functional_call
 
     from driftboard.strategies import Block, Examples, Task
+    from driftboard.strategies.base import Scaling
 
     @dataclass(frozen=True)
     class Layers:
@@ -137,6 +138,8 @@ def make_task():
             noise=torch.rand(count, generator=random, dtype=torch.float64),
             key=torch.randint(2**62, (), generator=random),
             moment=torch.tensor(0),
+            # The images are no bytes; stored ones are the nearest that are.
+            scaling=Scaling(torch.tensor(0.5), torch.tensor(0.125)),
         )
 
     return make

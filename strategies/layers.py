@@ -11,7 +11,13 @@ from torch import Tensor, nn
 from torch.func import vjp
 from torch.nn import functional as F
 
-from driftboard.strategies.base import Examples, Parameters, Task
+from driftboard.strategies.base import (
+    EXAMPLES_AT_ONCE,
+    Examples,
+    Network,
+    Parameters,
+    Task,
+)
 
 Layer = nn.Linear | nn.Conv2d
 Layers = dict[str, Layer]
@@ -95,6 +101,35 @@ def tracked_pass(task: Task, parameters: Parameters, examples: Examples, layers:
     tracked: Any = vjp(forward, taps, has_aux=True)
     logits, pull, inputs = tracked
     return Pass(logits, inputs, pull)
+
+
+def features(network: Network, parameters: Parameters, images: Tensor) -> Tensor:
+    """Return what goes into the layer that holds the head's parameters, shape (n, features).
+
+    Raises:
+        ValueError: the head's parameters belong to several layers, or their layer is called not
+            once but several times.
+    """
+    owners = {name.rpartition(".")[0] for name in network.blocks[-1].parameters}
+    if len(owners) != 1:
+        raise ValueError(f"features go into one layer, and the head has {len(owners)}")
+    inputs: list[Tensor] = []
+
+    def note(_: str, __: nn.Module, arguments: tuple[Any, ...], ___: Tensor) -> None:
+        inputs.append(arguments[0])
+
+    head: Any = {name: network.module.get_submodule(name) for name in owners}
+    with _hooks(head, note):
+        network.logits(parameters, images)
+    if len(inputs) != 1:
+        raise ValueError(f"features go into one layer once, and the head is called {len(inputs)}x")
+    return inputs[0].flatten(1)
+
+
+def logits_of_task(task: Task, parameters: Parameters) -> Tensor:
+    """Return the logits of all of a task's examples and of all units, shape (n, head units)."""
+    parts = task.examples.slices(EXAMPLES_AT_ONCE)
+    return torch.cat([task.network.logits(parameters, part.images) for part in parts])
 
 
 def input_rows(layer: Layer, inputs: Tensor) -> Tensor:

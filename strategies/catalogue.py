@@ -1,22 +1,23 @@
 """The strategies that come with the package."""
 
-from driftboard.strategies.adam import Adam
+from driftboard.strategies.a_gem import AGem
 from driftboard.strategies.algorithm_1 import AlgorithmOne
 from driftboard.strategies.anchors import L2
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.bounds import FrozenReset, Joint, Noop, Scratch
-from driftboard.strategies.cofima import Cofima
+from driftboard.strategies.class_means import Ncm, Slda
 from driftboard.strategies.constrained import Constrained
-from driftboard.strategies.ema import Ema
+from driftboard.strategies.derpp import Derpp
+from driftboard.strategies.er import Er
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.ewc_implicit import EwcImplicit
 from driftboard.strategies.frozen import Frozen
+from driftboard.strategies.gdumb import GDumb
 from driftboard.strategies.hybrid import Hybrid
 from driftboard.strategies.hybrid_diagonal import HybridDiagonal
 from driftboard.strategies.hybrid_scalar import HybridScalar
 from driftboard.strategies.initialized import Initialized
-from driftboard.strategies.layer_rates import Discriminative, SlowBackbone, Surgical
-from driftboard.strategies.lp_ft import LpFt
+from driftboard.strategies.lwf import Lwf
 from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.strategies.mas import MemoryAwareSynapses
 from driftboard.strategies.merging import MergeInputs
@@ -50,6 +51,14 @@ BUILTIN: dict[str, Strategy] = {
     "scratch": Scratch(),
     "frozen-reset": FrozenReset(),
     "joint": Joint(),
+    "er": Er(),
+    "er-500": Er(capacity=500),
+    "derpp": Derpp(),
+    "a-gem": AGem(),
+    "gdumb": GDumb(),
+    "lwf": Lwf(),
+    "slda": Slda(),
+    "ncm": Ncm(),
 }
 """Name on the board -> strategy with its settings, in the board's order."""
 

@@ -13,7 +13,7 @@ from torch import nn
 from torch.func import grad
 from torch.utils._pytree import tree_map
 
-from driftboard.strategies import Examples, Strategy, overrides
+from driftboard.strategies import Examples, Step, Strategy, overrides
 from driftboard.strategies.algorithm_1 import AlgorithmOne, relation
 from driftboard.strategies.bounds import FrozenReset
 from driftboard.strategies.catalogue import BUILTIN
@@ -438,9 +438,11 @@ def test_mapped_learners_equal_each_alone(small_task, map_learners, strategy):
         for _ in range(2):
             found, memory = strategy.begin(task, parameters, memory)
             plans.append((found.share, found.restart))
+            step = Step(torch.tensor(0), 1, torch.arange(len(task.examples.labels)))
+            stepped = replace(task, step=step)
             loss_gradient = grad(strategy.loss, argnums=2)
-            gradient = loss_gradient(task, task.examples, parameters, memory)
-            gradient = strategy.correct(task, gradient, parameters, memory)
+            gradient = loss_gradient(stepped, task.examples, parameters, memory)
+            gradient = strategy.correct(stepped, gradient, parameters, memory)
             parameters = {name: parameters[name] - gradient[name] for name in parameters}
             parameters = strategy.constrain(task, parameters, memory)
             parameters, memory = strategy.finish(task, parameters, memory)
@@ -469,7 +471,7 @@ def test_every_strategy_says_what_it_is(strategy):
 
 def test_names_belong_to_one_class_each():
     classes = {strategy.name: type(strategy) for strategy in [*BUILTIN.values(), MyMethod()]}
-    assert len(set(classes.values())) == len(classes) == 19
+    assert len(set(classes.values())) == len(classes) == 26
 
 
 def test_the_board_ranks_the_strategies_and_not_the_bounds():
@@ -491,6 +493,14 @@ def test_the_board_ranks_the_strategies_and_not_the_bounds():
         "constrained-0.3",
         "constrained-first-0.1",
         "fraction-0.6",
+        "er",
+        "er-500",
+        "derpp",
+        "a-gem",
+        "gdumb",
+        "lwf",
+        "slda",
+        "ncm",
     ]
     bounds = [name for name, strategy in BUILTIN.items() if strategy.role == "bound"]
     assert bounds == ["noop", "scratch", "frozen-reset", "joint"]

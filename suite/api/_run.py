@@ -73,8 +73,9 @@ def strategies() -> "pd.DataFrame":
     """Return the strategies that come with the package, a row each, indexed by name.
 
     Returns:
-        A frame with the columns ``role`` (``ranked`` or ``bound``), ``default`` (whether a run
-        takes it when none is named), ``parameters`` (a dict), ``summary`` and ``literature``.
+        A frame with the columns ``family``, ``role`` (``ranked`` or ``bound``), ``default``
+        (whether a run takes it when none is named), ``stores`` (``nothing``, ``parameters`` or
+        ``examples``), ``parameters`` (a dict), ``summary`` and ``literature``.
 
     >>> import driftboard as db
     >>> db.strategies().loc["ewc", "parameters"]["strength"]
@@ -84,12 +85,16 @@ def strategies() -> "pd.DataFrame":
 
     import pandas as pd
 
-    from driftboard.strategies.catalogue import BUILTIN, FURTHER
+    from driftboard.strategies.catalogue import BUILTIN, FAMILIES, FURTHER
+    from driftboard.suite.checks.tiny import track_of
 
+    family = {name: title for title, names in FAMILIES.items() for name in names}
     rows = {
         name: {
+            "family": family[name],
             "role": strategy.role,
             "default": name in BUILTIN,
+            "stores": track_of(strategy),
             "parameters": dataclasses.asdict(strategy),
             "summary": strategy.summary,
             "literature": strategy.literature,

@@ -74,28 +74,36 @@ def sequences(
 
 
 def strategies(as_json: AsJson = False) -> None:
-    """List the built-in strategies: their parameters and where each comes from."""
-    from driftboard.strategies.catalogue import BUILTIN, FURTHER
+    """List the built-in strategies by family: parameters, what each stores, and its source."""
+    from driftboard.strategies.catalogue import BUILTIN, FAMILIES, FURTHER
+    from driftboard.suite.checks.tiny import track_of
     from driftboard.suite.terminal import Column, TextTable
 
+    known = BUILTIN | FURTHER
     if as_json:
+        family = {name: title for title, names in FAMILIES.items() for name in names}
         content = [
             {
                 "name": name,
+                "family": family[name],
                 "role": strategy.role,
-                "stores": strategy.stores,
+                "stores": track_of(strategy),
                 "parameters": dataclasses.asdict(strategy),
                 "summary": strategy.summary,
                 "literature": strategy.literature,
             }
-            for name, strategy in (BUILTIN | FURTHER).items()
+            for name, strategy in known.items()
         ]
         typer.echo(json.dumps(content, indent=1))
         return
     words = ("parameters", "from the second task on", "literature")
-    columns = [Column("strategy"), Column("role"), *(Column(title, "words") for title in words)]
-    rows = []
-    for name, strategy in (BUILTIN | FURTHER).items():
-        parameters = ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(strategy).items())
-        rows.append((name, strategy.role, parameters, strategy.summary, strategy.literature))
-    typer.echo(TextTable(columns, [rows]).text())
+    columns = [Column("strategy"), Column("stores"), *(Column(title, "words") for title in words)]
+    for title, names in FAMILIES.items():
+        rows = []
+        for name in names:
+            strategy = known[name]
+            parameters = ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(strategy).items())
+            said = (parameters, strategy.summary, strategy.literature)
+            rows.append((name, track_of(strategy), *said))
+        typer.echo(f"{title}\n{TextTable(columns, [rows]).text()}\n")
+    typer.echo("Without --strategy a run takes all but: " + ", ".join(FURTHER))

@@ -232,6 +232,7 @@ FORENSIC: tuple[Check, ...] = (
     contents.check_divergence,
     contents.check_test_sets,
     contents.check_norms,
+    contents.check_passed,
     contents.check_cost,
     comparison.check_copies,
     comparison.check_copies_of_others,

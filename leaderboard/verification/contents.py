@@ -1,11 +1,12 @@
 """Do the numbers of each record agree with each other and with what is known of its sequence?"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import le
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 from scipy.special import gammainc
 
@@ -19,6 +20,12 @@ from driftboard.suite.sequences.registry import registered
 LONGEST_SECONDS = 366 * 24 * 3600.0  # of training, for one cell
 NORM_TOLERANCE = 1e-6
 """A share of the largest norm: parameters are float32, norms of their differences float64."""
+
+MOST_PASSED = 1000.0
+"""The part of a gradient beyond which what passes is a training that one step would lead astray."""
+
+SHARE_ROUNDING = 5e-7
+"""Shares in records have six digits."""
 
 LEAST = 0.25
 LEVEL = 1e-6
@@ -152,6 +159,58 @@ def _moves_frozen_blocks(record: AnyRecord) -> bool:
         share == 0.0 and not restart and moved > 0.0
         for plan, row in zip(record.plans, record.update_norms, strict=True)
         for share, restart, moved in zip(plan.share, plan.restart, row, strict=True)
+    )
+
+
+def check_passed(data: SubmissionData) -> list[Finding]:
+    """What passes of a gradient is that of a training, where records tell it.
+
+    A block of share 0 lets nothing pass, and from where a record diverged it is zeros. How much
+    passes has no bound, but more than ``MOST_PASSED`` times the share is worth a warning, and so
+    is a strategy of which only some records tell it. Whether the strategy corrects gradients at
+    all, and to this part, only a re-run shows.
+    """
+    telling = [record for record in data.counted if record.passed is not UNSET]
+    if not telling:
+        return []
+    wrong = [f"{cell_name(one)} ({why})" for one in telling if (why := _wrong_passed(one))]
+    if wrong:
+        found = f"parts of gradients that no training lets pass: {shorten(wrong)}"
+        return [Finding("FAILED", "passed", found, AGAIN)]
+    findings = []
+    if large := [cell_name(one) for one in telling if _passes_much(one)]:
+        found = f"more than {MOST_PASSED:,.0f} times the gradient passes: {shorten(large)}"
+        findings.append(Finding("warning", "passed", found, "look at the strategy's correct()"))
+    if silent := [cell_name(one) for one in data.counted if one.passed is UNSET]:
+        found = f"told by {counted(len(telling), 'cell')}, but not by {shorten(silent)}"
+        advice = "fine if an older version made them; else run them again"
+        findings.append(Finding("warning", "passed", found, advice))
+    return findings or [Finding("ok", "passed", f"told by {counted(len(telling), 'cell')}")]
+
+
+def _parts(record: Record) -> Iterator[tuple[int, float, float]]:
+    """Yield task, share and what passes of the gradient, for every task and block."""
+    for task, (plan, row) in enumerate(zip(record.plans, record.passed or (), strict=True)):
+        for share, part in zip(plan.share, row, strict=True):
+            yield task, share, part
+
+
+def _wrong_passed(record: Record) -> str | None:
+    end = record.tasks if record.diverged_at is None else record.diverged_at
+    for task, share, part in _parts(record):
+        if not math.isfinite(part):
+            return "not finite"
+        if task >= end and part != 0.0:
+            return "after it diverged"
+        # A share below the digits that a record has may let something pass.
+        if share == 0.0 and abs(part) > MOST_PASSED * SHARE_ROUNDING:
+            return "of a frozen block"
+    return None
+
+
+def _passes_much(record: Record) -> bool:
+    return any(
+        abs(part) > MOST_PASSED * max(share, SHARE_ROUNDING) for _, share, part in _parts(record)
     )
 
 

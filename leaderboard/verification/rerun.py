@@ -16,13 +16,17 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import UNSET
+from numpy.typing import ArrayLike
 
-from driftboard.leaderboard.analysis.cells import matrix_of
+from driftboard.leaderboard.analysis.cells import matrix_of, passed
 from driftboard.leaderboard.analysis.statistics import t_interval
 from driftboard.leaderboard.verification.comparison import same_machine
+from driftboard.leaderboard.verification.contents import NORM_TOLERANCE
 from driftboard.leaderboard.verification.report import Finding, has_failed, shorten
 from driftboard.leaderboard.verification.submission import SubmissionData, cell_name
 from driftboard.suite.errors import RecordError, counted
@@ -35,6 +39,11 @@ CHECK = "re-run"
 SPOT = "spot re-run"
 FULL = "fully re-run"
 LEVEL = 0.05
+
+PASSED_ROUNDING = 1e-4
+"""How far rounding alone may move what passes of a gradient, which has six digits in a record."""
+
+ADVICE = "submit what the runs gave"
 
 Cell = tuple[str, int]
 """Sequence and seed."""
@@ -76,7 +85,8 @@ def run_again(
         found = f"the re-run left no record of {shorten(map(cell_name, missing))}"
         findings.append(Finding("FAILED", CHECK, found, "mend the strategy, or submit it anew"))
     noise = {name: noise_over_seeds(own) for name, own in submitted.by_sequence.items()}
-    findings += [*compare(pairs, noise), _about(drawn, finished)]
+    of_passed = {name: noise_of_passed(own) for name, own in submitted.by_sequence.items()}
+    findings += [*compare(pairs, noise, of_passed), _about(drawn, finished)]
     return findings, rerun_badge(findings, len(drawn), len(by_cell))
 
 
@@ -141,7 +151,7 @@ class Noise:
 
 
 class _Difference(NamedTuple):
-    """A cell that was run again on another machine; ``difference`` is submitted minus re-run."""
+    """A cell that was run again, perhaps elsewhere; ``difference`` is submitted minus re-run."""
 
     name: str
     difference: float
@@ -167,6 +177,19 @@ def noise_over_seeds(own: Sequence[AnyRecord]) -> Noise | None:
     return Noise(max([size, *one_image]), len(own) - 1)
 
 
+def noise_of_passed(own: Sequence[AnyRecord]) -> Noise | None:
+    """Return the noise of what passes of the gradient on one sequence, as ``noise_over_seeds``.
+
+    None if fewer than two finished seeds tell it. It is no less than what rounding may do.
+    """
+    values = [one for one in map(passed, own) if one is not None and math.isfinite(one)]
+    if len(values) < 2:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        size = math.sqrt(2.0) * float(np.std(values, ddof=1))
+    return Noise(max(size, PASSED_ROUNDING), len(values) - 1)
+
+
 def draw_cells(cells: Iterable[Cell], count: int, digest: str, salt: str = "") -> tuple[Cell, ...]:
     """Return ``count`` of the cells, or all if there are fewer, whatever the order given.
 
@@ -186,15 +209,19 @@ def draw_cells(cells: Iterable[Cell], count: int, digest: str, salt: str = "") -
 def compare(
     pairs: Sequence[tuple[AnyRecord, AnyRecord]],
     noise: Mapping[str, Noise | None],
+    of_passed: Mapping[str, Noise | None] = MappingProxyType({}),
     level: float = LEVEL,
 ) -> list[Finding]:
     """Compare submitted cells with the same cells run again.
 
-    Where machine and cohort are the same, results must be equal. Elsewhere the difference d of
-    Avg.Acc (of the mean loss in linear sequences) is held against the noise of its sequence, s on
-    r degrees of freedom: of m cells one fails if ``|d| > t(1 - level / 2m, r) s``, and all
-    together if ``|sum d| > t(1 - level / 2, least r) sqrt(sum s^2)``. Unequal cells of sequences
-    without a noise are only named.
+    Where machine and cohort are the same, results must be equal, and where the package is the
+    same, too, plans, norms, memory, operations and what passes of the gradient. Elsewhere the
+    difference d of Avg.Acc (of the mean loss in linear sequences) is held against the noise of its
+    sequence, s on r degrees of freedom: of m cells one fails if ``|d| > t(1 - level / 2m, r) s``,
+    and all together if ``|sum d| > t(1 - level / 2, least r) sqrt(sum s^2)``. Unequal cells of
+    sequences without a noise are only named. What passes of the gradient is compared in the same
+    way, with the noise ``of_passed`` and the same level again. Only a strategy that corrects
+    gradients tells what passes.
     """
     unequal = [
         cell_name(one)
@@ -209,12 +236,15 @@ def compare(
     findings = []
     if unequal:
         found = f"not the results of the same run on the same machine: {shorten(unequal)}"
-        findings.append(Finding("FAILED", CHECK, found, "submit what the runs gave"))
+        findings.append(Finding("FAILED", CHECK, found, ADVICE))
+    findings += _details(pairs)
     findings += _beyond_noise(differences, level)
+    passing = _passed_differences(pairs, of_passed)
+    findings += _beyond_noise(passing, level, "what passes of the gradient: ")
     if unknown := [one for one in differences if one.noise is None and one.difference]:
         found = f"other results, perhaps of another processor: {_named(unknown)}"
         findings.append(Finding("warning", CHECK, found, "re-run on the machine named"))
-    return findings or [Finding("ok", CHECK, _agreement(pairs))]
+    return [*(findings or [Finding("ok", CHECK, _agreement(pairs))]), *_telling(pairs)]
 
 
 def _agreement(pairs: Sequence[tuple[AnyRecord, AnyRecord]]) -> str:
@@ -230,23 +260,102 @@ def _must_agree(one: AnyRecord, other: AnyRecord) -> bool:
     return same_machine(a, b) and a.cohort == b.cohort
 
 
-def _beyond_noise(differences: Sequence[_Difference], level: float) -> list[Finding]:
-    """Return a finding for single cells that noise does not explain, and one for all together."""
+def _agree_in_all(one: AnyRecord, other: AnyRecord) -> bool:
+    """Return whether not only results must agree, but all that a training gives."""
+    return _must_agree(one, other) and one.environment.package == other.environment.package
+
+
+def _details(pairs: Sequence[tuple[AnyRecord, AnyRecord]]) -> list[Finding]:
+    """Return a finding if cells with the right results tell something else about their training."""
+    other = [
+        f"{cell_name(one)} ({', '.join(names)})"
+        for one, again in pairs
+        if _agree_in_all(one, again)
+        and _results(one) == _results(again)
+        and (names := _other_parts(one, again))
+    ]
+    if not other:
+        return []
+    found = f"the results of the same run on the same machine, but not all else: {shorten(other)}"
+    return [Finding("FAILED", CHECK, found, ADVICE)]
+
+
+def _other_parts(one: AnyRecord, other: AnyRecord) -> list[str]:
+    """Return the names of the parts in which two records differ, norms by more than rounding."""
+
+    def divergence(record: AnyRecord) -> tuple[object, ...]:
+        return record.status, record.diverged_at, record.diverged_by
+
+    a, b = ((x.update_norms, x.solution_norms, x.drift_norms) for x in (one, other))
+    equal = {
+        "plans": one.plans == other.plans,
+        "norms": _close(a, b, NORM_TOLERANCE * float(np.max(b))),
+        "memory": one.memory_bytes == other.memory_bytes,
+        "operations": one.operations == other.operations,
+        "divergence": divergence(one) == divergence(other),
+    }
+    if isinstance(one, Record) and isinstance(other, Record):
+        p, q = one.passed or None, other.passed or None
+        equal["passed"] = p == q if p is None or q is None else _close(p, q, PASSED_ROUNDING)
+    return [name for name, is_equal in equal.items() if not is_equal]
+
+
+def _close(one: ArrayLike, other: ArrayLike, most: float) -> bool:
+    a, b = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    return a.shape == b.shape and bool((np.abs(a - b) <= most).all())
+
+
+def _telling(pairs: Sequence[tuple[AnyRecord, AnyRecord]]) -> list[Finding]:
+    """Return a finding if only one side tells what passes of the gradient."""
+    told = any(_tells(one) for one, _ in pairs)
+    again = any(_tells(one) for _, one in pairs)
+    if told and not again:
+        found = "records tell what passes of a gradient, but the strategy corrects none"
+        return [Finding("FAILED", CHECK, found, ADVICE)]
+    if again and not told:
+        found = "records do not tell what passes of the gradient, which the strategy corrects"
+        return [Finding("warning", CHECK, found, "fine if an older version made them")]
+    return []
+
+
+def _tells(record: AnyRecord) -> bool:
+    return isinstance(record, Record) and record.passed is not UNSET
+
+
+def _passed_differences(
+    pairs: Sequence[tuple[AnyRecord, AnyRecord]], noise: Mapping[str, Noise | None]
+) -> list[_Difference]:
+    """Return how far apart means of what passes are, of finished cells with a noise."""
+    differences = []
+    for one, again in pairs:
+        a, b, own = passed(one), passed(again), noise.get(one.sequence.name)
+        if own is not None and a is not None and b is not None and not _agree_in_all(one, again):
+            differences.append(_Difference(cell_name(one), a - b, own))
+    return [one for one in differences if not math.isnan(one.difference)]
+
+
+def _beyond_noise(
+    differences: Sequence[_Difference], level: float, what: str = ""
+) -> list[Finding]:
+    """Return a finding for single cells that noise does not explain, and one for all together.
+
+    ``what`` begins the text where it is not about Avg.Acc.
+    """
     known = [(one, one.noise) for one in differences if one.noise is not None]
     if not known:
         return []
     findings = []
     share = level / len(known)
     if far := [one for one, noise in known if abs(one.difference) > _limit(noise, share)]:
-        found = f"farther from the re-run than another seed would be: {_named(far)}"
-        findings.append(Finding("FAILED", CHECK, found, "submit what the runs gave"))
+        found = f"{what}farther from the re-run than another seed would be: {_named(far)}"
+        findings.append(Finding("FAILED", CHECK, found, ADVICE))
     size = math.hypot(*(noise.size for _, noise in known))
     limit = _limit(Noise(size, min(noise.freedom for _, noise in known)), level)
     total = sum(one.difference for one, _ in known)
     if abs(total) > limit:
         mean, most = total / len(known), limit / len(known)
-        found = f"{mean:+.4f} from the re-runs on average, more than {most:.4f}"
-        findings.append(Finding("FAILED", CHECK, found, "submit what the runs gave"))
+        found = f"{what}{mean:+.4f} from the re-runs on average, more than {most:.4f}"
+        findings.append(Finding("FAILED", CHECK, found, ADVICE))
     return findings
 
 

@@ -15,6 +15,7 @@ from driftboard.leaderboard.verification.contents import (
     LEAST,
     check_divergence,
     check_norms,
+    check_passed,
     lower_tail,
     spread,
 )
@@ -162,6 +163,45 @@ def test_frozen_blocks_that_move_are_worth_a_warning(honest):
     assert levels(replace(honest[0], plans=plans)) == ["warning"]
     restarted = (plans[0], replace(plan, restart=(True, False, False)), *plans[2:])
     assert levels(replace(honest[0], plans=restarted)) == ["ok"]
+
+
+LOST = {"status": "diverged", "diverged_at": 1, "diverged_by": "blow-up"}
+WHOLE = (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("row", "changes", "words"),
+    [
+        ((1.0, -0.5, 1000.0), {}, "told by 1 cell"),
+        ((1e30, 1.0, 1.0), {}, "more than 1,000 times the gradient passes: alpha seed 0"),
+        ((-1000.1, 1.0, 1.0), {}, "more than 1,000 times"),
+        ((math.inf, 1.0, 1.0), {}, "alpha seed 0 (not finite)"),
+        ((0.0, 500.0, 1.0), {"share": (0.0, 0.5, 1.0)}, "told by 1 cell"),
+        ((0.0, 500.1, 1.0), {"share": (0.0, 0.5, 1.0)}, "more than 1,000 times"),
+        ((0.1, 0.5, 1.0), {"share": (0.0, 0.5, 1.0)}, "alpha seed 0 (of a frozen block)"),
+        ((0.0, 0.0, 0.0), LOST, "told by 1 cell"),
+        ((0.0, 0.0, 0.1), LOST, "alpha seed 0 (after it diverged)"),
+    ],
+)
+def test_what_passes_of_a_gradient_by_hand(make_record, row, changes, words):
+    changes = dict(changes)
+    first = make_record().plans[0]
+    plans = (first, replace(first, share=changes.pop("share", WHOLE)))
+    record = make_record(passed=(WHOLE, row), plans=plans, **changes)
+    (finding,) = check_passed(made_up.as_submission([record], ()))
+    assert words in finding.found
+    levels = {"told": "ok", "more": "warning"}
+    assert finding.level == levels.get(words[:4], "FAILED")
+
+
+def test_who_tells_of_some_cells_only_is_asked_why(make_record):
+    own = [make_record(seed=0), make_record(seed=1, passed=(WHOLE, WHOLE))]
+    (finding,) = check_passed(made_up.as_submission(own, ()))
+    assert (finding.level, finding.found) == (
+        "warning",
+        "told by 1 cell, but not by alpha seed 0",
+    )
+    assert check_passed(made_up.as_submission(own[:1], ())) == []
 
 
 def test_linear_records_are_checked_too(make_loss_record):

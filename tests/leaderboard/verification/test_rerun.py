@@ -11,6 +11,7 @@ from driftboard.leaderboard.verification.rerun import run_again
 from driftboard.leaderboard.verification.submission import SubmissionData
 from driftboard.suite.protocol import PROTOCOL
 from driftboard.suite.records import (
+    PlanStamp,
     StrategyStamp,
     write_record,
 )
@@ -39,6 +40,7 @@ MOVES = """
         return type(plan)(share.SHARE * plan.share, plan.restart), memory
 """
 GIGABYTE = 10**9
+PASSED = ((1.0,) * 3, (1.0, 0.5, 0.8))
 
 
 def submission(stamp, specification="still.py", source="still.py"):
@@ -261,6 +263,78 @@ def test_on_the_same_machine_results_must_be_equal(make_record):
     generous = rerun.Noise(0.5, 10)
     assert levels([(one, other)], generous) == ["FAILED"]
     assert levels([(one, elsewhere(other))], generous) == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("plans", {"plans": (PlanStamp((1.0, 0.5, 1.0), (False,) * 3),) * 2}),
+        ("norms", {"update_norms": ((3.0, 4.0, 9.0), (3.0, 4.0001, 9.0))}),
+        ("memory", {"memory_bytes": (0, 8)}),
+        ("operations", {"operations": (1, 2)}),
+        ("divergence", {"status": "diverged", "diverged_at": 1, "diverged_by": "blow-up"}),
+        ("passed", {"passed": ((1.0,) * 3, (1.0, 0.9, 0.8))}),
+    ],
+)
+def test_on_the_same_machine_a_training_must_be_the_same(make_record, name, changes):
+    one, other = make_record(passed=PASSED), make_record(**{"passed": PASSED} | changes)
+    (finding,) = rerun.compare([(other, one)], {})
+    assert finding.level == "FAILED"
+    assert finding.found.endswith(f"but not all else: alpha seed 0 ({name})")
+    # another version of the package may plan, measure or count in another way
+    older = replace(other.environment, package="f" * 64)
+    assert levels([(replace(other, environment=older), one)]) == ["ok"]
+    assert levels([(elsewhere(other), one)]) == ["ok"]
+
+
+def test_rounding_is_no_other_training(make_record):
+    one = make_record(passed=PASSED)
+    norms = ((3.0, 4.0 + 1e-6, 9.0), (3.0, 4.0, 9.0))
+    rounded = make_record(passed=((1.0,) * 3, (1.0, 0.5, 0.80005)), update_norms=norms)
+    assert levels([(one, rounded)]) == ["ok"]
+
+
+def test_only_a_strategy_that_corrects_gradients_tells_what_passes(make_record):
+    silent, telling = make_record(), elsewhere(make_record(passed=PASSED))
+    invented = rerun.compare([(telling, silent)], {})
+    assert [one.level for one in invented] == ["ok", "FAILED"]
+    assert invented[1].found.endswith("but the strategy corrects none")
+    assert levels([(silent, telling)]) == ["ok", "warning"]
+    assert levels([(silent, silent)]) == ["ok"]
+
+
+def test_what_passes_is_held_against_other_seeds(make_record):
+    """t(0.975, 4) is 2.776: of noise 0.01 a difference of 0.0277 is fine, 0.0278 is not."""
+
+    def found(part, **changes):
+        one = make_record(passed=((1.0,) * 3, (part,) * 3), **changes)
+        again = elsewhere(make_record(passed=((1.0,) * 3, (0.5,) * 3)))
+        pair = [(one, again)]
+        return rerun.compare(pair, {}, {"alpha": rerun.Noise(0.01, 4)})
+
+    assert [one.level for one in found(0.5277)] == ["ok"]
+    assert [one.level for one in found(0.5278)] == ["FAILED", "FAILED"]
+    assert found(0.6)[0].found == (
+        "what passes of the gradient: farther from the re-run than another seed would be: "
+        "alpha seed 0 (+0.1000)"
+    )
+    diverged = {"status": "diverged", "diverged_at": 1, "diverged_by": "blow-up"}
+    assert [one.level for one in found(0.6, **diverged)] == ["ok"]
+
+
+def test_noise_of_what_passes_is_over_later_tasks_of_finished_seeds(make_record):
+    diverged = {"status": "diverged", "diverged_at": 1, "diverged_by": "blow-up"}
+
+    def record(seed, part, **changes):
+        return make_record(seed=seed, passed=((0.0,) * 3, (part, 0.5, 0.6)), **changes)
+
+    own = [record(seed, 0.1 + 0.3 * seed) for seed in range(3)]
+    lost = [record(3, 7.0, **diverged), make_record(seed=4)]
+    # means of .4, .5 and .6 have a deviation of .1
+    assert rerun.noise_of_passed(own + lost) == rerun.Noise(pytest.approx(0.1 * 2**0.5), 2)
+    assert rerun.noise_of_passed(own[:1] + lost) is None
+    equal = [replace(own[0], seed=seed) for seed in range(3)]
+    assert rerun.noise_of_passed(equal) == rerun.Noise(1e-4, 2)
 
 
 def test_a_processor_without_a_name_may_be_another_one(make_record):

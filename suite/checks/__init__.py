@@ -12,6 +12,8 @@ import torch
 from driftboard.suite.checks.declaration import declaration_results
 from driftboard.suite.checks.gpu import gpu_results
 from driftboard.suite.checks.hooks import hook_results
+from driftboard.suite.checks.incremental import CHECK as INCREMENTAL
+from driftboard.suite.checks.incremental import incremental_results
 from driftboard.suite.checks.learners import (
     learner_results,
     mode_results,
@@ -30,6 +32,7 @@ _STAGES = {
     hook_results: ("hooks",),
     learner_results: ("learners", "hidden memory", "memory"),
     mode_results: ("lanes",),
+    incremental_results: (INCREMENTAL,),
     gpu_results: ("gpu",),
     setting_results: ("settings",),
     time_results: ("time",),

@@ -59,7 +59,7 @@ NETWORKS: dict[str, Callable[[], ModuleNetwork]] = {"MLP": _mlp, "convolutions":
 """What messages call a network -> what builds it from torch's global generator."""
 
 
-def tiny_cohort(network: str, seeds: Sequence[int]) -> Cohort:
+def tiny_cohort(network: str, seeds: Sequence[int], class_incremental: bool = False) -> Cohort:
     """Return the learners of these seeds on one of ``NETWORKS``, all tensors new."""
     learners = [_initial(NETWORKS[network], seed) for seed in seeds]
     train = [_task_data(task, seeds) for task in range(TASKS)]
@@ -75,6 +75,7 @@ def tiny_cohort(network: str, seeds: Sequence[int]) -> Cohort:
         training=TRAINING,
         batch_orders=lambda task, count: [_stream("order", task, count, seed) for seed in seeds],
         strategy_noise=lambda task: [_stream("noise", task, seed) for seed in seeds],
+        class_incremental=class_incremental,
     )
 
 

@@ -326,6 +326,28 @@ search: ClassVar = {{"strength": Range(0.0, 1.0)}}
 }
 
 
+INCREMENTAL = {
+    "as many answers as classes": (
+        f"{FINISH}\n    logits = task.logits(parameters, task.examples)[:, task.answers]"
+        "\n    return parameters, {'mean': logits.mean(dim=0) + parameters['head.bias'][:2]}",
+        "The size of tensor a (4) must match the size of tensor b (2)",
+    ),
+    "state that only many answers leave": (
+        f"{FINISH}\n    if task.answers.shape[0] > task.units.shape[0]:"
+        "\n        KEPT.append(1)"
+        "\n        return {k: v * len(KEPT) for k, v in parameters.items()}, memory"
+        "\n    return parameters, memory",
+        "finish() returns something else for equal arguments",
+    ),
+    "a change in place": (
+        f"{LOSS}\n    if task.answers.shape[0] > task.units.shape[0]:"
+        "\n        examples.allowed.copy_(task.classes.expand_as(examples.allowed))"
+        "\n    return task.loss(parameters, examples)",
+        "loss() changes examples in place",
+    ),
+}
+
+
 @pytest.fixture
 def check(tmp_path):
     """Return a function that checks a class body; the header's names are there to be used."""
@@ -348,6 +370,14 @@ def test_a_mistake_is_found_where_it_is_and_nowhere_else(check, body, name, word
     names = [name] if isinstance(name, str) else name
     assert list(found) == names
     assert words in found[names[0]]
+
+
+@pytest.mark.parametrize(("body", "words"), INCREMENTAL.values(), ids=INCREMENTAL.keys())
+def test_what_fails_only_where_more_classes_answer_is_found_there(check, body, words):
+    found = messages(check(body), "FAILED")
+    assert list(found) == ["incremental"]
+    assert words in found["incremental"]
+    assert found["incremental"].startswith("where an answer is chosen from the classes of")
 
 
 def test_a_class_that_is_no_dataclass_has_no_fields(tmp_path):
@@ -570,7 +600,7 @@ def test_the_command_prints_a_line_per_check_and_ends_with_0(call, tmp_path):
     code, out, errors = call("check", Path(template.__file__))
     assert (code, errors) == (0, "")
     lines = out.splitlines()
-    assert len(lines) == 17
+    assert len(lines) == 18
     assert all(line.startswith("ok          ") for line in lines)
     assert lines[9] == "ok          repeatable     equal arguments give equal results"
 
@@ -587,7 +617,7 @@ def test_the_command_ends_with_1_and_without_a_traceback(call, tmp_path):
     )
     assert "mine.py, line 22: raise ValueError" in line
     assert errors == (
-        "driftboard: 1 of 15 checks failed, 10 were not reached; mend what failed and check again\n"
+        "driftboard: 1 of 16 checks failed, 11 were not reached; mend what failed and check again\n"
     )
 
 
@@ -598,13 +628,14 @@ def test_a_traceback_is_shown_where_it_is_asked_for(call, tmp_path):
     assert code == 1
     assert out.count("FAILED") == 1
     assert f'File "{file}", line 22, in finish' in errors
-    assert errors.splitlines()[-1].endswith("checks failed, 10 were not reached; mend what failed "
+    assert errors.splitlines()[-1].endswith("checks failed, 11 were not reached; mend what failed "
                                             "and check again")  # fmt: skip
 
 
 # What was not exercised is not called ok.
 
-LATER = ["learners", "hidden memory", "memory", "lanes", "gpu", "settings", "time"]
+LATER = ["learners", "hidden memory", "memory", "lanes", "incremental"]
+LATER += ["gpu", "settings", "time"]
 PURE = ["arguments", "global state", "repeatable"]
 HOOKS = f"""{BEGIN}
     {{begin}}

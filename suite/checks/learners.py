@@ -227,9 +227,7 @@ def _difference(target: Target, network: str) -> Result | None:
     return None
 
 
-def first_apart(
-    together: list[TaskEnd], alone: Iterable[list[TaskEnd]], parts: int
-) -> int | None:
+def first_apart(together: list[TaskEnd], alone: Iterable[list[TaskEnd]], parts: int) -> int | None:
     """Return at the end of which task, from 1, a learner is not what it is alone; None at none.
 
     ``parts`` says how many are compared of shares, restarts, parameters and memory.

@@ -17,6 +17,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
+from msgspec import UNSET
+
 from driftboard.leaderboard.analysis.cells import METRICS, Measure, cell_of, matrix_of
 from driftboard.leaderboard.analysis.statistics import mean
 from driftboard.suite.errors import DriftboardError, RecordError
@@ -307,11 +309,14 @@ def measure_of(record: AnyRecord) -> Measure:
 def same_content(a: AnyRecord, b: AnyRecord) -> bool:
     """Tell whether two records of one strategy are equal, cost and environment apart.
 
-    Operations count only where both know them: older records do not.
+    Operations and what passes of the gradient count only where both know them: older records do
+    not.
     """
     names = [name for name in a.__struct_fields__ if name not in _NOT_CONTENT]
     if None in (a.operations, b.operations):
         names.remove("operations")
+    if UNSET in (getattr(a, "passed", None), getattr(b, "passed", None)):
+        names.remove("passed")
     return all(getattr(a, name) == getattr(b, name) for name in names)
 
 

@@ -69,10 +69,21 @@ def test_records_that_did_not_count_operations_may_be_equal(make_record, folder)
     first = folder("first", make_record(operations=(5, 5)))
     second = folder("second", make_record(operations=None))
     third = folder("third", make_record(operations=(5, 6)))
-    counts = [
-        (pair.equal, pair.different) for pair in collect([first, second, third]).left_out.same_cells
-    ]
-    assert counts == [(1, 0), (0, 1)]
+    assert met(collect([first, second, third])) == [(1, 0), (0, 1)]
+
+
+def test_records_that_do_not_tell_what_passes_may_be_equal(make_record, folder):
+    passed = ((1.0, 1.0, 1.0), (0.5, 0.5, 0.5))
+    first = folder("first", make_record(passed=passed))
+    second = folder("second", make_record())
+    third = folder("third", make_record(passed=(passed[0], passed[0])))
+    assert met(collect([first, second])) == [(1, 0)]
+    assert met(collect([second, first])) == [(1, 0)]
+    assert met(collect([first, third])) == [(0, 1)]
+
+
+def met(found):
+    return [(pair.equal, pair.different) for pair in found.left_out.same_cells]
 
 
 def test_a_renamed_file_makes_no_other_strategy(make_record, folder):

@@ -7,18 +7,21 @@ command lines are not. Each format escapes in addition what has a meaning in it.
 import math
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from itertools import combinations_with_replacement
 
 from driftboard.leaderboard.analysis.section import AT_CEILING, FEW_SEEDS, Row
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference, RankSet
 from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade
-from driftboard.suite.terminal import shortened
 
 NOTHING = "-"
 MAY_BE_BEST = "★"  # marks a strategy that is not ruled out as best
 CROSSING = "†"  # marks a distance whose interval contains a cut-off between grades
 LOW_RELIABILITY = "‡"  # marks a distance that was measured badly
-LONGEST_NAME = 22  # characters, where there is no room for a name of 64
+LONGEST_NAME = 22  # characters of a line, where there is no room for a name of 64
+LONGEST_LABEL = 30  # usual letters that a name has room for in a figure
 
 # What nobody can see but what moves text about: control, format (among them the bidirectional
 # ones), lone surrogates, and the two separators that some readers take for a new line.
@@ -141,9 +144,50 @@ def notes_text(row: Row) -> str:
     return ", ".join(notes)
 
 
-def short_name(name: str) -> str:
-    """Return a name for where there is no room for a long one."""
-    return shortened(name, LONGEST_NAME)
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Return names that stand together, each for where there is no room for a long one.
+
+    All are different if the names are: those that would be cut to the same text are cut less.
+
+    >>> list(short_names(["ewc-implicit-rate-0.838-strength-646.0", "sgd"]).values())
+    ['ewc-implicit…strength-646.0', 'sgd']
+    """
+    lengths = dict.fromkeys(names, LONGEST_LABEL)
+    while True:
+        short = {name: _cut(name, length) for name, length in lengths.items()}
+        times = Counter(short.values())
+        alike = [name for name, text in short.items() if times[text] > 1]
+        if not alike:
+            return short
+        for name in alike:
+            lengths[name] += 1
+
+
+def _cut(name: str, longest: int) -> str:
+    """Return a name that is as wide as at most so many letters, a long one without its middle.
+
+    It is cut where a setting begins, if it can be: a value is nothing without its name. What is
+    said first is what the strategy is called, so of the beginning as much is kept as there is room.
+    """
+    if _width(name) <= longest:
+        return name
+    begins = [one.start() for one in re.finditer("(?<=-)[a-z]", name)]
+    cuts = [
+        f"{name[: start - 1]}…{name[end:]}"
+        for start, end in combinations_with_replacement(begins, 2)
+    ]
+    fitting = [cut for cut in cuts if _width(cut) <= longest]
+    if fitting:
+        return max(fitting, key=lambda cut: (cut.index("…"), len(cut)))
+    halves = (
+        f"{name[: kept - kept // 2]}…{name[-(kept // 2) :]}" for kept in range(longest, 1, -1)
+    )
+    return next(text for text in halves if _width(text) <= longest)
+
+
+def _width(text: str) -> int:
+    """Return how many usual letters are as wide; m and w take up to two."""
+    return len(text) + text.count("m") + text.count("w")
 
 
 def visible_text(text: str) -> str:

@@ -126,20 +126,6 @@ def broken(name: str, longest: int) -> list[str]:
     return [line for line in lines if line] or [""]
 
 
-def shortened(name: str, longest: int) -> str:
-    """Return a name of at most so many characters, a long one without its middle.
-
-    Names that differ mostly do so at one end.
-
-    >>> shortened("constrained-first-0.1", 11)
-    'const…t-0.1'
-    """
-    if len(name) <= longest:
-        return name
-    end = longest // 2
-    return f"{name[: longest - end - 1]}…{name[-end:]}"
-
-
 def _taken(sizes: Mapping[int, int]) -> int:
     """Return the width of a line with columns of these sizes, a space before each."""
     return sum(sizes.values()) + len(sizes)

@@ -25,7 +25,7 @@ from driftboard.leaderboard.render.figures.drawing import (
     draw_intervals,
     house_style,
     images,
-    label_of,
+    labels_of,
     shown,
     widest,
 )
@@ -202,7 +202,7 @@ def _strategies(board: Board) -> tuple[str, ...]:
 
 
 def _labels(board: Board, strategies: Sequence[str]) -> list[str]:
-    labels = {row.strategy: label_of(row) for row in board.overall.rows}
+    labels = labels_of(board.overall.rows)
     return [labels[strategy] for strategy in strategies]
 
 

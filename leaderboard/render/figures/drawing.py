@@ -15,7 +15,7 @@ from driftboard.leaderboard.analysis.board import Board
 from driftboard.leaderboard.analysis.cells import Metric
 from driftboard.leaderboard.analysis.section import Row
 from driftboard.leaderboard.analysis.statistics import Interval, PairedDifference
-from driftboard.leaderboard.formatting import short_name
+from driftboard.leaderboard.formatting import short_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,7 +114,8 @@ def difference_title(board: Board) -> str:
     """Return the title of an axis of differences from the reference in the metric that ranks."""
     metric = board.metrics[0]
     unit = " (points)" if metric.is_share else ""
-    return f"Δ {metric.title} from {short_name(board.reference)}{unit}   {_arrow(metric)}"
+    name = short_names(row.strategy for row in board.overall.rows)[board.reference]
+    return f"Δ {metric.title} from {name}{unit}   {_arrow(metric)}"
 
 
 def draw_intervals(
@@ -133,10 +134,14 @@ def half_widths(widths: Sequence[float]) -> list[float]:
     return [0.0 if math.isnan(width) else width for width in widths]
 
 
-def label_of(row: Row) -> str:
-    """Return a strategy's name, shortened, and how many of its runs diverged, if any."""
-    count = row.diverged_runs
-    return short_name(row.strategy) + (f" ({count} diverged)" if count else "")
+def labels_of(rows: Sequence[Row]) -> dict[str, str]:
+    """Return by strategy its name, shortened, and how many of its runs diverged, if any."""
+    names = short_names(row.strategy for row in rows)
+    counts = {row.strategy: row.diverged_runs for row in rows}
+    return {
+        strategy: name + (f" ({counts[strategy]} diverged)" if counts[strategy] else "")
+        for strategy, name in names.items()
+    }
 
 
 def _arrow(metric: Metric) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from driftboard.leaderboard.claim.passed import Passed
 from driftboard.leaderboard.claim.trend import GROUPS
-from driftboard.leaderboard.formatting import short_name
+from driftboard.leaderboard.formatting import short_names
 from driftboard.leaderboard.render.figures.drawing import (
     BLUE,
     GREEN,
@@ -36,7 +36,9 @@ def passed_figure(found: Sequence[Passed]) -> "Figure":
     """Draw a panel for every group of sequences, with a series for each strategy."""
     from matplotlib.figure import Figure
 
-    styles = dict(zip(drawn_strategies(found), _STYLES, strict=False))
+    strategies = drawn_strategies(found)
+    styles = dict(zip(strategies, _STYLES, strict=False))
+    names = short_names(strategies)
     groups = [group for group in GROUPS if any(one.group == group for one in found)]
     figure = Figure(figsize=(PAGE, _HEIGHT), layout="constrained")
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
@@ -45,7 +47,7 @@ def passed_figure(found: Sequence[Passed]) -> "Figure":
         panel.set_xlabel("measured distance")
         for one in found:
             if one.group == group and one.strategy in styles:
-                _draw(panel, one, *styles[one.strategy])
+                _draw(panel, one, names[one.strategy], *styles[one.strategy])
     panels[0].set_ylabel("part of the gradient that passes (%)")
     handles = dict[str, Any]()  # by label: a panel may lack a strategy of another
     for panel in panels:
@@ -61,7 +63,7 @@ def passed_figure(found: Sequence[Passed]) -> "Figure":
     return figure
 
 
-def _draw(panel: "Axes", one: Passed, colour: str, marker: str) -> None:
+def _draw(panel: "Axes", one: Passed, name: str, colour: str, marker: str) -> None:
     """Draw the graded sequences of one strategy with their intervals."""
     points = [point for point in one.points if point.grade is not None and point.by_seed]
     distances = [point.grade.distance for point in points if point.grade is not None]
@@ -75,5 +77,5 @@ def _draw(panel: "Axes", one: Passed, colour: str, marker: str) -> None:
         markersize=4,
         linestyle="none",
         elinewidth=0.7,
-        label=short_name(one.strategy),
+        label=name,
     )

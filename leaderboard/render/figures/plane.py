@@ -20,7 +20,7 @@ from driftboard.leaderboard.render.figures.drawing import (
     axis_title,
     draw_intervals,
     house_style,
-    label_of,
+    labels_of,
     shown,
     widest,
 )
@@ -127,9 +127,9 @@ def _spots(board: Board) -> list[_Spot]:
         for row in board.overall.ranked + board.overall.bounds
     ]
     places = [(row, x, y) for row, x, y in places if math.isfinite(x[0] + y[0])]
-    spots = list[_Spot]()
+    labels, spots = labels_of(board.overall.rows), list[_Spot]()
     for number, (row, x, y) in enumerate(places, start=1):
-        name = label_of(row)
+        name = labels[row.strategy]
         label = name if len(places) <= MOST_NAMES else str(number)
         spots.append(_Spot(label, name, row.role, x, y))
     return spots

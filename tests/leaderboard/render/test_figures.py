@@ -20,7 +20,7 @@ from driftboard.leaderboard.analysis.cells import METRICS, Cell
 from driftboard.leaderboard.analysis.collect import Collection
 from driftboard.leaderboard.analysis.join import LeftOut
 from driftboard.leaderboard.claim.trend import make_claim
-from driftboard.leaderboard.formatting import LONGEST_NAME, short_name
+from driftboard.leaderboard.formatting import LONGEST_LABEL, short_names
 from driftboard.leaderboard.render.figures.board import (
     REACH,
     forest_figure,
@@ -440,17 +440,46 @@ def test_names_are_text_and_no_formulas(draw, monkeypatch):
     assert images(figure)["svg"]
 
 
-@given(st.text("ab-.$", max_size=64))
-def test_long_names_keep_both_ends(name):
-    short = short_name(name)
-    assert len(short) <= LONGEST_NAME
-    if len(name) <= LONGEST_NAME:
-        assert short == name
-    else:
-        start, end = short.split("…")
-        assert name.startswith(start)
-        assert name.endswith(end)
-        assert len(start) + len(end) == LONGEST_NAME - 1
+@given(st.lists(st.text("abm-.1", min_size=1, max_size=64), unique=True, max_size=6))
+def test_long_names_keep_both_ends_and_stay_apart(names):
+    short = short_names(names)
+    assert len(set(short.values())) == len(names)
+    for name in names:
+        alone = short_names([name])[name]
+        assert len(alone) <= LONGEST_LABEL
+        if len(name) + name.count("m") <= LONGEST_LABEL:
+            assert alone == short[name] == name
+        else:
+            start, end = alone.split("…")
+            assert name.startswith(start)
+            assert name.endswith(end)
+
+
+def test_long_names_are_cut_where_a_setting_begins():
+    names = {
+        "ewc-rate-0.234-strength-64.6": "ewc-rate-0.234-strength-64.6",
+        "gpm-rate-0.838-threshold-0.977": "gpm…threshold-0.977",
+        "hybrid-scalar-rate-0.838-share-0.459-unrel-e70196ed": "hybrid-scalar…unrel-e70196ed",
+        "fraction-rate-1.96-fraction-0.556-share-0.14": "fraction-rate-1.96…share-0.14",
+        "aname-of-another-thirty-letter": "aname-of-another…letter",
+        "a" * 40: "a" * 15 + "…" + "a" * 14,
+        "m" * 40: "m" * 7 + "…" + "m" * 7,
+    }
+    assert short_names(names) == names
+
+
+def test_names_that_would_be_cut_alike_are_cut_less():
+    one, other = (f"ogd-pull-0.{n}-rate-0.5-strength-12345" for n in (11, 12))
+    assert short_names([one])[one] == "ogd-pull-0.11…strength-12345"
+    assert list(short_names([one, other]).values()) == [
+        "ogd-pull-0.11…strength-12345",
+        "ogd-pull-0.12…strength-12345",
+    ]
+    one, other = (f"ewc-{name}-0.5-rate-0.125-strength-12345" for name in ("decay", "delay"))
+    assert short_names([one])[one] == "ewc-decay-0.5…strength-12345"
+    one, other = (f"ewc-decay-{value}-strength-1234567890123" for value in (0.25, 0.5))
+    assert short_names([one])[one] == "ewc…strength-1234567890123"
+    assert list(short_names([one, other]).values()) == ["ewc…strength-1234567890123", other]
 
 
 AREA = Box(0.0, 0.0, 300.0, 200.0)

@@ -117,21 +117,20 @@ class Sweep:
 
         protocol, version = PROTOCOL.stamp(), sequence.hash()
 
-        def parts(record: SweepRecord) -> "Parts":
+        def parts(record: SweepRecord, seed: int) -> "Parts":
             return (
                 ("protocol", record.protocol, protocol),
                 (f"version of the sequence {sequence.name}", record.sequence.hash, version),
                 ("list of magnitudes", record.magnitudes, self.magnitudes),
+                ("seed", record.seed, seed),
             )
 
-        missing = [
-            seed
+        paths = {
+            seed: sweep_path(request.results, sequence.name, self.kind, seed)
             for seed in request.seeds(sequence)
-            if outdated.lacks(
-                sweep_path(request.results, sequence.name, self.kind, seed), read_sweep, parts
-            )
-        ]
-        return [Row(f"{sequence.name} by {self.kind}", tuple(missing))] if missing else []
+        }
+        missing = outdated.lacking(paths, read_sweep, parts)
+        return [Row(f"{sequence.name} by {self.kind}", missing)] if missing else []
 
     def jobs(
         self, planner: "Planner", sequence: "TaskSequence", rows: "Sequence[Row]"

@@ -112,6 +112,8 @@ class GradeRecord(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("a record has measurements or a refusal, one of the two")
         if self.refusal is None and (self.tasks < 2 or self.parts < 2):
             raise ValueError("a distance needs two tasks and two parts")
+        if len({seed.seed for seed in self.seeds}) < len(self.seeds):
+            raise ValueError("a seed was measured twice")
         size = self.tasks * self.parts
         for seed in self.seeds:
             if len(seed.blocks) != len(self.sequence.blocks):

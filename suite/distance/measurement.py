@@ -85,27 +85,25 @@ class Distances:
         version = sequence.hash()
         outdated.asked.add(grade_path(request.results, sequence.name))  # made of the seeds'
 
-        def parts(record: GradeRecord) -> Parts:
+        def parts(record: GradeRecord, seed: int) -> Parts:
+            held = tuple(one.seed for one in record.seeds) or (seed,)  # a refusal holds for all
             return (
                 ("number of parts", record.parts, self.parts),
                 ("grading", record.grading, grading),
                 ("protocol", record.protocol, protocol),
                 (f"version of the sequence {sequence.name}", record.sequence.hash, version),
+                ("seed", held, (seed,)),
             )
 
-        missing = [
-            seed
+        paths = {
+            seed: seed_path(request.results, sequence.name, seed)
             for seed in request.seeds(sequence)
-            if outdated.lacks(seed_path(request.results, sequence.name, seed), read_grade, parts)
-        ]
-        paths = [
-            seed_path(request.results, sequence.name, seed)
-            for seed in request.seeds(sequence)
-            if seed not in missing
-        ]
-        if not missing or any(read_grade(path).refusal is not None for path in paths):
+        }
+        missing = outdated.lacking(paths, read_grade, parts)
+        there = [path for seed, path in paths.items() if seed not in missing]
+        if not missing or any(read_grade(path).refusal is not None for path in there):
             return []  # neither data nor splits are needed
-        return [Row(f"grading {sequence.name}", tuple(missing))]
+        return [Row(f"grading {sequence.name}", missing)]
 
     def jobs(self, planner: Planner, sequence: TaskSequence, rows: Sequence[Row]) -> list[Job]:
         """Return the jobs that measure the missing seeds of a sequence; see ``Work``."""

@@ -201,19 +201,20 @@ def _missing_seeds(
     """Return the seeds that have no record of this very sequence and strategy."""
     protocol, version, name = PROTOCOL.stamp(), sequence.hash(), loaded.stamp.name
 
-    def parts(record: AnyRecord) -> Parts:
+    def parts(record: AnyRecord, seed: int) -> Parts:
         return (
             ("protocol", record.protocol, protocol),
             (f"version of the sequence {sequence.name}", record.sequence.hash, version),
             (f"version of the strategy {name}", record.strategy, loaded.stamp),
             ("split (test or validation)", record.split, request.purpose),
+            ("seed", record.seed, seed),
         )
 
-    return tuple(
-        seed
+    paths = {
+        seed: cell_path(request.results, sequence.name, name, seed)
         for seed in request.seeds(sequence)
-        if outdated.lacks(cell_path(request.results, sequence.name, name, seed), read_record, parts)
-    )
+    }
+    return outdated.lacking(paths, read_record, parts)
 
 
 @contextmanager

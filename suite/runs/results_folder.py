@@ -49,13 +49,29 @@ class Outdated:
         """All outdated records."""
         return [path for paths in self.kinds.values() for path in paths]
 
-    def lacks(self, path: Path, read: Callable[[Path], R], parts: Callable[[R], Parts]) -> bool:
-        """Tell whether a record has to be made, and note it if there is one of something else."""
+    def lacking(
+        self,
+        paths: Mapping[int, Path],
+        read: Callable[[Path], R],
+        parts: Callable[[R, int], Parts],
+    ) -> tuple[int, ...]:
+        """Return the seeds whose records have to be made, and note those of something else.
+
+        Args:
+            paths: by seed, where the record is, if there is one.
+            read: returns what a path holds.
+            parts: returns what is compared of a record for a seed.
+        """
+        return tuple(seed for seed, path in paths.items() if self._lacks(path, read, parts, seed))
+
+    def _lacks(
+        self, path: Path, read: Callable[[Path], R], parts: Callable[[R, int], Parts], seed: int
+    ) -> bool:
         if not path.exists():
             return True
         self.asked.add(path)
         try:
-            differing = (what for what, said, wanted in parts(read(path)) if said != wanted)
+            differing = (what for what, said, wanted in parts(read(path), seed) if said != wanted)
             other = next((f"of another {what}" for what in differing), None)
         except RecordError:
             other = UNREADABLE

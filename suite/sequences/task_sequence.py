@@ -163,6 +163,28 @@ def find_sequences(
     return {name: sequence for name, sequence in sequences.items() if name in found}
 
 
+def _check_tier(
+    tier: str,
+    patterns: Iterable[str],
+    candidates: Mapping[str, TaskSequence],
+    known: Mapping[str, TaskSequence],
+) -> None:
+    """Check that no pattern matches sequences of other tiers only.
+
+    Raises:
+        DriftboardError: one does.
+    """
+    import fnmatch
+
+    for pattern in patterns:
+        elsewhere = {known[name].tier for name in fnmatch.filter(known, pattern)}
+        if elsewhere and not fnmatch.filter(candidates, pattern):
+            raise DriftboardError(
+                f"the suite {tier} has no sequence '{pattern}', which is of "
+                f"{' and '.join(sorted(elsewhere))}; name that suite, or none"
+            )
+
+
 def choose_sequences(
     known: dict[str, TaskSequence],
     tier: str | None,
@@ -183,11 +205,8 @@ def choose_sequences(
     if tier is None and not patterns and setting is None:
         tiers = {"own"} if own else {"quick"}
     candidates = {name: value for name, value in known.items() if value.tier in tiers}
-    chosen = find_sequences(patterns or ["*"], KnownSequences(candidates, _unsound(known)))
-    fitting = tuple(one for one in chosen.values() if setting in (None, one.setting))
-    if not fitting:
-        raise DriftboardError(
-            f"none of these sequences is {setting}-incremental: {', '.join(chosen)}; see "
-            f"`driftboard sequences --setting {setting}`"
-        )
-    return fitting
+    wanted = list(patterns or ())
+    if tier is not None:
+        _check_tier(tier, wanted, candidates, known)
+    chosen = find_sequences(wanted or ["*"], KnownSequences(candidates, _unsound(known)))
+    return tuple(chosen.values())

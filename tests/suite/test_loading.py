@@ -410,6 +410,20 @@ def test_unsound_sequence_is_no_matter_where_others_are_chosen(make_file, change
     assert [s.name for s in choose_sequences(known, None, ["good-3"], own=True)] == ["good-3"]
 
 
+def test_a_sequence_of_another_suite_is_said_to_be_of_that():
+    known = registered()
+    with pytest.raises(DriftboardError) as caught:
+        choose_sequences(known, "quick", iter(["digits-*", "fashion-split"]), own=False)
+    assert str(caught.value) == (
+        "the suite quick has no sequence 'fashion-split', which is of core; name that suite, or "
+        "none"
+    )
+    with pytest.raises(DriftboardError, match=r"there is no sequence 'digits-splot'; did you mean"):
+        choose_sequences(known, "quick", ["digits-splot"], own=False)
+    (chosen,) = choose_sequences(known, "quick", iter(["digits-split"]), own=False)
+    assert chosen.name == "digits-split"
+
+
 def test_two_own_sequences_of_one_name_are_refused(make_file):
     known = load_sequences((make_file(f"{OWN}\na, b = sequence(), sequence(source='mnist')"),))
     with pytest.raises(DriftboardError, match="exists already"):

@@ -375,6 +375,10 @@ def test_the_command_writes_curves_and_goes_on_where_it_was(call, tmp_path):
     rows = list(csv.DictReader(io.StringIO((folder / "curve.csv").read_text())))
     assert {row["n"] for row in rows} == {"3"}
     assert {path.name for path in folder.iterdir()} >= {"curve.md", "curve.svg", "curve.png"}
+    (folder / "seed-0002.json").write_bytes(before)
+    code, _, errors = call(*words, "--seeds", "3")
+    assert code == 1
+    assert f"1 record of another seed, such as {folder / 'seed-0002.json'}; add" in errors
     code, _, errors = call(*words[:-4], "--magnitudes", "0,1", "--workers", "1", "--seeds", "2")
     assert code == 1
     assert "another list of magnitudes" in errors

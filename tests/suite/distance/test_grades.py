@@ -379,13 +379,25 @@ def test_a_measurement_with_another_number_of_parts_is_not_gone_on_with(tmp_path
     request = request_for(tmp_path, parts=4, seed_count=1)
     (job,) = plan(request)
     assert (job.payload, job.learners, job.steps) == (Distances(4), 4, made.scenario.tasks)
-    write_record(tmp_path / "grades" / made.name / "seed-0000.json", shipped()["digits-rotated-15"])
+    folder, known = tmp_path / "grades" / made.name, shipped()["digits-rotated-15"]
+    write_record(folder / "seed-0000.json", msgspec.structs.replace(known, seeds=known.seeds[:1]))
     with pytest.raises(
         RecordError, match=r"1 record of another number of parts, such as .*add --overwrite"
     ):
         plan(request)
     monkeypatch.setattr(request_module, "load_pool", None)  # not needed where nothing is left
-    assert plan(replace(request, work=Distances(2))) == []
+    request = replace(request, work=Distances(2))
+    assert plan(request) == []
+    for copied in (known, msgspec.structs.replace(known, seeds=known.seeds[1:2])):
+        write_record(folder / "seed-0000.json", copied)
+        with pytest.raises(RecordError, match=r"1 record of another seed, such as .*seed-0000"):
+            plan(request)
+
+
+def test_no_seed_counts_twice_in_a_grade():
+    known = shipped()["digits-rotated-15"]
+    with pytest.raises(ValueError, match="a seed was measured twice"):
+        msgspec.structs.replace(known, seeds=(*known.seeds, known.seeds[0]))
 
 
 @pytest.mark.parametrize(

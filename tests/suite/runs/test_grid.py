@@ -185,6 +185,15 @@ def test_record_of_another_kind_is_refused(request_for, write_cell, change, word
     assert "--out" in message
 
 
+def test_a_copied_record_is_no_record_of_the_seed_that_its_file_names(request_for, write_cell):
+    path = write_cell(0)
+    copied = path.with_name("seed-0001.json")
+    copied.write_bytes(path.read_bytes())
+    message = refusal(missing_seeds, request_for(), QUICK, SGD)
+    assert f"holds 1 record of another seed, such as {copied}; add --overwrite" in message
+    assert missing_seeds(request_for(overwrite=True), QUICK, SGD) == (1, 2, 3, 4)
+
+
 def test_record_of_another_version_of_the_sequence_is_refused(request_for, write_cell):
     write_cell(0, sequence=changed(QUICK, train_per_class=7))
     assert "version of the sequence" in refusal(missing_seeds, request_for(), QUICK, SGD)

@@ -17,7 +17,7 @@ from msgspec import UNSET
 from driftboard.strategies.base import Strategy, overrides
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, one_line, place_of
-from driftboard.suite.records import NAME, StrategyStamp
+from driftboard.suite.records import NAME, NAME_RULE, StrategyStamp
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.task_sequence import KnownSequences, TaskSequence
 from driftboard.suite.sequences.validation import problem_of
@@ -101,10 +101,7 @@ def load_strategy(
     plain, strategy = strategy, changed(strategy, changes, name)
     name = name_with_settings(name, plain, strategy, rate)
     if not NAME.fullmatch(name):
-        raise StrategyError(
-            f"'{name}' cannot be a strategy's name; use up to 64 lower-case letters, digits, "
-            "dots, hyphens and underscores"
-        )
+        raise StrategyError(f"'{name}' cannot be a strategy's name; {NAME_RULE}")
     parameters = dataclasses.asdict(strategy) | ({} if rate == 1.0 else {RATE: rate})
     stamp = StrategyStamp(
         name,
@@ -226,7 +223,7 @@ def _problem(sequence: TaskSequence, known: dict[str, TaskSequence]) -> str | No
     if problem := problem_of(sequence):
         return problem
     if not NAME.fullmatch(sequence.name):
-        return "its name may hold up to 64 lower-case letters, digits, dots, hyphens, underscores"
+        return f"that cannot be its name; {NAME_RULE}"
     if sequence.name in known:
         return "a sequence of that name exists already"
     if sequence.name == RESERVED:

@@ -30,6 +30,12 @@ LONGEST_NAME = 64
 NAME = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,{LONGEST_NAME - 1}}}")
 """The names of strategies, sequences and data sets, which also name files and folders."""
 
+NAME_RULE = (
+    f"use up to {LONGEST_NAME} lower-case letters, digits, dots, hyphens and underscores, and "
+    "begin with a letter or digit"
+)
+"""What to do about a name that ``NAME`` does not match."""
+
 
 def name_part(setting: str, value: object) -> str:
     """Return what a setting that is not the default adds to a strategy's name.

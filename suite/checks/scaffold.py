@@ -8,7 +8,7 @@ from pathlib import Path
 from driftboard.strategies import template
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, refusal_of
-from driftboard.suite.records import NAME
+from driftboard.suite.records import NAME, NAME_RULE
 
 
 def write_scaffold(name: str, folder: Path) -> tuple[Path, Path]:
@@ -42,7 +42,7 @@ def _problem(name: str, stem: str, own_class: str) -> str | None:
     if name.endswith(".py"):
         return "give the name alone; the file is called after it"
     if not NAME.fullmatch(name):
-        return "use up to 64 lower-case letters, digits, dots, hyphens and underscores"
+        return NAME_RULE
     if name in BUILTIN | FURTHER:
         return "a built-in strategy has that name; see `driftboard strategies`"
     if not stem.isidentifier() or keyword.iskeyword(stem):

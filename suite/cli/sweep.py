@@ -58,7 +58,7 @@ def sweep(
 
     files = tuple(sequence_file or ())
     chosen = _one_sequence(sequence, known_sequences(files))
-    grid = _parsed(magnitudes, by) if magnitudes else MAGNITUDES[by]
+    grid = MAGNITUDES[by] if magnitudes is None else _parsed(magnitudes, by)
     PROTOCOL.check_seed_count(seeds, [chosen.tier])
     used = PROTOCOL.seeds_of(chosen.tier)[:seeds]
     if isinstance(chosen.scenario, LinearSetting):

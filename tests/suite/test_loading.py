@@ -299,6 +299,10 @@ BROKEN = {
     "taken name": (mine('name: ClassVar[str] = "ewc"'), "'ewc' is taken"),
     "empty name": (mine("pass"), "'' is empty"),
     "upper-case name": (mine('name: ClassVar[str] = "Mine"'), "cannot be a strategy's name"),
+    "name that looks like an option": (
+        mine('name: ClassVar[str] = "-x"'),
+        "and underscores, and begin with a letter or digit",
+    ),
     "name with a path": (mine('name: ClassVar[str] = "../x"'), "cannot be a strategy's name"),
     "long name": (mine('name: ClassVar[str] = "x" * 65'), "cannot be a strategy's name"),
     "name that is no text": (mine("name: ClassVar[list] = []"), "cannot be a strategy's name"),
@@ -368,6 +372,10 @@ def test_one_sequence_with_two_names_counts_once(make_file):
 UNSOUND = {
     "taken": ("name='digits-split'", "exists already"),
     "upper-case name": ("name='Own'", "lower-case letters"),
+    "name that looks like an option": (
+        mine('name: ClassVar[str] = "-x"'),
+        "and underscores, and begin with a letter or digit",
+    ),
     "name with a path": ("name='../own'", "lower-case letters"),
     "name that is no text": ("name=5", "name of TaskSequence is 5; expected str, got int"),
     "name of the mean": ("name='overall'", "mean over all sequences"),

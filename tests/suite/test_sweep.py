@@ -390,6 +390,7 @@ def test_the_command_writes_curves_and_goes_on_where_it_was(call, tmp_path):
         (("digits-splot",), "did you mean"),
         (("digits-*",), "a sweep takes one"),
         (("digits-split", "--magnitudes", "0,x"), "not a list of numbers"),
+        (("digits-split", "--magnitudes", ""), "'' is not a list of numbers"),
         (("digits-split", "--magnitudes", "0,1.5"), "between 0 and 1"),
         (("digits-split", "--magnitudes", "nan"), "between 0 and 1"),
         (("digits-split", "--by", "ball", "--magnitudes", "inf"), "finite"),

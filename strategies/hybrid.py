@@ -14,7 +14,6 @@ from driftboard.strategies.layers import (
     layers_applied_once,
     plus_product,
     times,
-    zeros_like,
 )
 from driftboard.strategies.second_moments import (
     EXAMPLES,
@@ -52,6 +51,14 @@ class Hybrid(Strategy):
     inputs outside those of A a step is scaled by the mean share, and not pulled back. What no
     layer's matrix holds, such as a norm's scale and shift, is frozen from the second task on.
 
+    Where an answer may also name a class of an earlier task, as in class-incremental sequences, G
+    gets a floor and the pull is larger. There the logits of new classes compete with those of old
+    ones, which may move by more than lambda tells: G is taken at the head that a task ended with
+    and A at its features, so neither sees what moves of both layers do together. A floor holds
+    every output where earlier inputs lie, and a larger pull bounds how far each layer goes. This
+    is a distinction of two cases, not one formula: see ``docs/results/hybrid.md`` for what either
+    setting costs in the other case.
+
     The weight w_k is how much of task k was learned, ``1 - loss / log(classes)``, from 0.02 to 1:
     a solution that knows nothing needs no protection. In regression moments are neither divided
     nor weighted, but summed over examples, which makes lambda exact for a linear network.
@@ -69,6 +76,8 @@ class Hybrid(Strategy):
         rank: number of eigenvectors of A that are kept for each layer, at least 1.
         output_rank: the same of G.
         floor: part of G, in [0, 1], that is spread evenly over all directions.
+        seen_floor: ``floor`` where an answer may also name a class of an earlier task, in [0, 1].
+        seen_pull: ``pull`` where an answer may also name a class of an earlier task, >= 0.
     """
 
     strength: float = 3.0
@@ -76,6 +85,8 @@ class Hybrid(Strategy):
     rank: int = 80
     output_rank: int = 20
     floor: float = 0.0
+    seen_floor: float = 0.3
+    seen_pull: float = 3.0
 
     name: ClassVar[str] = "hybrid"
     summary: ClassVar[str] = (
@@ -89,14 +100,15 @@ class Hybrid(Strategy):
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""
-        for field in ("strength", "pull"):
+        for field in ("strength", "pull", "seen_pull"):
             if not 0 <= getattr(self, field) < math.inf:
                 raise ValueError(f"{field} must be at least 0, not {getattr(self, field)}")
         for field in ("rank", "output_rank"):
             if getattr(self, field) < 1:
                 raise ValueError(f"{field} must be at least 1, not {getattr(self, field)}")
-        if not 0 <= self.floor <= 1:
-            raise ValueError(f"floor must be in [0, 1], not {self.floor}")
+        for field in ("floor", "seen_floor"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise ValueError(f"{field} must be in [0, 1], not {getattr(self, field)}")
 
     def begin(
         self, task: Task, parameters: Parameters, memory: Memory
@@ -121,24 +133,23 @@ class Hybrid(Strategy):
             solution: W* V, (outputs, r).
 
         Returns:
-            Eigenvectors ``u`` and ``v``, the ``solution``, and the shares of the gradient and of
-            the pull: ``share_rest``, a scalar, of inputs outside V; beside it ``share_v`` and
-            ``pull_v``, (r,), of V where outputs are outside U; beside these ``share_uv`` and
-            ``pull_uv``, (q, r), of both.
+            The ``solution``, and the shares of the gradient and of the pull: ``share_rest``, a
+            scalar, of inputs outside V; beside it ``share_v`` and ``pull_v``, (r,), of V where
+            outputs are outside U; beside these ``share_uv`` and ``pull_uv``, (q, r), of both.
         """
         inputs, outputs = moments["inputs"], moments["outputs"]
         size, kept = outputs["vectors"].shape
         g = torch.cat([outputs["values"], outputs["rest"][None]])
-        g = (1 - self.floor) * g + self.floor * weight
+        names_earlier = len(task.answers) > len(task.units)
+        floor = self.seen_floor if names_earlier else self.floor
+        g = (1 - floor) * g + floor * weight
         scale = weight * task.examples.labels.shape[0] if task.regression else weight
         curvature = g[:, None] * inputs["values"] / scale
         share = 1 / (1 + self.strength * curvature)
-        pull = self.pull * curvature * share
+        pull = (self.seen_pull if names_earlier else self.pull) * curvature * share
         of_rest = 1 / (1 + self.strength * g * inputs["rest"] / scale)
         share_rest = (of_rest[:-1].sum() + (size - kept) * of_rest[-1]) / size
         return {
-            "u": outputs["vectors"],
-            "v": inputs["vectors"],
             "solution": solution,
             "share_rest": share_rest,
             "share_v": share[-1] - share_rest,
@@ -153,16 +164,21 @@ class Hybrid(Strategy):
         """Take of the gradient along every direction what earlier tasks leave free."""
         if "held" not in memory:
             return gradient
-        result = zeros_like(gradient)
+        of_layers: Parameters = {}
         for name, held in memory["held"].items():
-            layer, u, v = layer_of(task, name), held["u"], held["v"]
+            u, v = (memory["layers"][name][side]["vectors"] for side in ("outputs", "inputs"))
+            layer = layer_of(task, name)
             along = times(name, layer, gradient, v)
             moved = times(name, layer, parameters, v) - held["solution"]
             part = held["share_v"] * along + held["pull_v"] * moved
             in_u = held["share_uv"] * (u.mT @ along) + held["pull_uv"] * (u.mT @ moved)
-            part = torch.addmm(part, u, in_u)
-            result |= plus_product(name, layer, gradient, held["share_rest"], part, v)
-        return result
+            # Not ``addmm``: under ``vmap`` it multiplies the sum by 1 first, which takes as long.
+            part = part + u @ in_u
+            of_layers |= plus_product(name, layer, gradient, held["share_rest"], part, v)
+        return {
+            name: of_layers[name] if name in of_layers else torch.zeros_like(value)
+            for name, value in gradient.items()
+        }
 
     def finish(
         self, task: Task, parameters: Parameters, memory: Memory

@@ -187,7 +187,8 @@ def plus_product(
     weight, bias = joined_name(name, "weight"), joined_name(name, "bias")
     old = parameters[weight]
     rows = vectors if layer.bias is None else vectors[:-1]
-    result = {weight: torch.addmm(scale * old.flatten(1), part, rows.mT).reshape(old.shape)}
+    # Not ``addmm``: under ``vmap`` it multiplies the sum by 1 first, which takes as long.
+    result = {weight: (scale * old.flatten(1) + part @ rows.mT).reshape(old.shape)}
     if layer.bias is not None:
         result[bias] = scale * parameters[bias] + part @ vectors[-1]
     return result

@@ -127,6 +127,35 @@ def test_beyond_the_leading_eigenvectors_one_mean_stands_for_all_others(tasks):
         torch.testing.assert_close(matrix(name, layer, found), u @ (share * inside) @ v.T, **EXACT)
 
 
+@pytest.mark.parametrize("earlier", [False, True])
+def test_floor_and_pull_are_others_where_an_answer_may_name_an_earlier_class(tasks, earlier):
+    first, last = tasks[0], tasks[1]  # classes 0 and 1, then 1 to 3
+    if earlier:
+        last = replace(last, answers=torch.arange(4))
+    gradient = last.gradient(last.initial)
+
+    def corrected(**settings):
+        strategy = Hybrid(rank=3, output_rank=2, **settings)
+        memory = begun(strategy, [first, last], [first.initial])
+        return strategy.correct(last, gradient, last.initial, memory)
+
+    seen = {"seen_floor": 0.3, "seen_pull": 3.0}
+    plain, unused = {"floor": 0.0, "pull": 0.1}, {"floor": 0.9, "pull": 0.7}
+    wanted = corrected(**seen, **unused) if earlier else corrected(**plain)
+    same = {"floor": 0.3, "pull": 3.0, "seen_floor": 0.3, "seen_pull": 3.0}
+    for name, value in corrected().items():
+        assert torch.equal(value, wanted[name])
+        assert torch.equal(value, corrected(**same)[name]) == earlier
+
+
+def test_a_sequence_whose_tasks_are_known_takes_no_notice_of_earlier_classes():
+    cohort = tiny_cohort("MLP", (0, 1))
+    usual = engine.run(cohort, Hybrid(), "vmap")
+    found = engine.run(cohort, Hybrid(seen_floor=1.0, seen_pull=9.0), "vmap")
+    for one, other in zip(usual.drift_norms, found.drift_norms, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_without_strength_and_pull_it_is_sgd_bit_for_bit():
     cohort = tiny_cohort("MLP", (0, 1))
     plain = engine.run(cohort, Sgd(), "vmap")
@@ -226,6 +255,41 @@ def test_first_samples_count_as_many_times_as_there_are(make_task):
     torch.testing.assert_close(found.excess, joint.excess, **EXACT)
 
 
+@pytest.mark.parametrize("strength", [0.0, 3.0])
+def test_of_layers_side_by_side_only_what_their_inputs_share_is_lost(strength):
+    setting = LinearSetting(tasks=4, shared=6, own=7, samples=30, noise=0.3, distance=0.8, draws=3)
+    data = draw(setting, [np.random.default_rng(0)])
+    exact = Hybrid(strength=strength, pull=1.0, rank=ALL, output_rank=ALL)
+
+    def noise(_):
+        return [np.random.default_rng(1)]
+
+    def ends(data):
+        """Excess losses of: the hybrid; joint training; the same without what layers share."""
+        apart = torch.block_diag(torch.ones(6, 6), torch.ones(7, 7)).double()
+        weights, earlier, rows = torch.zeros(3, 13).double(), torch.zeros(3, 13, 13).double(), []
+        for inputs, targets in zip(data.inputs, data.targets, strict=True):
+            own = inputs.mT @ inputs
+            slope = (own @ weights[..., None] - inputs.mT @ targets[..., None])[..., 0]
+            weights = weights - torch.linalg.solve(own + earlier * apart, slope)
+            earlier = earlier + own
+            rows.append((weights[:, None] - data.truths).square().sum(2))
+        found, joint = (run(setting, one, data, noise).excess for one in (exact, Joint()))
+        return found, joint, torch.stack(rows, 1)
+
+    found, joint, apart = ends(data)
+    torch.testing.assert_close(found, apart, **EXACT)
+    assert (found - joint)[:, 1:].abs().max() > 1e-3  # so it is not joint least squares,
+
+    def uncorrelated(inputs):
+        shared, own = inputs[..., :6], inputs[..., 6:]
+        basis = torch.linalg.qr(shared).Q
+        return torch.cat([shared, own - basis @ (basis.mT @ own)], -1)
+
+    found, joint, _ = ends(replace(data, inputs=tuple(map(uncorrelated, data.inputs))))
+    torch.testing.assert_close(found, joint, **EXACT)  # unless their inputs are uncorrelated
+
+
 def test_both_modes_agree(tasks):
     strategy, last = Hybrid(rank=3, output_rank=2), tasks[2]
     memory = begun(strategy, tasks, [task.initial for task in tasks[:2]])
@@ -255,6 +319,8 @@ def test_both_modes_agree(tasks):
         {"rank": 0},
         {"output_rank": 0},
         {"floor": 1.5},
+        {"seen_floor": -0.1},
+        {"seen_pull": math.inf},
     ],
 )
 def test_values_outside_their_range_are_refused_by_name(wrong):

@@ -24,6 +24,7 @@ from driftboard.suite.checks.target import Result, Target, learn
 from driftboard.suite.checks.tiny import NETWORKS, TRAINING, tiny_cohort
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.training.cuda_graph import WARM_UP, GraphRunner, StepFunction
+from driftboard.suite.training.networks import Mode
 
 SEEDS = (0, 1)
 
@@ -226,7 +227,8 @@ def gpu_results(target: Target) -> list[Result]:
         if result is not None and result.status == "FAILED":
             return [result]
         warning = warning or result
-    return [warning or Result("gpu", "ok", "tensors are where they are needed; steps are recorded")]
+    steps = "steps are recorded" if target.strategy.vectorized else "steps are not recorded"
+    return [warning or Result("gpu", "ok", f"tensors are where they are needed; {steps}")]
 
 
 def _result(target: Target, network: str) -> Result | None:
@@ -243,8 +245,12 @@ def _result(target: Target, network: str) -> Result | None:
 
     try:
         with pretended_gpu() as operations:
-            cohort = replace(tiny_cohort(network, SEEDS).on(ELSEWHERE), training=LONGER)
-            learn(cohort, target.fresh().strategy, "vmap", GraphRunner(record))
+            # Hooks that are not mapped may wait for the host; their steps are not recorded.
+            mapped = target.strategy.vectorized
+            mode: Mode = "vmap" if mapped else "loop"
+            cohort = tiny_cohort(network, SEEDS if mapped else SEEDS[:1]).on(ELSEWHERE)
+            runner = GraphRunner(record) if mapped else None
+            learn(replace(cohort, training=LONGER), target.fresh().strategy, mode, runner)
     except StrategyError as error:
         return _of_error(error, network)
     if refused := {each.name for each in operations} & REFUSED:

@@ -202,6 +202,8 @@ def _content(value: Any, homes: Container[str], depth: int) -> Any:
 
 def mode_results(target: Target) -> list[Result]:
     """Compare both modes: plans, parameters and memory at the end of every task."""
+    if not target.strategy.vectorized:
+        return [Result("lanes", "ok", "vectorized is False: one learner is trained after another")]
     problem = next(filter(None, (_difference(target, network) for network in NETWORKS)), None)
     return [
         problem or Result("lanes", "ok", "two learners trained together are what each is alone")

@@ -1,6 +1,7 @@
 """``hybrid`` without its weights: every task counts as much, whatever was learned of it.
 
-    driftboard run --tuning --strategy sgd --strategy hybrid --strategy tests/studies/hybrid_unweighted.py
+    driftboard run --tuning --strategy sgd --strategy hybrid \\
+        --strategy tests/studies/hybrid_unweighted.py
 
 docs/results/hybrid.md shows what came out.
 """

@@ -371,8 +371,8 @@ def check_strategy(strategy: "AnyStrategy") -> "list[Result]":
         ``message``. When a check fails, later stages are ``not reached``.
 
     >>> import driftboard as db
-    >>> db.check_strategy("ewk")[0].message
-    "there is no strategy 'ewk'; did you mean ewc?"
+    >>> db.check_strategy("gpn")[0].message
+    "there is no strategy 'gpn'; did you mean gpm, packnet?"
     """
     from tempfile import TemporaryDirectory
 

@@ -52,8 +52,8 @@ def check_strategy(specification: str) -> list[Result]:
         One result per check, in order. When a check fails, those of later stages are not reached,
         because they would fail for the same reason.
 
-    >>> check_strategy("ewk")[0].message
-    "there is no strategy 'ewk'; did you mean ewc?"
+    >>> check_strategy("gpn")[0].message
+    "there is no strategy 'gpn'; did you mean gpm, packnet?"
     """
     try:
         target = load_target(specification)

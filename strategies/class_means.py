@@ -163,8 +163,9 @@ def _streamed(memory: Memory, found: Tensor, member: Tensor, units: Tensor) -> T
     first = counts.sum()
     number = first + torch.arange(found.shape[0], device=found.device)
     scatter = (moved * (number / (number + 1))[:, None]).mT @ moved
-    total: Tensor = first * memory["covariance"].double() + scatter
-    return total / (first + found.shape[0])
+    summed = first * memory["covariance"].double() + scatter
+    averaged: Tensor = summed / (first + found.shape[0])
+    return averaged
 
 
 def _shrunk(centred: Tensor) -> Tensor:

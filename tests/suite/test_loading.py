@@ -372,10 +372,7 @@ def test_one_sequence_with_two_names_counts_once(make_file):
 UNSOUND = {
     "taken": ("name='digits-split'", "exists already"),
     "upper-case name": ("name='Own'", "lower-case letters"),
-    "name that looks like an option": (
-        mine('name: ClassVar[str] = "-x"'),
-        "and underscores, and begin with a letter or digit",
-    ),
+    "name that looks like an option": ("name='-x'", "and begin with a letter or digit"),
     "name with a path": ("name='../own'", "lower-case letters"),
     "name that is no text": ("name=5", "name of TaskSequence is 5; expected str, got int"),
     "name of the mean": ("name='overall'", "mean over all sequences"),

@@ -23,6 +23,7 @@ from driftboard.suite.checks.target import (
 )
 from driftboard.suite.checks.tiny import NETWORKS, tiny_cohort
 from driftboard.suite.errors import StrategyError, counted
+from driftboard.suite.training.evaluation import Evaluation
 
 TWO_SEEDS = (0, 1)
 
@@ -248,11 +249,16 @@ def first_apart(together: list[TaskEnd], alone: Iterable[list[TaskEnd]], parts: 
 
 Effect = Literal["used", "unused", "not tried"]
 
+_Case = tuple[str, bool]
+"""A network of ``NETWORKS``, and whether its sequence is class-incremental."""
+
+_CASES: tuple[_Case, ...] = (*((network, False) for network in NETWORKS), ("MLP", True))
+
 
 def setting_results(target: Target) -> list[Result]:
     """Train with one field changed at a time; a field without any effect is a warning."""
     strategy = target.strategy
-    usual = {network: _solution(strategy, network) for network in NETWORKS}
+    usual = {case: _result_of(strategy, case) for case in _CASES}
     effects: dict[str, Effect] = {}
     for field in dataclasses.fields(strategy):
         try:
@@ -276,8 +282,8 @@ def _summary(effects: dict[str, Effect]) -> Result:
     return Result("settings", "ok", "; ".join(said) or "there are none")
 
 
-def _effect(strategy: Strategy, name: str, usual: dict[str, Parameters]) -> Effect:
-    """Tell whether another value of a field changes the solution on some network.
+def _effect(strategy: Strategy, name: str, usual: dict[_Case, Any]) -> Effect:
+    """Tell whether another value of a field changes solutions or answers in some case.
 
     Raises:
         StrategyError: a hook raised at a value from the strategy's own search range.
@@ -288,7 +294,7 @@ def _effect(strategy: Strategy, name: str, usual: dict[str, Parameters]) -> Effe
         if changed is None:
             continue
         try:
-            if any(not same(_solution(changed, network), usual[network]) for network in NETWORKS):
+            if any(not same(_result_of(changed, case), usual[case]) for case in _CASES):
                 return "used"
         except StrategyError:
             if name in strategy.search:
@@ -324,8 +330,13 @@ def _other_values(strategy: Strategy, name: str) -> Iterator[bool | int | float]
     yield from (other for other in candidates if other != value)
 
 
-def _solution(strategy: Strategy, network: str) -> Parameters:
-    return _learn_alone(strategy, network)[-1].parameters
+def _result_of(strategy: Strategy, case: _Case) -> tuple[Parameters, Tensor]:
+    """Return the last solution, and the logits of the first task's test images."""
+    network, class_incremental = case
+    cohort = tiny_cohort(network, (0,), class_incremental)
+    end = learn(cohort, strategy, "loop")[-1]
+    evaluation = Evaluation(cohort, strategy, "loop")
+    return end.parameters, evaluation.logits(end.parameters, end.memory, 0)
 
 
 # Time.

@@ -239,7 +239,7 @@ def _nothing_left_by(strategy: Strategy) -> Iterator[None]:
 def _changes(strategy: Strategy, changed: Sequence[str]) -> StrategyError:
     return StrategyError(
         f"strategy '{strategy.name}': a hook changes {' and '.join(changed)}, which all strategies "
-        "share; leave it as it is, and draw random numbers from task.noise"
+        "share; leave it as it is, and draw random numbers from task.uniform"
     )
 
 

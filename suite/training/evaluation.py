@@ -43,9 +43,20 @@ class Evaluation:
         Raises:
             StrategyError: the strategy's ``answer`` raised, or returned something else than logits.
         """
+        return self._counts(self._answer(parameters, memory), tasks)
+
+    @torch.no_grad()
+    def logits(self, parameters: Parameters, memory: Memory, index: int) -> Tensor:
+        """Return the logits of a task's test images, (S, n, units), once it has been trained."""
+        data, cohort = self.cohort.test[index], self.cohort
+        tasks = torch.full((cohort.size,), index, device=cohort.device)
+        images = cohort.scaling(data.images, cohort.dtype)
+        return self._answer(parameters, memory)(images, cohort.allowed(data, index + 1), tasks)
+
+    def _answer(self, parameters: Parameters, memory: Memory) -> Answer:
         if overrides(self.strategy, "answer"):
-            return self._counts(self._of_strategy(parameters, memory), tasks)
-        return self._counts(self._of_network(parameters), tasks)
+            return self._of_strategy(parameters, memory)
+        return self._of_network(parameters)
 
     def _of_network(self, parameters: Parameters) -> Answer:
         network = self.cohort.network

@@ -263,7 +263,8 @@ class Hooks:
             result = self._strategy.correct(task, gradient, *rest)
             return self._like("correct", result, gradient)
 
-        result: Parameters = self._call("correct", correct, step, gradient, parameters, memory)
+        with self._untouched_gradient("correct", gradient):
+            result: Parameters = self._call("correct", correct, step, gradient, parameters, memory)
         return result
 
     def update(
@@ -277,9 +278,10 @@ class Hooks:
             moves = self._like("update", moves, gradient)
             return moves, self._same_memory("update", memory, rest[-1])
 
-        result: tuple[Parameters, Memory] = self._call(
-            "update", update, step, gradient, parameters, memory
-        )
+        with self._untouched_gradient("update", gradient):
+            result: tuple[Parameters, Memory] = self._call(
+                "update", update, step, gradient, parameters, memory
+            )
         return result
 
     def constrain(self, parameters: Parameters, memory: Memory, step: CohortStep) -> Parameters:
@@ -320,6 +322,14 @@ class Hooks:
 
         result: tuple[Parameters, Memory] = self._call("finish", finish, -1, parameters, memory)
         return result
+
+    @contextmanager
+    def _untouched_gradient(self, hook: str, gradient: Parameters) -> Iterator[None]:
+        """Raise if a block changes the gradient in place, from which records and hooks go on."""
+        before = {name: value._version for name, value in gradient.items()}
+        yield
+        changed = [n for n, version in before.items() if gradient[n]._version != version]
+        self.check_untouched([f"gradient['{name}']" for name in changed], hook)
 
     def _call(
         self, hook: str, function: Callable[..., Any], moment: int | CohortStep, *arguments: Any
@@ -378,6 +388,10 @@ class Hooks:
             if not isinstance(result[name], Tensor) or result[name].shape != value.shape:
                 raise self._error(
                     hook, f"must return '{name}' as a tensor of shape {tuple(value.shape)}"
+                )
+            if result[name].dtype != value.dtype:
+                raise self._error(
+                    hook, f"must return '{name}' as {value.dtype}, not {result[name].dtype}"
                 )
         self._check_device(hook, "parameters", result.values())
         return result

@@ -97,7 +97,7 @@ def test_builtin_by_name(name):
 
 
 def test_unknown_strategy_shows_the_nearest_names():
-    assert refusal("ewk") == "there is no strategy 'ewk'; did you mean ewc?"
+    assert refusal("ewk") == "there is no strategy 'ewk'; did you mean ewc, er?"
     assert "see `driftboard strategies`" in refusal("zzzzzzzzz")
     assert "''" in refusal("")
 

@@ -192,7 +192,7 @@ def __post_init__(self):
         f"{BEGIN}\n    {PLAN}\n"
         "    return UpdatePlan(torch.rand_like(plan.share), plan.restart), memory",
         "global state",
-        "begin() changes torch's random state; draw random numbers from task.noise",
+        "begin() changes torch's random state; draw random numbers from task.uniform",
     ),
     "Python's random numbers": (
         f"{CORRECT}\n    return {{k: random.random() * v for k, v in gradient.items()}}",
@@ -396,7 +396,7 @@ def test_a_file_that_does_not_load_is_one_failure(tmp_path):
     assert (result.name, result.status) == ("declaration", "FAILED")
     assert f"{file} does not import: SyntaxError" in result.message
     (result,) = check_strategy("ewk")
-    assert result.message == "there is no strategy 'ewk'; did you mean ewc?"
+    assert result.message == "there is no strategy 'ewk'; did you mean ewc, er?"
 
 
 HELD_UP = {

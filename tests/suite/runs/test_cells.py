@@ -134,7 +134,7 @@ def test_the_state_of_the_process_is_left_as_it_is(body, hook, setting, write):
     assert global_state().changed_since(before) == []
     assert text == (
         f"strategy 'mine': a hook changes {OF_THE_PROCESS[body]}, which all strategies share; "
-        "leave it as it is, and draw random numbers from task.noise"
+        "leave it as it is, and draw random numbers from task.uniform"
     )
 
 
@@ -143,7 +143,7 @@ def test_a_function_that_a_hook_replaces_is_put_back(setting, write):
     body = "torch.nn.functional.cross_entropy = lambda logits, *_, **__: 0 * logits.sum()"
     assert refusal(setting, write(body)) == (
         "strategy 'mine': a hook changes torch.nn.functional.cross_entropy, which all strategies "
-        "share; leave it as it is, and draw random numbers from task.noise"
+        "share; leave it as it is, and draw random numbers from task.uniform"
     )
     assert torch.nn.functional.cross_entropy is before
     assert measured(setting, "sgd") == expected

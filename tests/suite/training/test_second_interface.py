@@ -421,3 +421,32 @@ def test_strategies_of_the_first_version_do_what_they_did(name):
     assert strategy.stores is None
     one, other = (ends(strategy, "vmap", seeds=(0, 1)) for _ in range(2))
     same_ends(one, other, {"rtol": 0, "atol": 0})
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("hook", ["correct", "update"])
+def test_a_gradient_that_is_changed_in_place_is_refused(mode, hook):
+    """Else the record would say that all of it passes, and ``observe`` would see another one."""
+
+    def halved(self, task, gradient, parameters, memory):
+        for value in gradient.values():
+            value.mul_(0.5)
+        return gradient if hook == "correct" else (gradient, memory)
+
+    strategy = type("Halved", (Strategy,), {"name": "halved", hook: halved})()
+    with pytest.raises(StrategyError, match=rf"{hook}\(\) changes gradient\['hidden1.weight'\]"):
+        ends(strategy, mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_parameters_of_another_type_are_refused_with_the_hook(mode):
+    class Halved(Strategy):
+        name = "halved"
+
+        def finish(self, task, parameters, memory):
+            return {name: value.half() for name, value in parameters.items()}, memory
+
+    with pytest.raises(
+        StrategyError, match=r"finish\(\) must return 'hidden1.weight' as .*float64"
+    ):
+        ends(Halved(), mode)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import grad
 from torch.nn import functional as F
 
-from driftboard.strategies import random_numbers
+from driftboard.strategies.random_numbers import normal, uniform
 
 Parameters = dict[str, Tensor]
 """Parameter name -> tensor, of one learner."""
@@ -244,11 +244,11 @@ class Task:
         >>> draw.shape, bool((draw == task.uniform("dropout", 2, 3)).all())
         (torch.Size([2, 3]), True)
         """
-        return random_numbers.uniform(*self._place(), name, shape, self.noise.dtype)
+        return uniform(*self._place(), name, shape, self.noise.dtype)
 
     def normal(self, name: str, *shape: int) -> Tensor:
         """Return standard normal random numbers, of ``shape``; see ``uniform``."""
-        return random_numbers.normal(*self._place(), name, shape, self.noise.dtype)
+        return normal(*self._place(), name, shape, self.noise.dtype)
 
     def integers(self, name: str, below: int | Tensor, *shape: int) -> Tensor:
         """Return random integers from 0 to ``below`` - 1, int64, of ``shape``; see ``uniform``.
@@ -256,7 +256,7 @@ class Task:
         ``below`` may be a tensor that broadcasts, so that it can differ between learners. Where it
         is 0 the integer is 0.
         """
-        drawn = random_numbers.uniform(*self._place(), name, shape, torch.float64)
+        drawn = uniform(*self._place(), name, shape, torch.float64)
         return (drawn * below).floor().long()
 
     def _place(self) -> tuple[Tensor, Tensor]:

@@ -306,7 +306,7 @@ def test_exit_code_and_one_line_of_a_real_process(tmp_path):
 
 def test_unknown_strategy_shows_the_nearest(complaint, tmp_path):
     line = complaint("run", "--strategy", "sdg", "--out", tmp_path / "out")
-    assert line == "there is no strategy 'sdg'; did you mean sgd?"
+    assert line == "there is no strategy 'sdg'; did you mean sgd, slda, si?"
     assert not (tmp_path / "out").exists()
 
 
@@ -318,7 +318,7 @@ def test_unknown_sequence_shows_the_nearest(complaint, tmp_path):
 
 def test_sequence_of_another_tier_is_not_run(complaint, tmp_path):
     line = complaint("run", "--suite", "quick", "--sequence", "fashion-*", "--out", tmp_path)
-    assert "there is no sequence 'fashion-*'" in line
+    assert "the suite quick has no sequence 'fashion-*', which is of core and full" in line
 
 
 def test_bad_parameter(complaint, tmp_path):

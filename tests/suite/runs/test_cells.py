@@ -55,7 +55,7 @@ OF_THE_PROCESS = {
     "torch.manual_seed(task.index + 7)": "torch's random state",
     "np.random.seed(task.index)": "NumPy's random state",
     "random.seed(task.index)": "Python's random state",
-    "torch.set_num_threads(2)": "torch's number of threads",
+    "torch.set_num_threads(torch.get_num_threads() + 1)": "torch's number of threads",
     "torch.use_deterministic_algorithms(True)": "torch's deterministic mode",
     "torch.set_float32_matmul_precision('medium')": "torch's precision of float32",
     "torch.backends.mkldnn.enabled = False": "torch's backends",
@@ -161,7 +161,7 @@ def test_what_a_file_sets_when_it_is_imported_reaches_nobody(setting, write):
 
 
 def test_memory_that_is_short_is_no_fault_of_what_a_hook_has_changed(setting, write):
-    body = "torch.set_num_threads(2); raise torch.OutOfMemoryError('no memory')"
+    body = "torch.set_num_threads(9); raise torch.OutOfMemoryError('no memory')"
     threads = torch.get_num_threads()
     with pytest.raises(torch.OutOfMemoryError, match="no memory"):
         measured(setting, write(body))

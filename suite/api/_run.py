@@ -161,7 +161,7 @@ def run(
         results.accuracy("digits-split", "ewc", seed=0)
     """
     from driftboard._session import load_all_sequences, load_strategies
-    from driftboard.strategies.catalogue import BUILTIN
+    from driftboard.suite.linear.cells import default_strategies
     from driftboard.suite.protocol import PROTOCOL
     from driftboard.suite.records import cell_path, read_record, record_paths
     from driftboard.suite.runs.request import Request
@@ -169,14 +169,14 @@ def run(
 
     _check_choices(seeds, device, workers)
     folder = Path(out)
-    given = BUILTIN if strategies is None else strategies
-    loaded = load_strategies(given, folder / SESSION_FOLDER)
-    _check_names([one.stamp.name for one in loaded])
     names, files, known = load_all_sequences(_listed(sequences), folder / SESSION_FOLDER)
     if suite is not None and suite not in {one.tier for one in known.values()}:
         raise DriftboardError(f"there is no suite '{suite}'; see driftboard.sequences()")
     chosen = choose_sequences(known, suite, names or None, bool(files))
     PROTOCOL.check_seed_count(seeds, (one.tier for one in chosen), tuning=tuning)
+    given = default_strategies(chosen) if strategies is None else strategies
+    loaded = load_strategies(given, folder / SESSION_FOLDER)
+    _check_names([one.stamp.name for one in loaded])
     request = Request(
         sequences=chosen,
         sequence_files=files,

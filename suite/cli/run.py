@@ -1,6 +1,7 @@
 """``driftboard run``: train what is missing and print the leaderboard."""
 
 import shlex
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -59,13 +60,18 @@ def run(
 ) -> None:
     """Run every strategy on a suite of sequences and print the leaderboard.
 
+    Linear sequences are solved, not trained, so by default they run with those strategies only
+    that can be solved.
+
     Stopped at any moment, the same command goes on and ends with the same records.
     """
+    from driftboard.suite.linear.cells import default_strategies
+
     training.backend().warm_up()
-    strategies = _loaded_strategies(strategy)
     sequences = chosen_sequences(
         suite, sequence, sequence_file, seeds, tuning=tuning, setting=setting
     )
+    strategies = _loaded_strategies(strategy or default_strategies(sequences))
     names = [one.stamp.name for one in strategies]
     gone = excluded(exclude, [one.name for one in sequences], names)
     _check_reference(reference, names, gone)
@@ -86,16 +92,15 @@ def run(
     _show_next_steps(out)
 
 
-def _loaded_strategies(specifications: list[str] | None) -> "tuple[LoadedStrategy, ...]":
-    """Return the strategies that are named, or all built-in ones.
+def _loaded_strategies(specifications: Iterable[str]) -> "tuple[LoadedStrategy, ...]":
+    """Return the strategies that are named.
 
     Raises:
         DriftboardError: one is named twice.
     """
-    from driftboard.strategies.catalogue import BUILTIN
     from driftboard.suite.loading import load_strategy
 
-    chosen = tuple(load_strategy(text) for text in specifications or BUILTIN)
+    chosen = tuple(load_strategy(text) for text in specifications)
     names = [item.stamp.name for item in chosen]
     if len(set(names)) < len(names):
         raise DriftboardError(f"a strategy is named twice: {', '.join(names)}")

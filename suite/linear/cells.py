@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,19 +11,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from driftboard.strategies.catalogue import BUILTIN
 from driftboard.suite.linear.exact import (
     STRATEGIES,
     best_fractions,
     expected_excess,
     expected_excess_of_fraction,
 )
-from driftboard.suite.linear.learner import LinearData, LinearOutcome, draw, linear_network, run
+from driftboard.suite.linear.learner import (
+    LinearData,
+    LinearOutcome,
+    draw,
+    linear_network,
+    run,
+    why_not_solved,
+)
 from driftboard.suite.loading import LoadedStrategy, load_strategy
 from driftboard.suite.metrics import loss_metrics
 from driftboard.suite.protocol import PROTOCOL, digest
 from driftboard.suite.records import LossRecord
 from driftboard.suite.rng import stream
 from driftboard.suite.sequences.linear import LinearSetting
+from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.training.cohort import Setting
 from driftboard.suite.training.record_builder import RecordBuilder, environment
 
@@ -52,6 +61,19 @@ def linear_records(
         _record(builder, scenario, outcome, position, seconds)
         for position in range(len(setting.seeds))
     ]
+
+
+def default_strategies(sequences: Iterable[TaskSequence]) -> tuple[str, ...]:
+    """Return which strategies run when none is named, in the board's order.
+
+    All that run by default, but where a sequence is linear only those that can be solved.
+
+    >>> "er" in default_strategies([])
+    True
+    """
+    if not any(isinstance(one.scenario, LinearSetting) for one in sequences):
+        return tuple(BUILTIN)
+    return tuple(name for name, strategy in BUILTIN.items() if not why_not_solved(strategy))
 
 
 def measure(

@@ -166,7 +166,8 @@ def run(
     Raises:
         StrategyError: the strategy cannot be solved, or one of its hooks breaks the interface.
     """
-    _refuse_what_has_no_solution(strategy)
+    if why := why_not_solved(strategy):
+        raise StrategyError(f"strategy '{strategy.name}' cannot run on linear sequences: {why}")
     truths = data.truths
     weights = torch.zeros_like(truths[:, 0])
     first, memory = weights, Memory()
@@ -222,13 +223,17 @@ def run(
     )
 
 
-def _refuse_what_has_no_solution(strategy: Strategy) -> None:
+def why_not_solved(strategy: Strategy) -> str | None:
+    """Return why a strategy cannot run on linear sequences, None if nothing speaks against it."""
+    if strategy.stores == "examples":
+        return "they have no images that could be stored"
     for hook in ("batch", "loss", "update", "constrain", "observe", "answer"):
         if overrides(strategy, hook):
-            raise StrategyError(
-                f"strategy '{strategy.name}' cannot run on linear sequences: they are solved in "
-                f"closed form and know begin(), correct() and finish(), not {hook}()"
+            return (
+                "they are solved in closed form and know begin(), correct() and finish(), "
+                f"not {hook}()"
             )
+    return None
 
 
 def _cohort_task(

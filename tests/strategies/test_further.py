@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from driftboard.strategies import overrides
-from driftboard.strategies.catalogue import FURTHER
+from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.checks.target import learn
 from driftboard.suite.checks.tiny import tiny_cohort
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.linear.learner import draw, run
 from driftboard.suite.sequences.linear import LinearSetting
 
+KNOWN = BUILTIN | FURTHER
 NAMES = [
     *("l2", "si", "mas", "packnet", "wise-ft", "ema", "cofima", "slow-backbone", "discriminative"),
     *("surgical-first", "surgical-last", "lp-ft", "stable-sgd", "sam", "shrink-perturb", "adam"),
@@ -25,7 +26,7 @@ def test_a_learner_that_has_diverged_raises_nothing(name):
     cohort = tiny_cohort("MLP", (0, 1))
     for value in cohort.initial.values():
         value[0] = torch.nan
-    *_, last = learn(cohort, FURTHER[name], "vmap")
+    *_, last = learn(cohort, KNOWN[name], "vmap")
     assert all(value[0].isnan().any() for value in last.parameters.values())
     assert all(value[1].isfinite().all() for value in last.parameters.values())
 
@@ -37,16 +38,16 @@ def test_linear_sequences_have_a_solution_or_say_what_they_lack(name):
     noise = [np.random.default_rng(1)]
     if name in TRAINED_BY_STEPS:
         with pytest.raises(StrategyError, match="cannot run on linear sequences"):
-            run(setting, FURTHER[name], data, lambda _: noise)
+            run(setting, KNOWN[name], data, lambda _: noise)
         return
-    outcome = run(setting, FURTHER[name], data, lambda _: noise)
+    outcome = run(setting, KNOWN[name], data, lambda _: noise)
     assert outcome.excess.isfinite().all()
     assert outcome.drift_norms[:, 1].any()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_it_stores_is_what_it_says(name):
-    strategy = FURTHER[name]
+    strategy = KNOWN[name]
     end = learn(tiny_cohort("MLP", (0,)), strategy, "loop")[-1]
     assert bool(end.memory) == (strategy.stores == "parameters")
     assert strategy.stores in ("nothing", "parameters")

@@ -144,14 +144,15 @@ def new_sequences_table(board: Board, title: str, means: str, tables: str) -> Ta
 
     ``means`` and ``tables`` say where the same means stand with their other intervals.
     """
-    if len(board.sections) == 1 or not board.overall.ranked:
+    if len(board.sections) == 1 or not (board.overall.ranked or board.overall.examples):
         return None
     about = (
         f"{means} with intervals over a population of sequences of which these are a sample: "
         "Student t with one value per sequence, not corrected. They answer another question than "
         f"{tables}: what to expect of a new sequence, not of new seeds."
     )
-    found = _table(board, board.overall, (title,), (about,), "sequences", only=("ranked",))
+    only = ("ranked", "examples")
+    found = _table(board, board.overall, (title,), (about,), "sequences", only=only)
     return replace(found, name="new:sequences", notes=divergence_notes(board.overall))
 
 

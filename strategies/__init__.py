@@ -15,10 +15,13 @@ if TYPE_CHECKING:
         Parameters,
         Query,
         Range,
+        Scaling,
         Step,
         Strategy,
         Task,
         UpdatePlan,
+        masked,
+        mean_cross_entropy,
         overrides,
     )
 
@@ -30,10 +33,13 @@ __all__ = [
     "Parameters",
     "Query",
     "Range",
+    "Scaling",
     "Step",
     "Strategy",
     "Task",
     "UpdatePlan",
+    "masked",
+    "mean_cross_entropy",
     "overrides",
 ]
 

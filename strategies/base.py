@@ -32,6 +32,7 @@ from driftboard.strategies.task import (
 
 __all__ = [
     "EXAMPLES_AT_ONCE",
+    "HOOKS",
     "Block",
     "Examples",
     "Memory",
@@ -199,6 +200,10 @@ class Strategy:
         images of all tasks; before the first task the network answers by itself.
         """
         return query.network.logits(parameters, query.images)
+
+
+HOOKS = ("begin", "batch", "loss", "correct", "update", "constrain", "observe", "finish", "answer")
+"""The hooks of a strategy: in the order in which they are called."""
 
 
 def overrides(strategy: Strategy, hook: str) -> bool:

@@ -324,7 +324,8 @@ def _declared_problem(strategy: Strategy) -> str | None:
     if strategy.stores not in (None, "nothing", "parameters", "examples"):
         return f"stores must be 'nothing', 'parameters' or 'examples', not {strategy.stores!r}"
     capacity = getattr(strategy, "capacity", None)
-    if strategy.stores == "examples" and (type(capacity) is not int or capacity < 0):
+    is_field = "capacity" in {field.name for field in dataclasses.fields(strategy)}
+    if strategy.stores == "examples" and not (is_field and type(capacity) is int and capacity >= 0):
         return (
             "stores is 'examples', so the class needs an int field capacity, the most images that "
             "it keeps, at least 0"

@@ -297,7 +297,8 @@ def _may_be_best(
     strategies a mark would say nothing, and none has it.
     """
     ruled_out = {name for name, ranks in sets.items() if ranks.best > 1}
-    for name, score in scores.items():
+    # A reference of another track is no rival.
+    for name, score in scores.items() if scope.reference in scores else ():
         if score.is_significant and score.difference is not None:
             is_better = score.metric.is_better(score.difference.mean, 0.0)
             ruled_out.add(scope.reference if is_better else name)

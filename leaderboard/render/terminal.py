@@ -14,7 +14,9 @@ def terminal_table(board: Board) -> TextTable:
     notes stand below the table. In less, the last columns are left out.
     """
     found = overall_table(board, "narrow")
-    notes = ["".join(note) for note in (*found.notes, *collection_notes(board.source))]
+    stored = ", ".join(f"{row.strategy}: {row.track}" for row in board.overall.examples)
+    notes = [f"Ranked apart, by what they store: {stored}"] if stored else []
+    notes += ["".join(note) for note in (*found.notes, *collection_notes(board.source))]
     return TextTable(
         [Column(one.title, "name" if one.is_text else "number") for one in found.columns],
         [

@@ -234,6 +234,9 @@ def compare(
         if not _must_agree(one, again)
     ]
     findings = []
+    if others := [cell_name(one) for one, again in pairs if one.strategy != again.strategy]:
+        found = f"told of another strategy than the one that was run again: {shorten(others)}"
+        findings.append(Finding("FAILED", CHECK, found, ADVICE))
     if unequal:
         found = f"not the results of the same run on the same machine: {shorten(unequal)}"
         findings.append(Finding("FAILED", CHECK, found, ADVICE))

@@ -1,10 +1,11 @@
 """What a strategy declares: its hyper-parameters, their search ranges, its description."""
 
 import dataclasses
+import difflib
 import inspect
 from collections.abc import Iterator
 
-from driftboard.strategies.base import Range, Strategy
+from driftboard.strategies.base import HOOKS, Range, Strategy
 from driftboard.suite.checks.target import Result, Target
 from driftboard.suite.errors import cause_of, place_of
 from driftboard.suite.tuning import search_problem
@@ -24,7 +25,7 @@ def declaration_results(target: Target) -> list[Result]:
 
 
 def _fields(strategy: Strategy) -> Result:
-    """Find annotated class variables that are not fields because ``@dataclass`` is missing."""
+    """Find class variables that are no fields without ``@dataclass``, and misspelled hooks."""
     chosen = type(strategy)
     known = {field.name for field in dataclasses.fields(strategy)}
     lost = [
@@ -39,6 +40,11 @@ def _fields(strategy: Strategy) -> Result:
             f"{', '.join(lost)} of {chosen.__name__} cannot be set; "
             "write @dataclass(frozen=True) above the class",
         )
+    for name, value in vars(chosen).items():
+        near = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.7)
+        if callable(value) and near and name not in HOOKS:
+            line = f"{name}() is no hook, so the engine does not call it; did you mean {near[0]}()?"
+            return Result("fields", "warning", line)
     return Result("fields", "ok", f"{len(known)} can be set, as --strategy FILE.py,name=value")
 
 

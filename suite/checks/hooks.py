@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from driftboard.strategies.base import Parameters, Strategy, Task, UpdatePlan, overrides
+from driftboard.strategies.base import HOOKS, Parameters, Strategy, Task, UpdatePlan, overrides
 from driftboard.suite.checks.target import (
     Result,
     Target,
@@ -57,6 +57,9 @@ def hook_results(target: Target) -> list[Result]:
     hooks = [_of_hook(hook, trainings) for hook in _overridden(target.strategy)]
     if not hooks:
         hooks = [Result("hooks", "ok", "none is overridden, so it does what sgd does")]
+    if not hooks:
+        line = f"none is overridden, so it does what sgd does; there are {', '.join(HOOKS)}"
+        hooks = [Result("hooks", "ok", line)]
     return hooks + [_of_property(name, trainings) for name in _PURE]
 
 

@@ -14,7 +14,9 @@ CHECK = "incremental"
 NETWORK = "MLP"
 
 _WHERE = "where an answer is chosen from the classes of all tasks so far"
-_ADVICE = "task.answers has these classes and task.units the task's own; there may be more of one"
+_ADVICE = (
+    "task.answers has these classes and task.units the task's own, and query.task is None there"
+)
 
 
 def incremental_results(target: Target) -> list[Result]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 
 import torch
@@ -177,11 +177,16 @@ class Cells:
         groups = [tuple(places)]
         if not loaded.strategy.vectorized:
             mode, groups = "loop", [(place,) for place in places]
-        records = []
+        records, ends = [], count(1)
+
+        def on_task(_: int) -> None:
+            if next(ends) % len(groups) == 0:  # a step is a task of all seeds
+                on_step()
+
         for group in groups:
             part = cohort if len(groups) == 1 else cohort.chosen(group)
             with _nothing_left_by(loaded.strategy):
-                outcome = run(part, loaded.strategy, mode, lambda _: on_step())
+                outcome = run(part, loaded.strategy, mode, on_task)
             own = replace(setting, seeds=tuple(setting.seeds[place] for place in group))
             ran = environment(cohort.device, mode, own.seeds)
             builder = RecordBuilder(own, loaded.stamp, prepared.stamp, ran)

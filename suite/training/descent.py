@@ -105,6 +105,8 @@ class Descent:
         self._some_frozen = not all(bool(moving.all()) for moving in self._moves.values())
         self._before = _copied(self._trained) if hooks.observes else {}
         self.memory = _own(memory) if hooks.observes or hooks.updates else memory
+        self._memory_versions = _versions(self.memory)
+        self._memory_changes = 0  # of every tensor of the memory, in place
         seeds, count = task.labels.shape
         device = task.labels.device
         # A tensor that is counted up in place, so that a replayed step counts on.
@@ -119,9 +121,11 @@ class Descent:
         self._examples = tuple(value.flatten(0, 1) for value in tensors)
 
     def changed_by_hooks(self) -> list[str]:
-        """Return the names of trained parameters that a hook has changed in place."""
+        """Return what of the trained parameters and the memory a hook has changed in place."""
         changes = {name: value._version for name, value in self._trained.items()}
-        return [f"parameters['{n}']" for n, count in changes.items() if count != self._own_changes]
+        found = [f"parameters['{n}']" for n, count in changes.items() if count != self._own_changes]
+        before, now = self._memory_versions, _versions(self.memory)
+        return found + [f"memory{n}" for n in now if now[n] - before[n] != self._memory_changes]
 
     def step(self, order: Tensor) -> None:
         """Take a step of every learner on its own images, whose indices are ``order`` (S, n)."""
@@ -130,6 +134,8 @@ class Descent:
         if self._hooks.batches:
             with torch.no_grad():
                 batch = self._hooks.batch(batch, self.memory, step)
+            if self._own_changes == 0:  # once per task, since it waits for a GPU
+                self._hooks.check_labels(batch)
         losses, slope = self._hooks.losses_and_gradient(
             batch, self.parameters, self.memory, self._trained, step
         )
@@ -161,12 +167,19 @@ class Descent:
             gradient = self._hooks.correct(slope, self.parameters, self.memory, step)
         if self._hooks.updates:
             moves, memory = self._hooks.update(gradient, self.parameters, self.memory, step)
-            _overwrite(self.memory, memory)
+            self._keep(memory)
             for name, value in self._trained.items():
-                value.addcmul_(moves[name], self._scales[name], value=-1.0)
+                move = moves[name]
+                if self._some_frozen:  # a share of 0 times infinity is not 0
+                    move = torch.where(self._moves[name], move, 0.0)
+                value.addcmul_(move, self._scales[name], value=-1.0)
         else:
             self._optimiser.step(gradient, self._trained, self._scales)
         self._own_changes += 1
+
+    def _keep(self, memory: Memory) -> None:
+        _overwrite(self.memory, memory)
+        self._memory_changes += 1
 
     def _constrain(self, step: CohortStep) -> None:
         kept = self._hooks.constrain(self.parameters, self.memory, step)
@@ -182,13 +195,18 @@ class Descent:
         after = _copied(self._trained)
         moved = {name: after[name] - self._before[name] for name in after}
         seen = {**self.parameters, **after}
-        _overwrite(self.memory, self._hooks.observe(slope, moved, seen, self.memory, step))
+        self._keep(self._hooks.observe(slope, moved, seen, self.memory, step))
         for name, value in after.items():
             self._before[name].copy_(value)
 
 
 def _copied(parameters: Parameters) -> Parameters:
     return {name: value.detach().clone() for name, value in parameters.items()}
+
+
+def _versions(memory: Memory) -> dict[str, int]:
+    leaves = pytree.tree_flatten_with_path(memory)[0]
+    return {pytree.keystr(path): leaf._version for path, leaf in leaves}
 
 
 def _own(memory: Memory) -> Memory:

@@ -144,7 +144,7 @@ def run(
         outcome.solution_norms.append(_block_norms(parameters, blocks).cpu())
         outcome.drift_norms.append(_distances(parameters, first, blocks))
         outcome.memory_bytes.append(bytes_of(memory) // cohort.size)
-        check_stored(strategy, memory, cohort.train[0].images.shape[2:], cohort.size)
+        check_stored(strategy, memory, cohort.train[index].images)
         began = time.perf_counter()
         outcome.correct.append(evaluation.after(parameters, memory, index + 1))
         outcome.evaluation_seconds += time.perf_counter() - began
@@ -281,6 +281,9 @@ def _passed(
     trained = {name: parameters[name].clone().requires_grad_() for name in scales}
     positions = torch.arange(task.labels.shape[1], device=task.labels.device)[::every]
     step = CohortStep(torch.zeros_like(task.keys), positions.expand_as(examples.labels), steps)
+    if hooks.batches:
+        with torch.no_grad():
+            examples = hooks.batch(examples, memory, step)
     _, slope = hooks.losses_and_gradient(examples, {**parameters, **trained}, memory, trained, step)
     with torch.no_grad():
         # A block that only some learners freeze has a gradient for all of them.

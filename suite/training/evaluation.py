@@ -6,12 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import Memory, Parameters, Query, Strategy, overrides
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.training.cohort import Cohort, TaskData
-from driftboard.suite.training.hooks import blaming, over_learners
+from driftboard.suite.training.hooks import blaming, check_untouched, over_learners
 from driftboard.suite.training.networks import Mode
+from driftboard.suite.training.untouched import Untouched, named
 
 TESTED_AT_ONCE = 250
 """How many test images of a learner one forward pass takes; more do not fit the CPU's caches."""
@@ -43,7 +45,17 @@ class Evaluation:
         Raises:
             StrategyError: the strategy's ``answer`` raised, or returned something else than logits.
         """
-        return self._counts(self._answer(parameters, memory), tasks)
+        if not overrides(self.strategy, "answer"):
+            return self._counts(self._of_network(parameters), tasks)
+        # Training goes on from these: what an answer put there would come from test images.
+        given = named("parameters", parameters) | {
+            f"memory{pytree.keystr(path)}": leaf
+            for path, leaf in pytree.tree_flatten_with_path(memory)[0]
+        }
+        shown = Untouched(given, exactly=self.mode == "loop")
+        counts = self._counts(self._of_strategy(parameters, memory), tasks)
+        check_untouched(self.strategy, shown.changed(), "answer()")
+        return counts
 
     @torch.no_grad()
     def logits(self, parameters: Parameters, memory: Memory, index: int) -> Tensor:
@@ -51,12 +63,12 @@ class Evaluation:
         data, cohort = self.cohort.test[index], self.cohort
         tasks = torch.full((cohort.size,), index, device=cohort.device)
         images = cohort.scaling(data.images, cohort.dtype)
-        return self._answer(parameters, memory)(images, cohort.allowed(data, index + 1), tasks)
-
-    def _answer(self, parameters: Parameters, memory: Memory) -> Answer:
-        if overrides(self.strategy, "answer"):
-            return self._of_strategy(parameters, memory)
-        return self._of_network(parameters)
+        answer = (
+            self._of_strategy(parameters, memory)
+            if overrides(self.strategy, "answer")
+            else self._of_network(parameters)
+        )
+        return answer(images, cohort.allowed(data, index + 1), tasks)
 
     def _of_network(self, parameters: Parameters) -> Answer:
         network = self.cohort.network
@@ -73,7 +85,9 @@ class Evaluation:
             query = Query(network, images, allowed, task if tells else None)
             logits: Any = self.strategy.answer(query, parameters, memory)
             if not isinstance(logits, Tensor) or logits.shape != allowed.shape:
-                raise self._error(f"must return logits of shape {tuple(allowed.shape)}")
+                found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+                shape = tuple(allowed.shape)
+                raise self._error(f"must return logits of shape {shape}, not {found}")
             return logits
 
         def answer(images: Tensor, allowed: Tensor, tasks: Tensor) -> Tensor:
@@ -102,7 +116,9 @@ class Evaluation:
         for start in range(0, data.count, TESTED_AT_ONCE):
             part = slice(start, start + TESTED_AT_ONCE)
             choices = allowed[:, part]
-            logits = answer(cohort.scaling(data.images[:, part], cohort.dtype), choices, tasks)
+            # A copy of what may answer, so that a strategy cannot change it.
+            images = cohort.scaling(data.images[:, part], cohort.dtype)
+            logits = answer(images, choices.clone(), tasks)
             chosen = logits.masked_fill(~choices, -torch.inf).argmax(dim=-1)
             # A padded image has label -1, which no answer equals; where no unit may answer, none
             # does.

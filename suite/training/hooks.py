@@ -216,6 +216,16 @@ class Hooks:
         given = (examples.images, examples.labels, examples.allowed)
         return Examples(*self._call("batch", batch, step, given, memory))
 
+    def check_labels(self, examples: Examples) -> None:
+        """Raise if a batch has a label that is no unit of the head, or not allowed to answer."""
+        labels, units = examples.labels, examples.allowed.shape[-1]
+        if not bool(((labels >= 0) & (labels < units)).all()):
+            raise self._error(
+                "batch", f"must return labels from 0 to {units - 1}, the head's units"
+            )
+        if not bool(examples.allowed.gather(-1, labels[..., None]).all()):
+            raise self._error("batch", "must return allowed units that hold every example's label")
+
     def losses_and_gradient(
         self,
         examples: Examples,
@@ -363,8 +373,13 @@ class Hooks:
 
     def _same_memory(self, hook: str, memory: Any, before: Memory) -> Memory:
         kept = self._checked_memory(hook, memory)
-        if _shapes(kept) != _shapes(before):
-            raise self._error(hook, "must return a memory of the same names, shapes and dtypes")
+        if (now := _shapes(kept)) != (then := _shapes(before)):
+            odd = next(name for name, *_ in sorted(set(now) ^ set(then), key=str))
+            raise self._error(
+                hook,
+                "must return a memory of the same names, shapes and dtypes as begin(), and "
+                f"memory{odd} is not",
+            )
         return kept
 
     def _check_examples(self, parts: tuple[Any, ...], given: tuple[Tensor, ...]) -> None:
@@ -377,7 +392,8 @@ class Hooks:
                 raise self._error(
                     "batch",
                     f"must return {name} of shape ({', '.join(map(str, ('n', *rest)))}) and type "
-                    f"{like.dtype}, n the same for images, labels and allowed units",
+                    f"{like.dtype}, n the same for images, labels and allowed units; these have "
+                    f"{tuple(part.shape)} and {part.dtype}, and there are {count} labels",
                 )
         self._check_device("batch", "examples", parts)
 
@@ -435,7 +451,21 @@ def blaming(error_of: Callable[[str, str], StrategyError]) -> Iterator[None]:
     except torch.OutOfMemoryError:  # not the strategy's fault: fewer learners are tried
         raise
     except (Exception, SystemExit) as error:  # a user's hook may raise anything
-        raise error_of(f"raised {cause_of(error)}", place_of(error)) from error
+        raise error_of(f"raised {_cause_in_hook(error)}", place_of(error)) from error
+
+
+_OF_VMAP = ("vmap", "data-dependent", "Cannot call .item()")
+"""What torch's messages hold where a function that is mapped asks for the value of a tensor."""
+
+
+def _cause_in_hook(error: BaseException) -> str:
+    """Return the cause of an error, in our words where torch's lead astray."""
+    if isinstance(error, RuntimeError) and any(word in str(error) for word in _OF_VMAP):
+        return (
+            f"{type(error).__name__}: a tensor's value is asked for, which there is none of where "
+            "learners train together; decide with torch.where, or set vectorized = False"
+        )
+    return cause_of(error)
 
 
 def _shapes(memory: Memory) -> list[tuple[str, torch.Size, torch.dtype]]:

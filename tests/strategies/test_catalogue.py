@@ -7,7 +7,7 @@ import pytest
 from driftboard.strategies.catalogue import BUILTIN, FAMILIES, FURTHER
 from driftboard.suite.checks.target import learn
 from driftboard.suite.checks.tiny import SHAPE, tiny_cohort, track_of
-from driftboard.suite.training.stored import bytes_of, images_in
+from driftboard.suite.training.stored import bytes_of, shaped_as_images
 
 KNOWN = BUILTIN | FURTHER
 
@@ -21,6 +21,6 @@ def test_every_strategy_stands_in_one_family():
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_strategy_stores_what_the_list_says(name):
     memory = learn(tiny_cohort("MLP", (0,)), KNOWN[name], "loop")[-1].memory
-    images = images_in(memory, SHAPE)
+    images = shaped_as_images(memory, SHAPE)
     told = "examples" if images else "parameters" if bytes_of(memory) else "nothing"
     assert track_of(KNOWN[name]) == told

@@ -95,7 +95,7 @@ def plane_words(board: Board) -> str:
     return (
         f"Every strategy as a point: upwards {_axis(up)}, to the right {_axis(across)}, means over "
         f"{count} with 95 % intervals over seeds, in this order. "
-        f"Ranked, best first: {_listed(map(place, overall.ranked))}. "
+        f"Ranked, best first: {_listed(map(place, overall.ranked))}. {_examples(board, place)}"
         f"Bounds, not ranked: {_listed(map(place, overall.bounds), 'none')}."
     )
 
@@ -144,6 +144,12 @@ def _by_section(board: Board, describe: Callable[[Row], str]) -> str:
         f"{_listed(map(describe, section.ranked))}."
         for section in _panels_of(board)
     )
+
+
+def _examples(board: Board, describe: Callable[[Row], str]) -> str:
+    """Describe the strategies that store examples, if there are any."""
+    found = board.overall.examples
+    return f"With stored examples: {_listed(map(describe, found))}. " if found else ""
 
 
 def _listed(items: Iterable[str], otherwise: str = NOBODY) -> str:

@@ -120,11 +120,11 @@ def plane_figure(board: Board) -> "Figure":
 
 
 def _spots(board: Board) -> list[_Spot]:
-    """Return the ranked strategies, best first, and the bounds."""
+    """Return the ranked strategies, best first, those with examples after, and the bounds."""
     up, across = board.metrics[:2]
     places = [
         (row, shown(row.scores[across.name].interval, across), shown(row.first.interval, up))
-        for row in board.overall.ranked + board.overall.bounds
+        for row in board.overall.ranked + board.overall.examples + board.overall.bounds
     ]
     places = [(row, x, y) for row, x, y in places if math.isfinite(x[0] + y[0])]
     labels, spots = labels_of(board.overall.rows), list[_Spot]()

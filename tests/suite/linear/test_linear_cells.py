@@ -1,5 +1,6 @@
 """Which strategies run on linear sequences when none is named."""
 
+
 def test_without_a_choice_linear_sequences_run_with_what_can_be_solved():
     from driftboard.strategies.catalogue import BUILTIN
     from driftboard.suite.linear.cells import default_strategies

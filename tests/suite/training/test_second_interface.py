@@ -325,8 +325,12 @@ def test_images_come_back_from_bytes_bit_for_bit():
     ("stores", "settings", "said"),
     [
         ("examples", {}, "its memory holds 6 images, more than its capacity=4"),
-        ("parameters", {}, "2 tensors of the shape of an image; say stores = 'examples'"),
-        (None, {}, "2 tensors of the shape of an image"),
+        (
+            "parameters",
+            {},
+            "holds 2 images, or tensors of the shape of one; say stores =",
+        ),
+        (None, {}, "holds 2 images, or tensors"),
         ("nothing", {}, "holds 50 bytes, but stores says 'nothing'"),
         ("examples", {"capacity": 0}, "holds 2 images, more than its capacity=0"),
     ],
@@ -450,3 +454,166 @@ def test_parameters_of_another_type_are_refused_with_the_hook(mode):
         StrategyError, match=r"finish\(\) must return 'hidden1.weight' as .*float64"
     ):
         ends(Halved(), mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda images: images.flatten(1),
+        lambda images: images.squeeze(1),
+        lambda images: images.permute(1, 2, 3, 0),
+        lambda images: images.flatten(),
+        lambda images: images.flatten(1).mT.contiguous(),
+    ],
+)
+def test_images_in_another_shape_are_found(mode, hidden):
+    class Hiding(Strategy):
+        name = "hiding"
+
+        def finish(self, task, parameters, memory):
+            kept = task.examples.images[:7]
+            return parameters, {"statistics": 3.0 * hidden(kept) + 1.0, **parameters}
+
+    with pytest.raises(StrategyError, match="holds 7 images"):
+        ends(Hiding(), mode)
+
+
+def test_a_replay_that_counts_its_images_under_another_shape_is_found():
+    class Sly(Keeping):
+        name = "sly"
+
+        def finish(self, task, parameters, memory):
+            parameters, kept = super().finish(task, parameters, memory)
+            return parameters, {"images": kept["images"].flatten(1)}
+
+        def begin(self, task, parameters, memory):
+            memory = {n: v.reshape(-1, 1, 5, 5) for n, v in memory.items()}
+            return task.everything(), memory
+
+    with pytest.raises(StrategyError, match="holds 9 images, more than its capacity=4"):
+        ends(Sly(kept=9), "loop")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("what", ["parameters", "memory"])
+def test_an_answer_that_changes_what_training_goes_on_from_is_refused(mode, what):
+    class Adapting(Strategy):
+        name = "adapting"
+
+        def finish(self, task, parameters, memory):
+            return parameters, {"sum": torch.zeros_like(task.noise[0])}
+
+        def answer(self, query, parameters, memory):
+            logits = query.network.logits(parameters, query.images)
+            if what == "memory":
+                memory["sum"].add_(1.0)
+            else:
+                parameters["head.bias"].add_(logits.mean(0))
+            return logits
+
+    with pytest.raises(StrategyError, match=rf"answer\(\) changes {what}\["):
+        engine.run(tiny_cohort("MLP", (0,)), Adapting(), mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_answer_cannot_change_which_units_may_answer(mode):
+    class Forbidding(Strategy):
+        name = "forbidding"
+
+        def answer(self, query, parameters, memory):
+            query.allowed.fill_(False)
+            return query.network.logits(parameters, query.images)
+
+    cohort = tiny_cohort("MLP", (0,), True)
+    found = engine.run(cohort, Forbidding(), mode)
+    plain = engine.run(cohort, Strategy(), mode)
+    assert [row.tolist() for row in found.correct] == [row.tolist() for row in plain.correct]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_memory_that_a_step_changes_in_place_is_refused(mode):
+    class Counting(Strategy):
+        name = "counting"
+
+        def begin(self, task, parameters, memory):
+            return task.everything(), {"count": torch.zeros_like(task.noise[0])}
+
+        def batch(self, task, examples, memory):
+            memory["count"].add_(1.0)
+            return examples
+
+        def observe(self, task, gradient, step, parameters, memory):
+            return {"count": memory["count"] + 0}
+
+    with pytest.raises(StrategyError, match=r"changes memory\['count'\] in place"):
+        ends(Counting(), mode)
+
+
+def test_a_block_that_only_some_learners_freeze_has_no_part_in_an_optimiser_of_ones_own():
+    """The direction of a gradient of zero is not a number."""
+
+    class Direction(Strategy):
+        name = "direction"
+
+        def begin(self, task, parameters, memory):
+            frozen = task.noise[0] < 0.5  # differs between learners
+            share = torch.where(task.last_blocks(2), 1.0, 1.0 - frozen.to(task.noise.dtype))
+            return UpdatePlan(share, task.last_blocks(0)), memory
+
+        def update(self, task, gradient, parameters, memory):
+            return {name: value / value.norm() for name, value in gradient.items()}, memory
+
+    seeds = tuple(range(6))
+    together = ends(Direction(), "vmap", seeds=seeds)
+    assert 0 < (together[0].share[:, 0] == 0).sum() < len(seeds)
+    for seed in seeds:
+        alone = ends(Direction(), "loop", seeds=(seed,))
+        for both, single in zip(together, alone, strict=True):
+            for name, value in single.parameters.items():
+                torch.testing.assert_close(both.parameters[name][seed], value[0], **EXACT)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (lambda e: e.labels + 50, "must return labels from 0 to 5"),
+        (lambda e: (e.labels + 1) % 6, "allowed units that hold every example's label"),
+    ],
+)
+def test_labels_that_cannot_be_answered_are_refused(mode, labels, said):
+    class Relabelling(Strategy):
+        name = "relabelling"
+
+        def batch(self, task, examples, memory):
+            return Examples(examples.images, labels(examples), examples.allowed)
+
+    with pytest.raises(StrategyError, match=said):
+        ends(Relabelling(), mode)
+
+
+def test_what_passes_is_of_the_loss_on_the_batch_as_it_is_made():
+    class Doubling(Strategy):
+        name = "doubling"
+
+        def batch(self, task, examples, memory):
+            return Twice().batch(task, examples, memory)
+
+        def loss(self, task, examples, parameters, memory):
+            assert len(examples.labels) in (TRAINING.batch_size + 3, IMAGES + 3)
+            return task.loss(parameters, examples)
+
+        def correct(self, task, gradient, parameters, memory):
+            return {name: 0.5 * value for name, value in gradient.items()}
+
+    outcome = engine.run(tiny_cohort("MLP", (0,)), Doubling(), "loop")
+    torch.testing.assert_close(outcome.passed[0][0], torch.full((3,), 0.5, dtype=torch.float64))
+
+
+def test_the_advice_where_a_value_is_asked_for_names_both_ways_out():
+    with pytest.raises(StrategyError) as caught:
+        ends(Branching(), "vmap", seeds=(0, 1))
+    message = str(caught.value)
+    assert "decide with torch.where, or set vectorized = False" in message
+    assert "github" not in message

@@ -17,8 +17,9 @@ class Adam(Strategy):
 
     Kingma and Ba 2015 (arXiv 1412.6980), algorithm 1; equal to ``torch.optim.Adam``, made anew for
     every task. Its rate is ``scale`` times the protocol's: a rate of gradient descent is far too
-    large for steps that have the size of the rate. With the default, 0.05 becomes 0.001, which is
-    the paper's.
+    large for steps that have the size of the rate. With the default, 0.05, the
+    rate of most sequences, becomes 0.001, which is the paper's; where the protocol's rate is
+    another one, so is this. Sequences that the protocol trains by Adam want a scale of 1.
 
     Parameters:
         scale: of the rate, above 0.

@@ -30,8 +30,9 @@ class Derpp(Strategy):
     the batch, plus ``alpha`` times the squared distance of stored examples' logits from those that
     were stored with them, plus ``beta`` times the cross-entropy of other stored examples; each of
     the three is over as many examples as a batch has. As in the authors' code the distance is a
-    mean over the head's units, also those of tasks to come. The paper chooses alpha between 0.1
-    and 1 and beta 0.5 or 1, for each data set and capacity; ours are 0.5 and 0.5 everywhere.
+    mean over the head's units, also those of tasks to come. The paper tunes both weights
+    for each data set and capacity; here they are 0.5 everywhere. The distance is not bounded: where
+    logits are large, as after a task of few images, a step can overshoot at the protocol's rate.
 
     Ours: a task's examples are offered to the reservoir when the task ends. So a task does not
     replay its own, and logits are those of the task's solution, not of the way to it. Stored

@@ -17,7 +17,8 @@ class GDumb(Strategy):
 
     Here: a task's examples are offered to the memory when the task begins, and the task's steps
     then train from the seeded initialisation, for as many steps of the protocol as any strategy
-    takes and with its optimiser; each step draws a batch from the memory, with replacement. The
+    takes and with its optimiser; each step draws a batch from the memory, with replacement, as
+    large as one of the task's own, which is small where the task has few images. The
     paper trains 256 passes with a decaying learning rate and CutMix. Its sampler never replaces an
     example by a later one of the same class; here all of a class are equally likely, which is the
     same unless a class returns in a later task.

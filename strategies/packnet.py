@@ -38,12 +38,13 @@ class PackNet(Strategy):
 
     Ours: the paper trains and retrains for a number of epochs each; here both together take the
     protocol's steps. While a task trains, the threshold of a layer is that of at most 256 evenly
-    spread weights, since a sort of all at every step would cost more than the step; at the end the
-    exact share is pruned. Momentum is not reset at the pruning, so that in the few steps after it
-    some weights near the threshold still change places. A weight that training leaves at 0 stays
-    free. Of the head, which is not pruned, the rows
-    of the task's units train; where tasks share units, so do their rows, and they forget. Where a
-    test does not tell the task, all weights answer.
+    spread weights, since a sort of all at every step would cost more than the step. Where it is
+    too high, a few per cent more than the share are pruned; where it is too low, the rest is pruned
+    at the end and nothing retrains after that. Momentum is not reset at the pruning, so that in the
+    few steps after it some weights near the threshold still change places. A weight that training
+    leaves at 0 stays free. Of the head, which is not pruned, the rows of the task's units train;
+    where tasks share units, so do their rows, and they forget. Where a test does not tell the task,
+    all weights answer.
 
     Parameters:
         pruned: share of a layer's free weights that is pruned, in [0, 1); the paper's largest.

@@ -33,7 +33,7 @@ class Results:
     >>> import driftboard as db
     >>> results = db.published("quick")
     >>> results
-    <Results: 1050 records, 6 sequences x 35 strategies x 5 seeds, 1 diverged>
+    <Results: 1560 records, 6 sequences x 52 strategies x 5 seeds, 1 diverged>
     >>> results.accuracy("digits-split", "ewc", seed=0).shape
     (5, 5)
     """

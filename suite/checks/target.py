@@ -111,7 +111,7 @@ def learn(
             end = train_task(cohort, strategy, index, parameters, memory, mode, runner)
             if overrides(strategy, "answer"):
                 evaluation.after(end.parameters, end.memory, index + 1)
-            check_stored(strategy, end.memory, cohort.train[index].images)
+            check_stored(strategy, end.memory, cohort.train[index].images, cohort.scaling)
         except StrategyError:
             raise
         except Exception as error:  # what a user's hook returned may break the engine anywhere

@@ -144,7 +144,7 @@ def run(
         outcome.solution_norms.append(_block_norms(parameters, blocks).cpu())
         outcome.drift_norms.append(_distances(parameters, first, blocks))
         outcome.memory_bytes.append(bytes_of(memory) // cohort.size)
-        check_stored(strategy, memory, cohort.train[index].images)
+        check_stored(strategy, memory, cohort.train[index].images, cohort.scaling)
         began = time.perf_counter()
         outcome.correct.append(evaluation.after(parameters, memory, index + 1))
         outcome.evaluation_seconds += time.perf_counter() - began

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from driftboard.strategies.base import Memory, Strategy
+from driftboard.strategies.base import Memory, Scaling, Strategy
 from driftboard.suite.errors import StrategyError, counted
 
-SAME = 1e-3
-"""How far the pixels of two images of mean 0 and deviation 1 may differ that count as the same."""
+SAME = 1e-5
+"""How far the pixels of two images may differ, in parts of the largest, that count as the same."""
 
 
 def bytes_of(memory: Memory) -> int:
@@ -36,42 +36,42 @@ def shaped_as_images(memory: Memory, image_shape: Sequence[int]) -> int:
     return sum(math.prod(own[:-dims]) for own in shapes if own[-dims:] == shape)
 
 
-def images_in(memory: Memory, images: Tensor) -> int:
+def images_in(memory: Memory, images: Tensor, scaling: Scaling) -> int:
     """Return how many of some images the memory of the first learner holds, in whatever shape.
 
-    Found are images that lie in one piece or one to a column, as bytes or floats, also brighter or
-    with more contrast. What is encrypted, compressed or cut up is not found.
+    Found are images that lie in one piece or one to a column, as bytes, as floats from 0 to 1 or
+    as a strategy sees them. What is scaled otherwise, compressed or cut up is not found: gradients
+    of a first layer hold multiples of single images, and are none.
 
     Args:
         memory: tensors of shape (S, ...).
-        images: of the first learner, (n, channels, height, width).
+        images: of the first learner, bytes, (n, channels, height, width).
+        scaling: what makes of them what a strategy sees.
 
-    >>> images = torch.arange(8.0).reshape(2, 1, 2, 2).square()
-    >>> images_in({"flat": 3 * images.flatten(1)[None] + 1}, images)
+    >>> images = torch.arange(8, dtype=torch.uint8).reshape(2, 1, 2, 2)
+    >>> one = torch.ones(1, 1, 1)
+    >>> images_in({"flat": images.flatten(1)[None] / 255}, images, Scaling(0 * one, 0.5 * one))
     2
     """
-    wanted = _standardised(images.flatten(1))
-    # One number for each image, by which those that may be the same are found.
-    probe = torch.linspace(-1, 1, wanted.shape[1], dtype=wanted.dtype, device=wanted.device) ** 3
+    floats = images.double()
+    forms = [form.flatten(1) for form in (floats, floats / 255, scaling(images, torch.float64))]
+    rows = list(_rows(memory, forms[0].shape[1]))
+    return max((sum(_matches(own, form) for own in rows) for form in forms), default=0)
+
+
+def _matches(rows: Tensor, wanted: Tensor) -> int:
+    """Return how many of the rows are among those wanted, but for rounding; float64."""
+    # One number for each row, by which those that may be the same are found.
+    pixels = torch.arange(wanted.shape[1], dtype=wanted.dtype, device=wanted.device)
+    probe = torch.cos(pixels.square() + 1)  # weights without a pattern that images might have
     marks = (wanted @ probe).sort()
-    found = 0
-    for rows in _rows(memory, wanted.shape[1]):
-        own = _standardised(rows)
-        place = torch.searchsorted(marks.values, own @ probe)
-        near = torch.zeros(len(own), dtype=torch.bool, device=own.device)
-        for step in (-1, 0):
-            other = marks.indices[(place + step).clamp(0, len(wanted) - 1)]
-            near |= (own - wanted[other]).abs().amax(1) < SAME
-        found += int((near & (own.abs().amax(1) > 0)).sum())
-    return found
-
-
-def _standardised(rows: Tensor) -> Tensor:
-    """Return rows of mean 0 and deviation 1, float64; those that are constant are zeros."""
-    rows = rows.double()
-    rows = rows - rows.mean(1, keepdim=True)
-    deviation = rows.square().mean(1, keepdim=True).sqrt()
-    return torch.where(deviation > 1e-9, rows / deviation.clamp_min(1e-9), 0.0)
+    place = torch.searchsorted(marks.values, rows @ probe)
+    near = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+    for step in (-1, 0):
+        other = wanted[marks.indices[(place + step).clamp(0, len(wanted) - 1)]]
+        near |= (rows - other).abs().amax(1) <= SAME * other.abs().amax(1)
+    is_blank = rows.amax(1) == rows.amin(1)
+    return int((near & ~is_blank).sum())
 
 
 def _rows(memory: Memory, pixels: int) -> Iterator[Tensor]:
@@ -83,18 +83,19 @@ def _rows(memory: Memory, pixels: int) -> Iterator[Tensor]:
         if own.dtype == torch.bool or own.numel() < pixels:
             continue
         if pixels in tails or (own.ndim == 1 and own.numel() % pixels == 0):
-            yield own.reshape(-1, pixels)
+            yield own.reshape(-1, pixels).double()
         if pixels in heads:
-            yield own.reshape(pixels, -1).mT
+            yield own.reshape(pixels, -1).mT.double()
 
 
-def check_stored(strategy: Strategy, memory: Memory, images: Tensor) -> None:
+def check_stored(strategy: Strategy, memory: Memory, images: Tensor, scaling: Scaling) -> None:
     """Check that a memory holds no more than its strategy says.
 
     Args:
         strategy: its ``stores``, and its ``capacity`` where it stores examples.
         memory: of all learners, tensors of shape (S, ...).
-        images: of the task that ends, (S, n, channels, height, width).
+        images: of the task that ends, bytes, (S, n, channels, height, width).
+        scaling: what makes of them what the strategy sees.
 
     Raises:
         StrategyError: it holds something though it says "nothing"; images though it does not say
@@ -103,7 +104,7 @@ def check_stored(strategy: Strategy, memory: Memory, images: Tensor) -> None:
     if not pytree.tree_leaves(memory):
         return
     held = bytes_of(memory) // images.shape[0]
-    stored = max(shaped_as_images(memory, images.shape[2:]), images_in(memory, images[0]))
+    stored = max(shaped_as_images(memory, images.shape[2:]), images_in(memory, images[0], scaling))
     problem = None
     if strategy.stores == "nothing" and held:
         problem = (

@@ -174,7 +174,7 @@ def test_published_names_are_those_that_their_specifications_give():
         records = published_records(one.name)
         stamps = {one.strategy.name: msgspec.to_builtins(one.strategy) for one in records}
         given |= {text: stamps[name] for name, text in one.specifications.items()}
-    assert len(given) == 147
+    assert len(given) == 164
     for specification, stamp in given.items():
         found = load_strategy(specification).stamp
         plain = specification == "constrained"

@@ -81,7 +81,7 @@ def test_strategies_and_sequences_are_chosen(call, tmp_path):
     assert code == 0
     text = html.unescape((tmp_path / "leaderboard.md").read_text())
     assert "3 strategies on 3 sequences with 5 seeds, 45 records" in text
-    assert "Left out as asked for: 1005 records, among them all of" in " ".join(out.split())
+    assert "Left out as asked for: 1515 records, among them all of" in " ".join(out.split())
     asked = f"{shlex.join(choice[:4])} --sequence 'digits-r*' --exclude '*-rate-*'"
     assert f"--published quick {asked} --out" in text
 
@@ -101,7 +101,7 @@ def test_strategies_and_sequences_are_chosen(call, tmp_path):
         (
             ("--reference", "nosuch", "--strategy", "ewc"),
             "no records of the reference strategy 'nosuch'; name one of these with --reference: "
-            "ewc; 1020 records that were not asked for are left out",
+            "ewc; 1530 records that were not asked for are left out",
         ),
         (("--exclude", "*"), "--exclude '*' leaves no record; leave out a part of them only"),
     ],

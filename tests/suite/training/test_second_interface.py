@@ -473,7 +473,7 @@ def test_images_in_another_shape_are_found(mode, hidden):
 
         def finish(self, task, parameters, memory):
             kept = task.examples.images[:7]
-            return parameters, {"statistics": 3.0 * hidden(kept) + 1.0, **parameters}
+            return parameters, {"statistics": hidden(kept), **parameters}
 
     with pytest.raises(StrategyError, match="holds 7 images"):
         ends(Hiding(), mode)

@@ -127,6 +127,17 @@ class Descent:
         before, now = self._memory_versions, _versions(self.memory)
         return found + [f"memory{n}" for n in now if now[n] - before[n] != self._memory_changes]
 
+    def check_batch(self, order: Tensor) -> None:
+        """Raise if the first batch that a strategy makes has labels that cannot be answered.
+
+        Once for a task, since on a GPU the host waits for it.
+        """
+        if self._hooks.batches:
+            step = CohortStep(self._numbers, order, self._steps)
+            with torch.no_grad():
+                made = self._hooks.batch(self._batch(order), self.memory, step)
+            self._hooks.check_labels(made)
+
     def step(self, order: Tensor) -> None:
         """Take a step of every learner on its own images, whose indices are ``order`` (S, n)."""
         step = CohortStep(self._numbers, order, self._steps)
@@ -134,8 +145,6 @@ class Descent:
         if self._hooks.batches:
             with torch.no_grad():
                 batch = self._hooks.batch(batch, self.memory, step)
-            if self._own_changes == 0:  # once per task, since it waits for a GPU
-                self._hooks.check_labels(batch)
         losses, slope = self._hooks.losses_and_gradient(
             batch, self.parameters, self.memory, self._trained, step
         )

@@ -369,6 +369,7 @@ def _descend(
     if descent is None:
         finite = torch.ones(seeds, dtype=torch.bool, device=start.task.labels.device)
         return start.parameters, start.memory, finite, [0] * seeds
+    descent.check_batch(orders[0])
     first = CountedOperations()
     uncounted = [first]
 

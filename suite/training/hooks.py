@@ -454,7 +454,7 @@ def blaming(error_of: Callable[[str, str], StrategyError]) -> Iterator[None]:
         raise error_of(f"raised {_cause_in_hook(error)}", place_of(error)) from error
 
 
-_OF_VMAP = ("vmap", "data-dependent", "Cannot call .item()")
+_OF_VMAP = ("data-dependent", ".item()", "dynamic shape")
 """What torch's messages hold where a function that is mapped asks for the value of a tensor."""
 
 
@@ -462,8 +462,8 @@ def _cause_in_hook(error: BaseException) -> str:
     """Return the cause of an error, in our words where torch's lead astray."""
     if isinstance(error, RuntimeError) and any(word in str(error) for word in _OF_VMAP):
         return (
-            f"{type(error).__name__}: a tensor's value is asked for, which there is none of where "
-            "learners train together; decide with torch.where, or set vectorized = False"
+            f"{type(error).__name__}: vmap has no value of a tensor to tell; decide with "
+            "torch.where, or set vectorized = False"
         )
     return cause_of(error)
 

@@ -300,7 +300,7 @@ def test_the_command_runs_and_compares(call, tmp_path):
     [
         (("nope",), "there are no published records 'nope'"),
         (("quick", "--strategy", "nope"), "'quick' has no strategy 'nope'; did you mean noop"),
-        (("quick", "--strategy", "nosuch"), "'nosuch'; there are algorithm-1, algorithm-1-initial"),
+        (("quick", "--strategy", "nosuch"), "'nosuch'; there are a-gem, algorithm-1"),
         (
             ("quick", "--strategy", "sgd", "--strategy", "sgd,rate=0.153"),
             "'quick' has no strategy 'sgd,rate=0.153'; did you mean sgd-rate-0.153",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftboard.suite import terminal
-from driftboard.suite.terminal import Column, TextTable, broken, shortened
+from driftboard.suite.terminal import Column, TextTable, broken
 
 COLUMNS = (
     Column("name"),
@@ -126,14 +126,6 @@ def test_the_width_is_that_of_the_terminal(monkeypatch):
 def test_a_table_without_rows_has_its_head():
     assert table(groups=[]).text(80).splitlines()[0].split() == ["name", "mean", "distance", "what",
                                                                  "it", "is"]  # fmt: skip
-
-
-@pytest.mark.parametrize("longest", [3, 8, 11])
-def test_shortened_names_keep_both_ends(longest):
-    short = shortened("constrained-first-0.1", longest)
-    assert len(short) == longest
-    assert "…" in short
-    assert shortened("abc", longest) == "abc"
 
 
 def test_the_examples_hold():

@@ -54,7 +54,7 @@ def test_own_results_of_published_strategies_join_them(call, own, tmp_path):
     assert call(*words, "--prefer", "published", "--out", tmp_path / "b")[0] == 0
     turned = rows_of(tmp_path / "b")
     assert set(first) == set(turned)
-    assert len(first) == 35
+    assert len(first) == 52
     assert first["ewc"]["mean"] != turned["ewc"]["mean"]
     assert first["hybrid"]["mean"] == turned["hybrid"]["mean"]
     assert (first["ewc"]["evidence"], first["sgd"]["evidence"]) == ("", "published")
@@ -95,7 +95,7 @@ def test_strategies_and_sequences_are_chosen(call, tmp_path):
         (
             ("--exclude", "sgd"),
             "'sgd' has records, but --strategy, --sequence or --exclude leaves all of them out; "
-            "take it in, or name one of these with --reference: algorithm-1",
+            "take it in, or name one of these with --reference: a-gem, algorithm-1",
         ),
         (("--strategy", "ewc"), "take it in, or name one of these with --reference: ewc\n"),
         (

@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import msgspec
 import numpy as np
@@ -249,8 +250,20 @@ def measured(made, seeds=(0, 1, 2), parts=2, at_once=99):
     return records, len(steps)
 
 
+@dataclass(frozen=True)
+class TwiceThenTurned:
+    """The same task twice, and then the images turned; no scenario of ours repeats a task."""
+
+    tasks: ClassVar[int] = 3
+    fresh_sets: ClassVar[int] = 1
+
+    def recipes(self, view):
+        first, turned = RotatedTo((0, 60)).recipes(view)
+        return [first, first, turned]
+
+
 def test_tasks_that_are_the_same_measure_zero_and_turned_ones_do_not():
-    records, steps = measured(sequence(RotatedTo((0, 0, 60))))
+    records, steps = measured(sequence(TwiceThenTurned()))
     record = merged(records)
     assert steps == 3  # one cohort, three tasks
     assert record.images == 200

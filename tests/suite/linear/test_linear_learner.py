@@ -26,7 +26,7 @@ from driftboard.suite.linear.exact import (
     expected_excess_of_fraction,
     expected_untrained,
 )
-from driftboard.suite.linear.learner import draw, linear_network, run
+from driftboard.suite.linear.learner import draw, linear_network, run, why_not_solved
 from driftboard.suite.linear.solutions import least_squares, stationary_point
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.training.hooks import CohortStep, CohortTask, Hooks
@@ -359,6 +359,9 @@ class Halves:
         number = np.arange(size[0])[:, None]
         return np.broadcast_to(np.where(number % 2, 0.25, 0.75), size).copy()
 
+    def integers(self, high, size):
+        return np.zeros(size, dtype=np.int64)
+
 
 @pytest.mark.parametrize("strategy", [Mixed(), MixedPull()], ids=str)
 @pytest.mark.parametrize("size", SIZES)
@@ -458,7 +461,10 @@ def test_the_same_share_everywhere_changes_nothing_of_what_training_converges_to
     assert (first[:, 1:] - plain[:, 1:]).abs().min() > 1e-4
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+SOLVED = [name for name, strategy in BUILTIN.items() if why_not_solved(strategy) is None]
+
+
+@pytest.mark.parametrize("name", SOLVED)
 def test_every_strategy_runs_with_and_without_shared_parameters(name):
     for changes in ({}, {"shared": 0, "shared_norm": 0.0}):
         setting = small(**changes)

@@ -265,7 +265,7 @@ def test_a_scenario_of_a_user_that_raises_is_refused():
     message = problem_of(sequence(Raises()))
     assert message == (
         "tasks of Raises fails: RuntimeError: two; "
-        'test_validation.py, line 257: raise RuntimeError("two\\nlines")'
+        'test_validation.py, line 259: raise RuntimeError("two\\nlines")'
     )
 
 

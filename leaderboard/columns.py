@@ -375,7 +375,8 @@ COLUMNS = (
         places={"full": 11},
         legend=17,
         explanation="what the strategy carries over between tasks: nothing, parameters or other "
-        "numbers, or examples, with the most images that it keeps.",
+        "numbers, or examples, with the most images that it keeps. Strategies with stored examples "
+        "are ranked, and their tests corrected, among those that keep as many.",
     ),
 )
 """Every column, in the order of the CSV file; new ones at the end."""

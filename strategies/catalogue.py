@@ -1,13 +1,16 @@
 """The strategies that come with the package."""
 
 from driftboard.strategies.a_gem import AGem
+from driftboard.strategies.adam import Adam
 from driftboard.strategies.algorithm_1 import AlgorithmOne
 from driftboard.strategies.anchors import L2
 from driftboard.strategies.base import Strategy
 from driftboard.strategies.bounds import FrozenReset, Joint, Noop, Scratch
 from driftboard.strategies.class_means import Ncm, Slda
+from driftboard.strategies.cofima import Cofima
 from driftboard.strategies.constrained import Constrained
 from driftboard.strategies.derpp import Derpp
+from driftboard.strategies.ema import Ema
 from driftboard.strategies.er import Er
 from driftboard.strategies.ewc import Ewc
 from driftboard.strategies.ewc_implicit import EwcImplicit
@@ -17,6 +20,8 @@ from driftboard.strategies.hybrid import Hybrid
 from driftboard.strategies.hybrid_diagonal import HybridDiagonal
 from driftboard.strategies.hybrid_scalar import HybridScalar
 from driftboard.strategies.initialized import Initialized
+from driftboard.strategies.layer_rates import Discriminative, SlowBackbone, Surgical
+from driftboard.strategies.lp_ft import LpFt
 from driftboard.strategies.lwf import Lwf
 from driftboard.strategies.magnitude import Ball, Fraction
 from driftboard.strategies.mas import MemoryAwareSynapses

@@ -209,4 +209,10 @@ def choose_sequences(
     if tier is not None:
         _check_tier(tier, wanted, candidates, known)
     chosen = find_sequences(wanted or ["*"], KnownSequences(candidates, _unsound(known)))
-    return tuple(chosen.values())
+    fitting = tuple(one for one in chosen.values() if setting in (None, one.setting))
+    if not fitting:
+        raise DriftboardError(
+            f"none of these sequences is {setting}-incremental: {', '.join(chosen)}; see "
+            f"`driftboard sequences --setting {setting}`"
+        )
+    return fitting

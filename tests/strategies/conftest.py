@@ -109,6 +109,96 @@ def matrices_of():
     return matrices
 
 
+@pytest.fixture(scope="session")
+def plain_learner():
+    """Return a class: one learner of the tiny sequence, trained by a plain loop.
+
+    Its ``descend`` is stochastic gradient descent with momentum, written without the engine. Tests
+    of strategies put a paper's equations between its steps.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    from driftboard.suite.checks.tiny import TRAINING, tiny_cohort
+
+    class PlainLearner:
+        total = 4  # steps of a task
+
+        def __init__(self, network, seed=3):
+            self.cohort = tiny_cohort(network, (seed,))
+            self.network = self.cohort.network
+            self.initial = {name: value[0] for name, value in self.cohort.initial.items()}
+            self.head = self.network.blocks[-1].parameters
+
+        def batches(self, index):
+            """Return the images' positions of every step."""
+            count, size = self.cohort.train[index].count, TRAINING.batch_size
+            order, found = self.cohort.batch_orders(index, count)[0], []
+            while len(found) < self.total:
+                drawn = order.permutation(count)
+                found += [drawn[at : at + size] for at in range(0, count - size + 1, size)]
+            return found[: self.total]
+
+        def data(self, index, rows=slice(None)):
+            """Return images, labels and allowed units."""
+            data = self.cohort.train[index]
+            images = self.cohort.scaling(data.images[0], self.cohort.dtype)
+            return images[rows], data.labels[0][rows], data.active[0][rows]
+
+        def loss(self, theta, images, labels, allowed):
+            logits = self.network.logits(theta, images).masked_fill(~allowed, -1e300)
+            return F.cross_entropy(logits, labels)
+
+        def gradient(self, theta, index, rows, loss=None):
+            leaves = {name: value.clone().requires_grad_() for name, value in theta.items()}
+            value = (loss or self.loss)(leaves, *self.data(index, rows))
+            slopes = torch.autograd.grad(value, list(leaves.values()))
+            return dict(zip(leaves, slopes, strict=True))
+
+        def descend(self, theta, index, correct=None, after=None, rates=None, loss=None):
+            """Return where a task ends.
+
+            ``correct(step, rows, gradient, theta)`` returns a gradient, ``after(step, gradient,
+            before, theta)`` the parameters; ``rates`` are factors of the learning rate by name.
+            """
+            speed = {name: torch.zeros_like(value) for name, value in theta.items()}
+            for step, rows in enumerate(self.batches(index)):
+                raw = self.gradient(theta, index, rows, loss and loss(step))
+                slopes = correct(step, rows, raw, theta) if correct else raw
+                before, theta = theta, {}
+                for name, value in before.items():
+                    speed[name] = TRAINING.momentum * speed[name] + slopes[name]
+                    rate = TRAINING.learning_rate * (rates or {}).get(name, 1.0)
+                    theta[name] = value - rate * speed[name]
+                if after:
+                    theta = after(step, raw, before, theta)
+            return theta
+
+    return PlainLearner
+
+
+@pytest.fixture(scope="session")
+def solutions_of():
+    """Return a function that trains learner 3 with the engine: its solution after every task.
+
+    Both modes are compared on the way, the one of them beside another learner.
+    """
+    import torch
+
+    from driftboard.suite.checks.target import learn
+    from driftboard.suite.checks.tiny import tiny_cohort
+
+    def solutions(strategy, network):
+        alone = learn(tiny_cohort(network, (3,)), strategy, "loop")
+        together = learn(tiny_cohort(network, (4, 3)), strategy, "vmap")
+        for one, other in zip(alone, together, strict=True):
+            second = {name: value[1:] for name, value in other.parameters.items()}
+            torch.testing.assert_close(second, one.parameters, rtol=1e-9, atol=1e-11)
+        return [{name: value[0] for name, value in end.parameters.items()} for end in alone]
+
+    return solutions
+
+
 @pytest.fixture
 def plain_tasks():
     """Return a function that gives the tasks of a tiny cohort's only learner to plain loops."""

@@ -378,5 +378,23 @@ COLUMNS = (
         "numbers, or examples, with the most images that it keeps. Strategies with stored examples "
         "are ranked, and their tests corrected, among those that keep as many.",
     ),
+    Column(
+        keys=("forward_transfer", "forward_transfer_low", "forward_transfer_high"),
+        of_row=True,
+        values=lambda line: _interval(line.row.average("forward_transfer", -1.0, 1.0)),
+        title="Forward.Transfer",  # in no table yet, they are wide enough
+        explanation="the accuracy on a task just before its training minus that of the untrained "
+        "network; mean over the tasks after the first.",
+    ),
+    Column(
+        keys=("shift_new", "shift_old"),
+        of_row=True,
+        values=lambda line: (line.row.shift_new, line.row.shift_old),
+        title="Output shift",  # in no table yet, they are wide enough
+        explanation="how far a task moves the outputs, on its own test images and on those of "
+        "earlier tasks: the Kullback-Leibler divergence of the new outputs from the old ones in "
+        "nats, mean over the tasks after the first, of finished runs only; empty where records "
+        "do not tell.",
+    ),
 )
 """Every column, in the order of the CSV file; new ones at the end."""

@@ -206,6 +206,13 @@ class Record(_Run, frozen=True, tag="accuracy"):
     of the block times ``<corrected, gradient> / <gradient, gradient>``. It is 1 where a step is
     plain, 0 of a frozen block and from the task ``diverged_at`` on, the share alone where there is
     no gradient, and negative where the corrected gradient points the other way.
+
+    ``shift_new[t]`` tells how far task t moved the outputs on its own test images, and
+    ``shift_old[t]`` on those of earlier tasks, the mean over these tasks and None for the first:
+    the mean over images of the Kullback-Leibler divergence D(old || new) in nats, where old and
+    new are the distributions over the units that may answer after task t, before and after its
+    training (arXiv 2509.04259). None where it is not finite, and from the task ``diverged_at`` on.
+    Records that were made before there was such a number lack both fields.
     """
 
     correct: tuple[tuple[Count, ...], ...]
@@ -214,6 +221,8 @@ class Record(_Run, frozen=True, tag="accuracy"):
     classes: tuple[Positive, ...]  # number of each task's classes, one of which an answer names
     seen: tuple[Positive, ...] | UnsetType = UNSET  # see above; no other record has this field
     passed: tuple[tuple[float, ...], ...] | UnsetType = UNSET  # see above
+    shift_new: tuple[NonNegative | None, ...] | UnsetType = UNSET  # see above
+    shift_old: tuple[NonNegative | None, ...] | UnsetType = UNSET  # see above
     digest: Digest | None = None  # of all the rest; set in files only
 
     def __post_init__(self) -> None:
@@ -230,6 +239,10 @@ class Record(_Run, frozen=True, tag="accuracy"):
             self.check_lengths(self.passed)
             if set(map(len, self.passed)) != {len(self.sequence.blocks)}:
                 raise ValueError("a row of passed does not have every block")
+        for shift in (self.shift_new, self.shift_old):
+            self.check_lengths(*([] if shift is UNSET else [shift]))
+        if self.shift_old is not UNSET and self.shift_old[0] is not None:
+            raise ValueError("there is no task before the first whose outputs could move")
         if self.seen is not UNSET:
             self._check_seen(self.seen)
 

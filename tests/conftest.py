@@ -290,7 +290,9 @@ def make_loss_record(make_record):
 
     from driftboard.suite import records
 
-    of_accuracies = {"correct", "correct_untrained", "test_sizes", "classes", "seen", "passed"}
+    of_accuracies = set(records.Record.__struct_fields__) - set(
+        records.LossRecord.__struct_fields__
+    )
 
     def make(
         sequence="alpha", strategy="sgd", seed=0, losses=((0.5, 1.5), (0.75, 0.25)), **changes

@@ -64,8 +64,8 @@ class Cell:
     ``near_chance`` says whether the first task ended near chance, see ``ends_near_chance``.
     ``track`` says what the strategy stores: ``nothing``, ``parameters`` or ``examples (n)`` with n
     the most images. ``own_optimiser`` says that it does not use the protocol's.
-    ``passed`` is what the function of this name says, None where the record does not tell, NaN of
-    a run that diverged.
+    ``passed``, ``shift_new`` and ``shift_old`` are what ``passed`` and ``shift`` say, None where
+    the record does not tell, NaN of a run that diverged.
     """
 
     sequence: str
@@ -82,6 +82,8 @@ class Cell:
     operations: int | None
     near_chance: bool
     passed: float | None
+    shift_new: float | None
+    shift_old: float | None
     track: str
     own_optimiser: bool
 
@@ -109,6 +111,8 @@ def cell_of(record: AnyRecord, matrix: metrics.Matrix) -> Cell:
         operations=None if record.operations is None else sum(record.operations),
         near_chance=ends_near_chance(record),
         passed=passed(record),
+        shift_new=shift(record, "shift_new"),
+        shift_old=shift(record, "shift_old"),
         track=_track(record),
         own_optimiser=record.strategy.optimiser == "own",
     )
@@ -156,6 +160,17 @@ def passed(record: AnyRecord) -> float | None:
     if record.status != "finished":
         return math.nan
     return mean(list(chain.from_iterable(record.passed[1:])))
+
+
+def shift(record: AnyRecord, name: Literal["shift_new", "shift_old"]) -> float | None:
+    """Return how far a new task moves the outputs, in nats: the mean over all tasks but the first.
+
+    None where the record does not tell, NaN of a run that diverged or where a number is not finite.
+    """
+    if not isinstance(record, Record) or (shifts := getattr(record, name)) is UNSET:
+        return None
+    known = [value for value in shifts[1:] if value is not None]
+    return mean(known) if len(known) == record.tasks - 1 else math.nan
 
 
 def step(

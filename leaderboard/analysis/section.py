@@ -88,6 +88,7 @@ class Row:
     NaN where there is none or one is not defined, and the largest, None without any. ``compute``
     is what training takes over what the reference's takes, in floating-point operations on the
     ``compute_runs`` that finished for both, NaN where there is none or one was not counted.
+    ``shift_new`` and ``shift_old`` are means of the finished runs, NaN where one lacks the number.
     ``near_chance`` counts the runs whose first task ended near chance.
 
     ``rank``, by the mean, and ``rank_set`` are None for bounds and incomplete strategies;
@@ -108,6 +109,8 @@ class Row:
     memory_bytes: int | None
     compute: float
     compute_runs: int
+    shift_new: float
+    shift_old: float
     near_chance: int
     missing: int
     expected: int
@@ -350,6 +353,8 @@ def _row(
         memory_bytes=max((cell.memory_bytes for cell in finished.values()), default=None),
         compute=compute,
         compute_runs=compute_runs,
+        shift_new=_mean_of_all([cell.shift_new for cell in finished.values()]),
+        shift_old=_mean_of_all([cell.shift_old for cell in finished.values()]),
         near_chance=sum(cell.near_chance for cell in cells.values()),
         missing=expected - len(cells),
         expected=expected,
@@ -363,3 +368,8 @@ def _row(
         cells=cells,
         sequences=scope.sequences,
     )
+
+
+def _mean_of_all(values: Sequence[float | None]) -> float:
+    """Return the mean, NaN where a value is missing."""
+    return mean([math.nan if value is None else value for value in values])

@@ -272,6 +272,17 @@ def _passed(
     return tuple(tuple(round(part, 6) for part in row) for row in kept)
 
 
+def _shifts(
+    rows: Sequence[torch.Tensor], divergence: Sequence[Divergence | None], position: int
+) -> tuple[float | None, ...]:
+    """Return how far outputs moved, None where that is not finite or the seed had diverged."""
+    values = [row[position].item() for row in rows]
+    return tuple(
+        round(value, 6) if cause is None and math.isfinite(value) else None
+        for value, cause in zip(values, divergence, strict=True)
+    )
+
+
 def _record(builder: RecordBuilder, cohort: Cohort, outcome: Outcome, position: int) -> Record:
     """Return the record of the seed at ``position`` in the cohort."""
     sizes, classes = sizes_and_classes(cohort, position)
@@ -301,4 +312,6 @@ def _record(builder: RecordBuilder, cohort: Cohort, outcome: Outcome, position: 
         classes=tuple(classes),
         seen=UNSET if seen is None else seen,
         passed=_passed(outcome, divergence, position),
+        shift_new=_shifts(outcome.shift_new, divergence, position),
+        shift_old=(None, *_shifts(outcome.shift_old, divergence[1:], position)),
     )

@@ -30,6 +30,7 @@ from driftboard.suite.training.evaluation import Evaluation
 from driftboard.suite.training.hooks import CohortStep, CohortTask, Hooks, check_untouched, only
 from driftboard.suite.training.networks import Mode, ModuleNetwork
 from driftboard.suite.training.operations import CountedOperations, per_learner
+from driftboard.suite.training.output_shift import shifts_of_task
 from driftboard.suite.training.stored import bytes_of, check_stored
 from driftboard.suite.training.untouched import (
     Untouched,
@@ -59,6 +60,8 @@ class Outcome:
     solution_norms: list[Tensor] = field(default_factory=list)
     drift_norms: list[Tensor] = field(default_factory=list)
     passed: list[Tensor] = field(default_factory=list)  # per task (S, blocks); see ``Record``
+    shift_new: list[Tensor] = field(default_factory=list)  # per task (S,); see ``Record``
+    shift_old: list[Tensor] = field(default_factory=list)  # per task but the first (S,)
     memory_bytes: list[int] = field(default_factory=list)  # per task, of one seed
     finite: list[Tensor] = field(default_factory=list)  # per task bool (S,), until its end
     blown_up: list[Tensor] = field(default_factory=list)  # per task bool (S,), until its end
@@ -118,7 +121,8 @@ def run(
     shared = Untouched(tensors_of_cohort(cohort), exactly=mode == "loop")
     module = UntouchedModule(cohort.network.module)
     evaluation = Evaluation(cohort, strategy, mode)
-    outcome = Outcome(evaluation.before(parameters))
+    tested = evaluation.before(parameters)
+    outcome = Outcome(tested.correct)
     finite = torch.ones(cohort.size, dtype=torch.bool, device=cohort.device)
     blown_up = torch.zeros(cohort.size, dtype=torch.bool)
     blocks = cohort.network.blocks
@@ -146,7 +150,12 @@ def run(
         outcome.memory_bytes.append(bytes_of(memory) // cohort.size)
         check_stored(strategy, memory, cohort.train[index].images, cohort.scaling)
         began = time.perf_counter()
-        outcome.correct.append(evaluation.after(parameters, memory, index + 1))
+        answered, tested = tested.logits, evaluation.after(parameters, memory, index + 1)
+        outcome.correct.append(tested.correct)
+        new, old = shifts_of_task(cohort, index, answered, tested.logits)
+        outcome.shift_new.append(new.cpu())
+        if old is not None:
+            outcome.shift_old.append(old.cpu())
         outcome.evaluation_seconds += time.perf_counter() - began
         on_task(index + 1)
     check_untouched(strategy, [*shared.changed(), *module.changed()])

@@ -1,4 +1,4 @@
-"""Tests: how many answers on every task's test images are right."""
+"""Tests: what a cohort answers on every task's test images, and how many answers are right."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +23,14 @@ Answer = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class Tested:
+    """What a cohort answers on every task's test images."""
+
+    correct: Tensor  # int64, (S, tasks), on the CPU: the numbers of right answers
+    logits: list[Tensor]  # per task (S, n, head units), of all units, as they were answered
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The tests of a cohort under a strategy."""
 
@@ -30,12 +38,12 @@ class Evaluation:
     strategy: Strategy
     mode: Mode
 
-    def before(self, parameters: Parameters) -> Tensor:
-        """Return the numbers of right answers before the first task; see ``after``."""
-        return self._counts(self._of_network(parameters), 0)
+    def before(self, parameters: Parameters) -> Tested:
+        """Return the answers before the first task, which are the network's; see ``after``."""
+        return self._tested(self._of_network(parameters), 0)
 
-    def after(self, parameters: Parameters, memory: Memory, tasks: int) -> Tensor:
-        """Return the numbers of right answers on every task's test images, int64, (S, tasks).
+    def after(self, parameters: Parameters, memory: Memory, tasks: int) -> Tested:
+        """Return the answers on every task's test images.
 
         Args:
             parameters: of the learners, (S, ...).
@@ -46,16 +54,16 @@ class Evaluation:
             StrategyError: the strategy's ``answer`` raised, or returned something else than logits.
         """
         if not overrides(self.strategy, "answer"):
-            return self._counts(self._of_network(parameters), tasks)
+            return self._tested(self._of_network(parameters), tasks)
         # Training goes on from these: what an answer put there would come from test images.
         given = named("parameters", parameters) | {
             f"memory{pytree.keystr(path)}": leaf
             for path, leaf in pytree.tree_flatten_with_path(memory)[0]
         }
         shown = Untouched(given, exactly=self.mode == "loop")
-        counts = self._counts(self._of_strategy(parameters, memory), tasks)
+        tested = self._tested(self._of_strategy(parameters, memory), tasks)
         check_untouched(self.strategy, shown.changed(), "answer()")
-        return counts
+        return tested
 
     @torch.no_grad()
     def logits(self, parameters: Parameters, memory: Memory, index: int) -> Tensor:
@@ -93,7 +101,8 @@ class Evaluation:
         def answer(images: Tensor, allowed: Tensor, tasks: Tensor) -> Tensor:
             with blaming(self._error):
                 mapped = over_learners(self.mode)(of_one)
-                logits: Tensor = mapped(images, allowed, tasks, parameters, memory)
+                # A copy of what may answer, so that a strategy cannot change it.
+                logits: Tensor = mapped(images, allowed.clone(), tasks, parameters, memory)
             return logits
 
         return answer
@@ -102,26 +111,31 @@ class Evaluation:
         return StrategyError(f"strategy '{self.strategy.name}': answer() {what}{place}")
 
     @torch.no_grad()
-    def _counts(self, answer: Answer, tasks: int) -> Tensor:
-        columns = [
-            self._count(answer, index, data, self.cohort.allowed(data, tasks))
+    def _tested(self, answer: Answer, tasks: int) -> Tested:
+        parts = [
+            self._answers(answer, index, data, self.cohort.allowed(data, tasks))
             for index, data in enumerate(self.cohort.test)
         ]
-        return torch.stack(columns, dim=1)
+        correct = torch.stack([counts for counts, _ in parts], dim=1)
+        return Tested(correct, [logits for _, logits in parts])
 
-    def _count(self, answer: Answer, index: int, data: TaskData, allowed: Tensor) -> Tensor:
+    def _answers(
+        self, answer: Answer, index: int, data: TaskData, allowed: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the numbers of right answers, (S,), and all logits, (S, n, units)."""
         cohort = self.cohort
         total = torch.zeros(cohort.size, dtype=torch.int64, device=cohort.device)
         tasks = torch.full_like(total, index)
+        given = []
         for start in range(0, data.count, TESTED_AT_ONCE):
             part = slice(start, start + TESTED_AT_ONCE)
             choices = allowed[:, part]
-            # A copy of what may answer, so that a strategy cannot change it.
             images = cohort.scaling(data.images[:, part], cohort.dtype)
-            logits = answer(images, choices.clone(), tasks)
+            logits = answer(images, choices, tasks)
             chosen = logits.masked_fill(~choices, -torch.inf).argmax(dim=-1)
             # A padded image has label -1, which no answer equals; where no unit may answer, none
             # does.
             right = (chosen == data.labels[:, part]) & choices.any(dim=-1)
             total += right.sum(dim=1)
-        return total.cpu()
+            given.append(logits)
+        return total.cpu(), torch.cat(given, dim=1)

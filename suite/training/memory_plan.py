@@ -71,6 +71,11 @@ class Demand:
         return (sum(self.trained) + sum(self.tested)) * (self.pixels + INDEX + self.units)
 
     @property
+    def of_outputs(self) -> int:
+        """Bytes of the logits of all test images, before and after a task."""
+        return 2 * FLOAT * self.units * sum(self.tested)
+
+    @property
     def of_a_task(self) -> int:
         """Bytes of the largest training set in use, which is that of all tasks together.
 
@@ -98,13 +103,15 @@ class Demand:
         test = min(TESTED_AT_ONCE, max(self.tested, default=0)) * (self.pixels + 2 * self.widest)
         full = min(EXAMPLES_AT_ONCE, images) * kept
         if not self.linear:
-            full = max(full, min(SAMPLES_AT_ONCE, images) * (2 * self.parameters + kept))
+            # Gradients, their squares, and what some processors' kernels need to take the former.
+            full = max(full, min(SAMPLES_AT_ONCE, images) * (3 * self.parameters + kept))
         return FLOAT * max(step, test, full)
 
     @property
     def total(self) -> int:
         """Bytes of one learner."""
-        return self.of_data + self.of_a_task + self.of_parameters + self.at_work
+        kept = self.of_data + self.of_outputs + self.of_parameters
+        return kept + self.of_a_task + self.at_work
 
 
 def demand_of(

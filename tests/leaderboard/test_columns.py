@@ -149,3 +149,23 @@ def test_columns_of_rows_are_in_the_csv_file_alone(make_record, make_loss_record
     rows, _ = rows_of("losses", [make_loss_record(seed=seed) for seed in range(2)])
     assert {row["max_forgetting"] + row["max_forgetting_low"] for row in rows} == {""}
     assert {row["incremental_accuracy"] for row in rows} == {""}
+
+
+def test_the_output_shift_is_the_mean_over_later_tasks_of_all_finished_runs(make_record, tmp_path):
+    def row_of(folder, *changes):
+        for seed, change in enumerate(changes):
+            record = make_record(seed=seed, correct=((9, 1, 1), (6, 8, 1), (5, 6, 7)), **change)
+            write_record(tmp_path / folder, record)
+        board = build_board(collect([tmp_path / folder]))
+        return next(csv.DictReader(io.StringIO(csv_table(board))))
+
+    told = {"shift_new": (9.0, 0.25, 0.75), "shift_old": (None, 0.5, 0.0)}
+    other = {"shift_new": (0.0, 1.0, 1.0), "shift_old": (None, 0.75, 0.25)}
+    row = row_of("told", told, other)
+    assert float(row["shift_new"]) == (0.5 + 1.0) / 2
+    assert float(row["shift_old"]) == (0.25 + 0.5) / 2
+    row = row_of("one-lacks-it", told, {})
+    assert row["shift_new"] == row["shift_old"] == ""
+    row = row_of("not-finite", told, other | {"shift_old": (None, None, 0.25)})
+    assert float(row["shift_new"]) == 0.75
+    assert row["shift_old"] == ""

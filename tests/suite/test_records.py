@@ -54,6 +54,7 @@ def sound_records(draw):
     row = st.tuples(*(st.integers(0, size) for size in sizes))
     norms = tuples(tuples(NORMS, blocks), tasks)
     parts = tuples(tuples(st.floats(allow_nan=False, allow_infinity=False), blocks), tasks)
+    shifts = tuples(st.none() | NORMS, tasks)
     plan = st.builds(
         records.PlanStamp, tuples(st.floats(0.0, 1.0), blocks), tuples(st.booleans(), blocks)
     )
@@ -86,6 +87,8 @@ def sound_records(draw):
         classes=classes,
         seen=seen,
         passed=draw(st.just(msgspec.UNSET) | parts),
+        shift_new=draw(st.just(msgspec.UNSET) | shifts),
+        shift_old=draw(st.just(msgspec.UNSET) | shifts.map(lambda row: (None, *row[1:]))),
         update_norms=draw(norms),
         solution_norms=draw(norms),
         drift_norms=draw(norms),
@@ -284,7 +287,8 @@ def test_the_changes_above_are_refused_for_their_own_sake(change_file):
     assert read_record(path).correct == ((100, 0), (60, 80))
 
 
-NEEDED = [name for name in Record.__struct_fields__ if name not in ("seen", "passed")]
+OPTIONAL = ("seen", "passed", "shift_new", "shift_old")
+NEEDED = [name for name in Record.__struct_fields__ if name not in OPTIONAL]
 
 
 @pytest.mark.parametrize("missing", ["measure", *NEEDED])
@@ -363,11 +367,42 @@ def test_parts_of_other_tasks_or_blocks_are_refused(make_record, tmp_path, passe
     assert word in refusal(path)
 
 
+SHIFTS = {"shift_new": (0.5, None), "shift_old": (None, 0.25)}
+
+
+def test_how_far_outputs_moved_is_read_as_it_was_written_and_else_nothing_is_said_of_it(
+    make_record, tmp_path
+):
+    record = make_record(**SHIFTS)
+    assert b'"shift_new":[0.5,null],"shift_old":[null,0.25]' in sealed(record)
+    assert read_record(write_record(tmp_path, record)) == record
+    assert b"shift" not in sealed(make_record())
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"shift_new": [0.5]}, "2 tasks"),
+        ({"shift_old": [None]}, "2 tasks"),
+        ({"shift_new": [0.5, -0.25]}, "shift_new"),
+        ({"shift_new": None}, "shift_new"),
+        ({"shift_old": [0.5, 0.25]}, "no task before the first"),
+    ],
+)
+def test_unsound_shifts_of_outputs_are_refused(make_record, tmp_path, changes, word):
+    content = json.loads(sealed(make_record(**SHIFTS)))
+    path = cell_path(tmp_path, "alpha", "sgd", 0)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content | changes))
+    seal(path)
+    assert word in refusal(path)
+
+
 @pytest.fixture
 def loss_record(make_record):
     """Return a sound record of a linear sequence."""
     content = msgspec.structs.asdict(make_record())
-    for name in ("correct", "correct_untrained", "test_sizes", "classes", "seen", "passed"):
+    for name in ("correct", "correct_untrained", "test_sizes", "classes", *OPTIONAL):
         del content[name]
     return records.LossRecord(
         **content, losses=((0.5, 1.0), (0.7, 0.4)), losses_untrained=(1.0, 1.0), draws=50

@@ -70,6 +70,8 @@ def make_cells(roles, measure, seeds, step):
             operations=1000,
             near_chance=False,
             passed=None,
+            shift_new=None,
+            shift_old=None,
             track="nothing",
             own_optimiser=False,
         )

@@ -80,9 +80,9 @@ class Strategy:
     or str with a default. The methods are called in the order in which they are defined here:
     ``begin`` once per task, then for every step ``batch``, ``loss``, ``correct``, ``update``,
     ``constrain`` and ``observe``, and ``finish`` once when the task's training ends; ``answer`` is
-    called in tests. ``parameters`` always holds all parameters of the network. A method may keep
-    the tensors that it is given: the engine changes none of them afterwards. A hook that a class
-    does not override costs nothing.
+    called in tests. ``parameters`` always holds all parameters of the network, and from the first
+    step to ``finish`` the plan's ``extra`` ones. A method may keep the tensors that it is given:
+    the engine changes none of them afterwards. A hook that a class does not override costs nothing.
 
     >>> @dataclass(frozen=True)
     ... class HeadOnly(Strategy):
@@ -190,7 +190,10 @@ class Strategy:
     def finish(
         self, task: Task, parameters: Parameters, memory: Memory
     ) -> tuple[Parameters, Memory]:
-        """Return the solution of the task that ends, and the memory for the next task."""
+        """Return the solution of the task that ends, and the memory for the next task.
+
+        The solution are the network's parameters; the plan's extra ones may be left out.
+        """
         return parameters, memory
 
     def answer(self, query: Query, parameters: Parameters, memory: Memory) -> Tensor:

@@ -169,6 +169,9 @@ class UpdatePlan:
     # units of the task's own classes restart, so that other tasks' units are not wiped
     start: Parameters | None = None  # where training starts, all parameters; None is the last
     # solution. What restarts does so all the same.
+    extra: Parameters | None = None  # tensors that train beside the network's during the task, by
+    # names of their own: adapters, prompts, masks. They take full steps, hooks find them among the
+    # parameters, and ``loss`` has to use them. What ``finish`` does not keep in the memory is gone.
 
 
 @dataclass(frozen=True)

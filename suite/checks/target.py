@@ -145,7 +145,7 @@ def unpacked(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(unpacked(part) for part in value)
     if isinstance(value, UpdatePlan):
-        return value.share, value.restart, value.start or {}
+        return value.share, value.restart, value.start or {}, value.extra or {}
     if isinstance(value, Query):
         return value.images, value.allowed
     if isinstance(value, Examples):

@@ -202,7 +202,7 @@ def train_task(
             plan, memory = hooks.begin(parameters, memory)
         hooks.check_untouched(shown.changed(), "begin")
         plan = plan if share is None else replace(plan, share=share)
-        parameters = _restarted(parameters, task, plan)
+        parameters = _restarted(parameters, task, plan) | (plan.extra or {})
     orders = _batch_orders(cohort, index, data.count)
     passed = _passed(task, hooks, plan, parameters, memory, len(orders))
     start = _Start(task, hooks, plan, cohort.training, parameters, memory, len(orders))
@@ -348,7 +348,10 @@ class _Start:
         return _Start(
             self.task.only(position),
             self.hooks.alone(position),
-            UpdatePlan(*only((self.plan.share, self.plan.restart), position)),
+            UpdatePlan(
+                *only((self.plan.share, self.plan.restart), position),
+                extra=only(self.plan.extra or {}, position),
+            ),
             self.training,
             only(self.parameters, position),
             only(self.memory, position),
@@ -418,17 +421,21 @@ def _step_scales(
 ) -> dict[str, Tensor]:
     """Return learning rate times share, shaped to broadcast, for every parameter that may move.
 
-    A block that is frozen for all seeds is left out, so that no gradient is computed for it.
+    A block that is frozen for all seeds is left out, so that no gradient is computed for it. Extra
+    parameters have the share 1.
     """
+    shares = {
+        name: plan.share[:, position]
+        for position, block in enumerate(network.blocks)
+        for name in block.parameters
+        if bool((plan.share[:, position] > 0).any())
+    }
+    shares |= {name: torch.ones_like(plan.share[:, 0]) for name in plan.extra or {}}
     scales = {}
-    for position, block in enumerate(network.blocks):
-        share = plan.share[:, position]
-        if bool((share > 0).any()):
-            for name in block.parameters:
-                value = parameters[name]
-                scales[name] = (learning_rate * share.to(value.dtype)).reshape(
-                    (-1,) + (1,) * (value.ndim - 1)
-                )
+    for name, share in shares.items():
+        value = parameters[name]
+        shape = (-1,) + (1,) * (value.ndim - 1)
+        scales[name] = (learning_rate * share.to(value.dtype)).reshape(shape)
     return scales
 
 

@@ -195,10 +195,11 @@ class Hooks:
                 raise self._error("begin", "must return a plan whose share and restart are tensors")
             self._check_device("begin", "a plan", (plan.share, plan.restart))
             start = {} if plan.start is None else self._like("begin", plan.start, parameters)
-            return plan.share, plan.restart, start, self._checked_memory("begin", memory)
+            extra = {} if plan.extra is None else self._extra(plan.extra, parameters)
+            return plan.share, plan.restart, start, extra, self._checked_memory("begin", memory)
 
-        share, restart, start, memory = self._call("begin", begin, 0, parameters, memory)
-        plan = UpdatePlan(share, restart, start or None)
+        share, restart, start, extra, memory = self._call("begin", begin, 0, parameters, memory)
+        plan = UpdatePlan(share, restart, start or None, extra or None)
         self._check_plan(plan)
         return plan, memory
 
@@ -322,12 +323,15 @@ class Hooks:
         return result
 
     def finish(self, parameters: Parameters, memory: Memory) -> tuple[Parameters, Memory]:
-        """Return the solutions and the memory at the task's end."""
+        """Return the solutions, of the network's parameters only, and the memory at the end."""
 
         def finish(task: Task, parameters: Parameters, memory: Memory) -> Any:
             result = self._strategy.finish(task, parameters, memory)
             solution, memory = self._pair("finish", result, dict)
-            solution = self._like("finish", solution, parameters)
+            extra = parameters.keys() - task.initial.keys()
+            solution = {name: value for name, value in solution.items() if name not in extra}
+            own = {name: parameters[name] for name in task.initial}
+            solution = self._like("finish", solution, own)
             return solution, self._checked_memory("finish", memory)
 
         result: tuple[Parameters, Memory] = self._call("finish", finish, -1, parameters, memory)
@@ -363,6 +367,25 @@ class Hooks:
         if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], first)):
             raise self._error(hook, f"must return two things, {first.__name__} and memory")
         return result
+
+    def _extra(self, extra: Any, parameters: Parameters) -> Parameters:
+        """Return the extra parameters of a plan, if they can be trained beside the network's."""
+        if not overrides(self._strategy, "loss"):
+            raise self._error(
+                "begin", "gives extra parameters, but no loss() of this class makes use of them"
+            )
+        if not isinstance(extra, dict) or not all(isinstance(name, str) for name in extra):
+            raise self._error("begin", "must return a plan whose extra is a dict of named tensors")
+        dtype = next(iter(parameters.values())).dtype
+        for name, value in extra.items():
+            if name in parameters:
+                raise self._error(
+                    "begin", f"gives an extra parameter '{name}', which the network has already"
+                )
+            if not isinstance(value, Tensor) or value.dtype != dtype:
+                raise self._error("begin", f"must return the extra '{name}' as a tensor of {dtype}")
+        self._check_device("begin", "extra parameters", extra.values())
+        return extra
 
     def _checked_memory(self, hook: str, memory: Any) -> Memory:
         leaves = pytree.tree_leaves(memory)

@@ -1,6 +1,7 @@
 """What hooks can do since the interface's second version, by value: steps, batches, starts, own
 optimisers, answers, declared memory, and hooks that are not mapped."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from driftboard.strategies import Examples, Strategy, UpdatePlan
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.suite.checks.target import learn
-from driftboard.suite.checks.tiny import IMAGES, TRAINING, tiny_cohort
+from driftboard.suite.checks.tiny import IMAGES, TRAINING, example_task, tiny_cohort
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.training import engine
 from driftboard.suite.training.evaluation import Evaluation
@@ -617,3 +618,122 @@ def test_the_advice_where_a_value_is_asked_for_names_both_ways_out():
     message = str(caught.value)
     assert "decide with torch.where, or set vectorized = False" in message
     assert "github" not in message
+
+
+# Extra parameters.
+
+
+@dataclass(frozen=True)
+class Adapted(Strategy):
+    """Adds the product of two trained factors to the first layer, and two trained shifts."""
+
+    name: ClassVar[str] = "adapted"
+    freeze: bool = False
+
+    def begin(self, task, parameters, memory):
+        plan = task.everything()
+        share = 0 * plan.share if self.freeze else plan.share
+        weight = parameters["hidden1.weight"]
+        extra = {
+            "out": task.normal("out", weight.shape[0], 2) / 5,
+            "in": task.normal("in", 2, weight.shape[1]) / 5,
+            "prompt": torch.zeros_like(task.examples.images[0]).flatten(),
+        }
+        return replace(plan, share=share, extra=extra), memory
+
+    def loss(self, task, examples, parameters, memory):
+        weight = parameters["hidden1.weight"] + parameters["out"] @ parameters["in"]
+        images = examples.images + parameters["prompt"].view_as(examples.images[0])
+        return task.loss({**parameters, "hidden1.weight": weight}, replace(examples, images=images))
+
+    def finish(self, task, parameters, memory):
+        kept = {name: parameters[name] for name in ("out", "in", "prompt")}
+        return parameters, {f"{task.index}": kept} | memory
+
+
+def _plainly(task, parameters, batches, freeze, rate, momentum):
+    """Train one task of one learner with torch.optim, the factors among the parameters."""
+    extra = Adapted().begin(task, parameters, {})[0].extra
+    network = {n: v.clone().requires_grad_() for n, v in parameters.items()}
+    more = {n: v.clone().requires_grad_() for n, v in extra.items()}
+    moving = [*more.values(), *([] if freeze else network.values())]
+    optimiser = torch.optim.SGD(moving, lr=rate, momentum=momentum)
+    for rows in batches:
+        own = task.examples
+        weight = network["hidden1.weight"] + more["out"] @ more["in"]
+        images = own.images[rows].flatten(1) + more["prompt"]
+        hidden = (images @ weight.T + network["hidden1.bias"]).relu()
+        hidden = (hidden @ network["hidden2.weight"].T + network["hidden2.bias"]).relu()
+        logits = hidden @ network["head.weight"].T + network["head.bias"]
+        logits = logits.masked_fill(~own.allowed[rows], -1e30)
+        optimiser.zero_grad()
+        F.cross_entropy(logits, own.labels[rows]).backward()
+        optimiser.step()
+    return tuple({n: v.detach() for n, v in one.items()} for one in (network, more))
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+@pytest.mark.parametrize("mode", MODES)
+def test_extra_parameters_train_beside_the_networks(mode, freeze):
+    seeds = (0,) if mode == "loop" else (0, 1)
+    cohort = tiny_cohort("MLP", seeds)
+    found = learn(cohort, Adapted(freeze), mode)
+    for place, seed in enumerate(seeds):
+        parameters = {name: value[place] for name, value in cohort.initial.items()}
+        for index, end in enumerate(found):
+            task = example_task(index, seed)
+            alone = tiny_cohort("MLP", (seed,))
+            batches = engine._batch_orders(alone, index, IMAGES)[:, 0]
+            parameters, extra = _plainly(task, parameters, batches, freeze, 0.05, 0.9)
+            assert end.parameters.keys() == parameters.keys()
+            for name, value in parameters.items():
+                torch.testing.assert_close(end.parameters[name][place], value, **EXACT)
+            kept = {name: value[place] for name, value in end.memory[f"{index}"].items()}
+            torch.testing.assert_close(kept, extra, **EXACT)
+
+
+@dataclass(frozen=True)
+class Unsound(Strategy):
+    name: ClassVar[str] = "unsound"
+    kind: str = "taken"
+
+    def begin(self, task, parameters, memory):
+        extra = {
+            "taken": {"head.bias": parameters["head.bias"]},
+            "numbers": {"a": 1.0},
+            "dtype": {"a": torch.zeros(2)},
+            "list": [torch.zeros(2)],
+        }
+        return replace(task.everything(), extra=extra[self.kind]), memory
+
+    def loss(self, task, examples, parameters, memory):
+        return task.loss(parameters, examples)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("taken", "gives an extra parameter 'head.bias', which the network has already"),
+        ("numbers", "must return the extra 'a' as a tensor of torch.float64"),
+        ("dtype", "must return the extra 'a' as a tensor of torch.float64"),
+        ("list", "must return a plan whose extra is a dict of named tensors"),
+    ],
+)
+@pytest.mark.parametrize("mode", MODES)
+def test_unsound_extra_parameters_are_refused(mode, kind, message):
+    with pytest.raises(StrategyError, match=re.escape(f"begin() {message} (task 1)")):
+        ends(Unsound(kind), mode)
+
+
+@dataclass(frozen=True)
+class Unused(Strategy):
+    name: ClassVar[str] = "unused"
+
+    def begin(self, task, parameters, memory):
+        return replace(task.everything(), extra={"a": torch.zeros_like(task.noise)}), memory
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_extra_parameters_that_no_loss_uses_are_refused(mode):
+    with pytest.raises(StrategyError, match=r"no loss\(\) of this class makes use of them"):
+        ends(Unused(), mode)

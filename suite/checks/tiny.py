@@ -5,6 +5,7 @@ norms. A learner's classes, images and initial weights follow from its seed.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ UNITS = 6
 TASKS = 3
 IMAGES = 24  # of a task
 TRAINING = Training(epochs=1, batch_size=8, learning_rate=0.05, minimum_steps=4)
+LONG = 120
+"""Steps of the longest task of the quick suite, within which a strategy may change what it does."""
 
 
 def _mlp() -> ModuleNetwork:
@@ -59,8 +62,16 @@ NETWORKS: dict[str, Callable[[], ModuleNetwork]] = {"MLP": _mlp, "convolutions":
 """What messages call a network -> what builds it from torch's global generator."""
 
 
-def tiny_cohort(network: str, seeds: Sequence[int], class_incremental: bool = False) -> Cohort:
-    """Return the learners of these seeds on one of ``NETWORKS``, all tensors new."""
+def tiny_cohort(
+    network: str,
+    seeds: Sequence[int],
+    class_incremental: bool = False,
+    steps: int = TRAINING.minimum_steps,
+) -> Cohort:
+    """Return the learners of these seeds on one of ``NETWORKS``, all tensors new.
+
+    ``steps`` are those of a task.
+    """
     learners = [_initial(NETWORKS[network], seed) for seed in seeds]
     train = [_task_data(task, seeds) for task in range(TASKS)]
     return Cohort(
@@ -72,7 +83,7 @@ def tiny_cohort(network: str, seeds: Sequence[int], class_incremental: bool = Fa
         test=train,
         classes=[data.active[:, 0] for data in train],
         scaling=Scaling(torch.full((1, 1, 1), 0.5), torch.full((1, 1, 1), 0.3)),
-        training=TRAINING,
+        training=replace(TRAINING, minimum_steps=steps),
         batch_orders=lambda task, count: [_stream("order", task, count, seed) for seed in seeds],
         strategy_noise=lambda task: [_stream("noise", task, seed) for seed in seeds],
         class_incremental=class_incremental,

@@ -127,7 +127,7 @@ LAYERS = (
         "suite.linear",
     ),
     *("suite.runs", "suite.distance", "suite.sweeps", "suite.tuning", "suite.submissions"),
-    *("suite.checks", "suite.sandbox"),
+    *("suite.checks", "suite.listing", "suite.sandbox"),
     *("leaderboard.analysis", "leaderboard.formatting"),
     *("leaderboard.column", "leaderboard.columns", "leaderboard.words"),
     *("leaderboard.table", "leaderboard.claim", "leaderboard.render", "leaderboard.build"),

@@ -85,23 +85,10 @@ def strategies() -> "pd.DataFrame":
 
     import pandas as pd
 
-    from driftboard.strategies.catalogue import BUILTIN, FAMILIES, FURTHER
-    from driftboard.suite.checks.tiny import track_of
+    from driftboard.suite.listing import known_strategies
 
-    family = {name: title for title, names in FAMILIES.items() for name in names}
-    rows = {
-        name: {
-            "family": family[name],
-            "role": strategy.role,
-            "default": name in BUILTIN,
-            "stores": track_of(strategy),
-            "parameters": dataclasses.asdict(strategy),
-            "summary": strategy.summary,
-            "literature": strategy.literature,
-        }
-        for name, strategy in (BUILTIN | FURTHER).items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("strategy")
+    rows = {one.name: dataclasses.asdict(one) for one in known_strategies()}
+    return pd.DataFrame.from_dict(rows, orient="index").drop(columns="name").rename_axis("strategy")
 
 
 Device = Literal["auto", "cpu", "cuda"]

@@ -17,14 +17,12 @@ from driftboard.strategies.base import (
     Parameters,
     Scaling,
     Step,
-    Strategy,
     Task,
 )
 from driftboard.suite.protocol import Training
 from driftboard.suite.rng import stream
 from driftboard.suite.training.cohort import Cohort, TaskData
 from driftboard.suite.training.networks import ModuleNetwork, build_network
-from driftboard.suite.training.stored import bytes_of
 
 SHAPE = (1, 5, 5)
 UNITS = 6
@@ -122,19 +120,6 @@ def example_task(index: int = 0, seed: int = 0, step: int | None = None) -> Task
         moment=torch.tensor(0 if step is None else step + 1),
         step=None if step is None else _step(step),
     )
-
-
-def track_of(strategy: Strategy) -> str:
-    """Return what a strategy stores: ``nothing``, ``parameters`` or ``examples``.
-
-    One that does not declare it is tried on a task of the tiny sequence.
-    """
-    if strategy.stores is not None:
-        return strategy.stores
-    task = example_task()
-    _, memory = strategy.begin(task, task.initial, {})
-    _, memory = strategy.finish(task, task.initial, memory)
-    return "parameters" if bytes_of(memory) else "nothing"
 
 
 def _step(number: int) -> Step:

@@ -1,6 +1,7 @@
 """``driftboard sequences`` and ``driftboard strategies``: what there is to run."""
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import Annotated, Literal
@@ -75,35 +76,26 @@ def sequences(
 
 def strategies(as_json: AsJson = False) -> None:
     """List the built-in strategies by family: parameters, what each stores, and its source."""
-    from driftboard.strategies.catalogue import BUILTIN, FAMILIES, FURTHER
-    from driftboard.suite.checks.tiny import track_of
+    from driftboard.suite.listing import known_strategies
     from driftboard.suite.terminal import Column, TextTable
 
-    known = BUILTIN | FURTHER
+    known = known_strategies()
     if as_json:
-        family = {name: title for title, names in FAMILIES.items() for name in names}
-        content = [
-            {
-                "name": name,
-                "family": family[name],
-                "role": strategy.role,
-                "stores": track_of(strategy),
-                "parameters": dataclasses.asdict(strategy),
-                "summary": strategy.summary,
-                "literature": strategy.literature,
-            }
-            for name, strategy in known.items()
-        ]
-        typer.echo(json.dumps(content, indent=1))
+        typer.echo(json.dumps([dataclasses.asdict(one) for one in known], indent=1))
         return
     words = ("parameters", "from the second task on", "literature")
     columns = [Column("strategy"), Column("stores"), *(Column(title, "words") for title in words)]
-    for title, names in FAMILIES.items():
-        rows = []
-        for name in names:
-            strategy = known[name]
-            parameters = ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(strategy).items())
-            said = (parameters, strategy.summary, strategy.literature)
-            rows.append((name, track_of(strategy), *said))
-        typer.echo(f"{title}\n{TextTable(columns, [rows]).text()}\n")
-    typer.echo("Without --strategy a run takes all but: " + ", ".join(FURTHER))
+    for family, members in itertools.groupby(known, key=lambda one: one.family):
+        rows = [
+            (
+                one.name,
+                one.stores,
+                ", ".join(f"{name}={value}" for name, value in one.parameters.items()),
+                one.summary,
+                one.literature,
+            )
+            for one in members
+        ]
+        typer.echo(f"{family}\n{TextTable(columns, [rows]).text()}\n")
+    further = ", ".join(one.name for one in known if not one.default)
+    typer.echo(f"Without --strategy a run takes all but: {further}")

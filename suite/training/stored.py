@@ -1,13 +1,13 @@
 """What a strategy carries over, held against what it says that it stores."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from driftboard.strategies.base import Memory, Scaling, Strategy
+from driftboard.strategies.base import EXAMPLES_AT_ONCE, Memory, Scaling, Strategy
 from driftboard.suite.errors import StrategyError, counted
 
 SAME = 1e-5
@@ -53,14 +53,28 @@ def images_in(memory: Memory, images: Tensor, scaling: Scaling) -> int:
     >>> images_in({"flat": images.flatten(1)[None] / 255}, images, Scaling(0 * one, 0.5 * one))
     2
     """
-    floats = images.double()
-    forms = [form.flatten(1) for form in (floats, floats / 255, scaling(images, torch.float64))]
-    rows = list(_rows(memory, forms[0].shape[1]))
-    return max((sum(_matches(own, form) for own in rows) for form in forms), default=0)
+    forms: tuple[Callable[[Tensor], Tensor], ...] = (
+        lambda part: part.double(),
+        lambda part: part.double() / 255,
+        lambda part: scaling(part, torch.float64),
+    )
+    rows = list(_rows(memory, images[0].numel()))
+    if not rows:
+        return 0
+    parts = images.split(EXAMPLES_AT_ONCE)  # in double precision all of them take much memory
+    return max(sum(_held(own, parts, form) for own in rows) for form in forms)
 
 
-def _matches(rows: Tensor, wanted: Tensor) -> int:
-    """Return how many of the rows are among those wanted, but for rounding; float64."""
+def _held(rows: Tensor, parts: Sequence[Tensor], form: Callable[[Tensor], Tensor]) -> int:
+    """Return how many of the rows are among images in some form."""
+    found = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+    for part in parts:
+        found |= _among(rows, form(part).flatten(1))
+    return int(found.sum())
+
+
+def _among(rows: Tensor, wanted: Tensor) -> Tensor:
+    """Return which of the rows are among those wanted, but for rounding; both are float64."""
     # One number for each row, by which those that may be the same are found.
     pixels = torch.arange(wanted.shape[1], dtype=wanted.dtype, device=wanted.device)
     probe = torch.cos(pixels.square() + 1)  # weights without a pattern that images might have
@@ -71,7 +85,7 @@ def _matches(rows: Tensor, wanted: Tensor) -> int:
         other = wanted[marks.indices[(place + step).clamp(0, len(wanted) - 1)]]
         near |= (rows - other).abs().amax(1) <= SAME * other.abs().amax(1)
     is_blank = rows.amax(1) == rows.amin(1)
-    return int((near & ~is_blank).sum())
+    return near & ~is_blank
 
 
 def _rows(memory: Memory, pixels: int) -> Iterator[Tensor]:

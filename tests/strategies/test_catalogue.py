@@ -6,7 +6,8 @@ import pytest
 
 from driftboard.strategies.catalogue import BUILTIN, FAMILIES, FURTHER
 from driftboard.suite.checks.target import learn
-from driftboard.suite.checks.tiny import SHAPE, tiny_cohort, track_of
+from driftboard.suite.checks.tiny import SHAPE, tiny_cohort
+from driftboard.suite.listing import stored_by
 from driftboard.suite.training.stored import bytes_of, shaped_as_images
 
 KNOWN = BUILTIN | FURTHER
@@ -23,4 +24,4 @@ def test_a_strategy_stores_what_the_list_says(name):
     memory = learn(tiny_cohort("MLP", (0,)), KNOWN[name], "loop")[-1].memory
     images = shaped_as_images(memory, SHAPE)
     told = "examples" if images else "parameters" if bytes_of(memory) else "nothing"
-    assert track_of(KNOWN[name]) == told
+    assert stored_by(KNOWN[name]) == told

@@ -7,15 +7,18 @@ from typing import ClassVar
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from driftboard.strategies import Examples, Strategy, UpdatePlan
+from driftboard.strategies.base import EXAMPLES_AT_ONCE, Scaling
 from driftboard.strategies.catalogue import BUILTIN
 from driftboard.suite.checks.target import learn
 from driftboard.suite.checks.tiny import IMAGES, TRAINING, example_task, tiny_cohort
 from driftboard.suite.errors import StrategyError
 from driftboard.suite.training import engine
 from driftboard.suite.training.evaluation import Evaluation
+from driftboard.suite.training.stored import images_in
 
 MODES = ["loop", "vmap"]
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
@@ -478,6 +481,20 @@ def test_images_in_another_shape_are_found(mode, hidden):
 
     with pytest.raises(StrategyError, match="holds 7 images"):
         ends(Hiding(), mode)
+
+
+def test_every_one_of_many_images_is_found_and_no_other():
+    """More images than are looked at together, kept in another order among as many others."""
+    count = 2 * EXAMPLES_AT_ONCE + 3
+    random = torch.Generator().manual_seed(5)
+    images = torch.randint(0, 256, (count, 1, 5, 5), generator=random, dtype=torch.uint8)
+    others = torch.randint(0, 256, (count, 1, 5, 5), generator=random, dtype=torch.uint8)
+    order = torch.randperm(2 * count, generator=random)
+    scaling = Scaling(torch.full((1, 1, 1), 0.4), torch.full((1, 1, 1), 0.2))
+    for form in (Tensor.double, lambda part: part / 255, scaling):
+        kept = form(torch.cat([images, others]))[order].flatten(1)
+        assert images_in({"kept": kept[None]}, images, scaling) == count
+        assert images_in({"kept": form(others).flatten(1)[None]}, images, scaling) == 0
 
 
 def test_a_replay_that_counts_its_images_under_another_shape_is_found():

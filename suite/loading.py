@@ -2,7 +2,9 @@
 
 import dataclasses
 import difflib
+import inspect
 import re
+import reprlib
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from driftboard.strategies.base import Strategy, overrides
+from driftboard.strategies.base import HOOKS, Strategy, overrides
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, one_line, place_of
 from driftboard.suite.records import NAME, NAME_RULE, StrategyStamp
@@ -332,6 +334,25 @@ def _declared_problem(strategy: Strategy) -> str | None:
         )
     if not isinstance(strategy.vectorized, bool):
         return f"vectorized must be True or False, not {strategy.vectorized!r}"
+    return next(filter(None, (_hook_problem(strategy, hook) for hook in HOOKS)), None)
+
+
+def _hook_problem(strategy: Strategy, hook: str) -> str | None:
+    """Return what is wrong with a hook, if it cannot be called as the engine calls it."""
+    if not overrides(strategy, hook):
+        return None
+    wanted = [*inspect.signature(getattr(Strategy, hook)).parameters][1:]
+    called = f"{hook}({', '.join(wanted)})"
+    method = getattr(strategy, hook)
+    if not callable(method):
+        return f"{hook} is {reprlib.repr(method)}, and must be a method {called}"
+    try:
+        signature = inspect.signature(method)
+        signature.bind(*wanted)
+    except TypeError:
+        return f"{hook}{signature} cannot be called as {called}"
+    except ValueError:  # something written in C, which has none
+        return None
     return None
 
 

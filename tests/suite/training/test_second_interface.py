@@ -408,6 +408,18 @@ class Branching(Strategy):
         ('stores: ClassVar[str] = "pictures"', "stores must be 'nothing', 'parameters' or"),
         ('stores: ClassVar[str] = "examples"', "needs an int field capacity"),
         ("vectorized: ClassVar[bool] = 1", "vectorized must be True or False, not 1"),
+        (
+            "def loss(self, task, batch): return 0",
+            r"loss\(task, batch\) cannot be called as loss\(task, examples, parameters, memory\)",
+        ),
+        (
+            "def observe(self, task, *, gradient, **rest): return {}",
+            r"observe\(task, \*, gradient, \*\*rest\) cannot be called as observe\(task, gradient,",
+        ),
+        (
+            "finish = None",
+            r"finish is None, and must be a method finish\(task, parameters, memory\)",
+        ),
     ],
 )
 def test_a_declaration_that_is_no_good_is_refused_when_it_is_read(
@@ -420,6 +432,19 @@ def test_a_declaration_that_is_no_good_is_refused_when_it_is_read(
     file.write_text(text.replace("    turn: int = 1", f"    turn: int = 1\n    {line}"))
     with pytest.raises(StrategyError, match=said):
         load_strategy(str(file))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["def loss(self, *given): return 0", "def loss(self, a, b, c, d, e=1): return 0"],
+)
+def test_hooks_may_name_their_arguments_as_they_like(tmp_path, strategy_text, line):
+    from driftboard.suite.loading import load_strategy
+
+    file = tmp_path / "mine.py"
+    text = strategy_text("mine", "return task.everything(), memory")
+    file.write_text(text.replace("    turn: int = 1", f"    turn: int = 1\n    {line}"))
+    assert load_strategy(str(file)).stamp.name == "mine"
 
 
 @pytest.mark.parametrize("name", ["sgd", "ewc", "hybrid"])

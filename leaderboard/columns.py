@@ -282,7 +282,7 @@ COLUMNS = (
         values=lambda line: (line.row.memory_bytes,),
         title="Memory",
         text=lambda line: of_finished_text(line.row, bytes_text(line.row.memory_bytes)),
-        places={"full": 11},
+        places={"full": 11, "narrow": 5},
         legend=11,
         explanation="the most that the strategy carries over between tasks.",
     ),
@@ -336,7 +336,7 @@ COLUMNS = (
         text=lambda line: of_finished_text(
             line.row, number_text(line.row.compute, unit="x"), line.row.compute_runs
         ),
-        places={"full": 12},
+        places={"full": 12, "narrow": 6},
         legend=12,
         joined=" ",
         explanation=lambda board: (

@@ -20,7 +20,6 @@ NOTHING = "-"
 MAY_BE_BEST = "★"  # marks a strategy that is not ruled out as best
 CROSSING = "†"  # marks a distance whose interval contains a cut-off between grades
 LOW_RELIABILITY = "‡"  # marks a distance that was measured badly
-LONGEST_NAME = 22  # characters of a line, where there is no room for a name of 64
 LONGEST_LABEL = 30  # usual letters that a name has room for in a figure
 
 # What nobody can see but what moves text about: control, format (among them the bidirectional

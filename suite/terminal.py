@@ -62,7 +62,9 @@ class TextTable:
                 lines += self._row(row, sizes)
                 lines += [f"   {line}" for one in below for line in _wrapped(row[one], width - 3)]
         gone = [
-            one.title for place, one in enumerate(self.columns) if place not in {*sizes, *below}
+            one.title.replace("\n", ", ")
+            for place, one in enumerate(self.columns)
+            if place not in {*sizes, *below}
         ]
         notes = [*self.notes, *([f"no room for {', '.join(gone)}"] if gone else [])]
         lines += [""] if notes else []

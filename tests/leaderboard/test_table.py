@@ -62,7 +62,7 @@ def headings(table):
             "print",
             "Ranks | Strategy | Avg.Acc | Δ Avg.Acc | p | Forgetting | Task.Acc | Drift | Seeds",
         ),
-        ("narrow", "Strategy | Avg.Acc | Δ Avg.Acc | Forgetting | Task.Acc"),
+        ("narrow", "Strategy | Avg.Acc | Δ Avg.Acc | Forgetting | Task.Acc | Memory | Compute"),
         (
             "sequences",
             "Strategy | Avg.Acc | Δ Avg.Acc | Forgetting | Δ Forgetting | Task.Acc | Δ Task.Acc",

@@ -64,9 +64,27 @@ def test_a_board_loses_columns_and_no_digit(shown, make_record, tmp_path, monkey
         assert line.count("[") == line.count("]") == len(INTERVAL.findall(line))
     _, _, gone = "\n".join(lines[:-1]).partition("no room for ")
     assert gone.split() == {
-        40: ["Δ", "Avg.Acc,", "Forgetting,", "Task.Acc"],
-        60: ["Forgetting,", "Task.Acc"],
+        40: ["Δ", "Avg.Acc,", "Forgetting,", "Task.Acc,", "Memory,", "Compute"],
+        60: ["Task.Acc,", "Memory,", "Compute"],
     }.get(width, [])
+
+
+def test_what_training_costs_stands_below_the_memory(shown, make_record, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in range(5):
+        write_record(tmp_path / "r", make_record(seed=seed))
+        costly = make_record(
+            strategy="ewc", seed=seed, memory_bytes=(0, 107_500), operations=(1500, 2000)
+        )
+        write_record(tmp_path / "r", costly)
+    shown_lines = shown("leaderboard r --format csv", 80)
+    (rule,) = [place for place, line in enumerate(shown_lines) if "─" in line]
+    last = [line.split()[-1] for line in shown_lines[rule - 2 : rule]]
+    assert last == ["Memory", "Compute"]
+    _, rows = of_table(shown_lines)
+    lines = [line.split() for line in rows if line.strip()]
+    cells = {one[0]: (one[-2:], two[-1]) for one, two in zip(lines[::2], lines[1::2], strict=True)}
+    assert cells == {"ewc": (["108", "kB"], "1.75x"), "sgd": (["0", "B"], "1.00x")}
 
 
 def test_commands_of_data_sets_are_never_broken(call, tmp_path, monkeypatch):

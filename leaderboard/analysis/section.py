@@ -139,6 +139,21 @@ class Row:
         """How many of its runs diverged, over all seeds and sequences."""
         return len(self.cells) - len(self.finished)
 
+    @property
+    def drift_over_seeds(self) -> Interval:
+        """The mean of the drift over new seeds; each seed is first averaged over the sequences.
+
+        Seeds with a run that diverged or is missing are left out. NaN throughout where there is
+        none, or a drift is not defined.
+        """
+        drifts: dict[int, list[float]] = {}
+        for cell in self.finished:
+            drifts.setdefault(cell.seed, []).append(cell.drift)
+        whole = [mean(one) for one in drifts.values() if len(one) == len(self.sequences)]
+        if not whole or any(map(math.isnan, whole)):
+            return Interval(math.nan, math.nan, math.nan, len(whole))
+        return mean_interval(whole, 0.0, math.inf)
+
     def average(self, name: str, low: float, high: float) -> Interval:
         """Return the mean over new seeds of a number of ``Cell.metrics`` in [low, high].
 

@@ -29,7 +29,7 @@ from driftboard.leaderboard.render.figures.drawing import (
     shown,
     widest,
 )
-from driftboard.leaderboard.render.figures.plane import plane_figure
+from driftboard.leaderboard.render.figures.plane import DRIFT, Across, plane_figure
 from driftboard.suite.errors import counted
 
 if TYPE_CHECKING:
@@ -44,16 +44,21 @@ _LIGHT, _LINE = "#D0D0D0", "#E8E8E8"
 
 
 def illustrate(board: Board, claim: Claim | None) -> tuple[Illustration, ...]:
-    """Return the figures ``distance``, ``plane``, ``forest`` and ``ranks``.
+    """Return the figures ``distance``, ``drift``, ``plane``, ``forest`` and ``ranks``.
 
     ``distance`` needs a claim. The same board gives the same bytes.
     """
     first, forgetting = board.metrics[:2]
     drawn = {
+        "drift": (
+            f"{first.title} against the drift of the parameters",
+            plane_words(board, "drift"),
+            plane_figure(board, "drift"),
+        ),
         "plane": (
             f"{first.title} against {forgetting.title}",
-            plane_words(board),
-            plane_figure(board),
+            plane_words(board, "forgetting"),
+            plane_figure(board, "forgetting"),
         ),
         "forest": (
             f"Differences from {board.reference} in {first.title}",
@@ -80,20 +85,22 @@ def distance_words(claim: Claim) -> str:
     )
 
 
-def plane_words(board: Board) -> str:
-    """Describe the plane: both means of every strategy on it, with intervals."""
-    up, across = board.metrics[:2]
+def plane_words(board: Board, across: Across) -> str:
+    """Describe a plane: both means of every strategy on it, with intervals."""
+    up, right = board.metrics[:2]
 
     def place(row: Row) -> str:
-        both = (
-            interval_text(row.scores[metric.name].interval, metric.is_share)
-            for metric in (up, across)
-        )
-        return f"{row.strategy}: {' and '.join(both)}{_diverged(row)}"
+        height = interval_text(row.first.interval, up.is_share)
+        if across == "drift":
+            beside = interval_text(row.drift_over_seeds, is_share=False)
+        else:
+            beside = interval_text(row.scores[right.name].interval, right.is_share)
+        return f"{row.strategy}: {height} and {beside}{_diverged(row)}"
 
     overall, count = board.overall, counted(len(board.overall.sequences), "sequence")
     return (
-        f"Every strategy as a point: upwards {_axis(up)}, to the right {_axis(across)}, means over "
+        f"Every strategy as a point: upwards {_axis(up)}, to the right "
+        f"{_axis(right) if across == 'forgetting' else DRIFT.lower()}, means over "
         f"{count} with 95 % intervals over seeds, in this order. "
         f"Ranked, best first: {_listed(map(place, overall.ranked))}. {_examples(board, place)}"
         f"Bounds, not ranked: {_listed(map(place, overall.bounds), 'none')}."

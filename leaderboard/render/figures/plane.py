@@ -1,4 +1,5 @@
-"""The plane of a board: what strategies forget against how good they are in the end.
+"""Planes of a board: how good strategies are in the end against what they forget, or how far they
+move the parameters.
 
 Every point is labelled with its name or, where there are many, with a number that the key
 explains. The layout is made by hand: matplotlib's own would move the labels after they were placed.
@@ -10,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from driftboard.leaderboard.analysis.board import Board
-from driftboard.leaderboard.analysis.cells import Metric
+from driftboard.leaderboard.analysis.section import Row
 from driftboard.leaderboard.render.figures.drawing import (
     BLUE,
+    GREEN,
     GREY,
     NOBODY,
     PAGE,
+    VERMILION,
     Shown,
     axis_title,
     draw_intervals,
@@ -29,18 +32,31 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_NAMES = 8  # where there are more points, they are numbered
+DRIFT = "Drift of the parameters, relative to their size"
+MOST_NAMES = 40  # where there are more points, they are numbered
 
 _LOWEST, _LINE = 3.3, 0.125  # inches: of the figure, and of a line of the key
+_PER_NAME = 0.06  # inches that a named point adds to the height
 _LEFT, _BOTTOM = 0.35, 0.45  # inches: for the title of an axis, below with its numbers
 _TOP = 0.22  # inches: there matplotlib puts a power of ten of the axis, where it needs one
 _EDGE, _GUTTER = 0.1, 0.2  # inches: around the figure, and between plot and key
-_FORMS = {"ranked": ("o", BLUE, BLUE), "bound": ("D", "black", "white")}  # marker, edge, face
+_FORMS: dict["Kind", tuple[str, str, str, str]] = {
+    "nothing": ("o", BLUE, BLUE, "● stores nothing"),
+    "parameters": ("s", VERMILION, VERMILION, "■ stores parameters"),
+    "examples": ("^", GREEN, GREEN, "▲ stores examples"),
+    "bound": ("D", "black", "white", "◇ bounds, not ranked"),
+}
+"""By what a strategy stores: marker, edge, face and the title in the key."""
 _SIZE, _SMALL = 3.5, 7.0  # points: of a marker, and of the letters beside it
 _FAR = 6.0  # points: a label further from its point is joined to it
 _PER_INCH = 72.0  # points
 _GAP, _STEP = 2.0, 3.0  # pixels: between a point and its label, and between rings of places
 _DIRECTIONS = 16  # places on each ring
+
+
+Kind = Literal["nothing", "parameters", "examples", "bound"]
+Across = Literal["forgetting", "drift"]
+"""What a plane shows to the right: the second metric of the board, or the drift of parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,45 +101,52 @@ class _Spot:
 
     label: str
     name: str
-    role: Literal["ranked", "bound"]
+    kind: Kind
     x: Shown
     y: Shown
 
 
 @house_style()
-def plane_figure(board: Board) -> "Figure":
-    """Draw the overall section: x Forgetting, y the metric that ranks, both with intervals.
+def plane_figure(board: Board, across: Across = "forgetting") -> "Figure":
+    """Draw the overall section: y the metric that ranks, x Forgetting or Drift, with intervals.
 
-    One point per ranked strategy and, with open markers, per bound; none without a mean.
+    One point per ranked strategy, by what it stores, and, with open markers, per bound; none
+    without a mean.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    spots = _spots(board)
-    key = _key(spots, board.metrics[0])
-    height = max(_LOWEST, _LINE * (key.count("\n") + 1) + 2 * _EDGE)
+    spots = _spots(board, across)
+    key = _key(spots)
+    named = sum(spot.label == spot.name for spot in spots)
+    height = max(_LOWEST + _PER_NAME * named, _LINE * (len(key) + 1) + 2 * _EDGE)
     figure = Figure(figsize=(PAGE, height))
     FigureCanvasAgg(figure)
     right, top = 1.0 - _EDGE / PAGE, 1.0 - _EDGE / height
-    text = figure.text(right, top, key, size=_SMALL, ha="right", va="top", multialignment="left")
+    texts = [
+        figure.text(right, top - place * _LINE / height, line, size=_SMALL, color=colour, va="top")
+        for place, (line, colour) in enumerate(key)
+    ]
+    width = widest(figure, texts) / PAGE
+    for text in texts:
+        text.set_x(right - width)
     panel = figure.subplots()
     panel.set_ylabel(axis_title(board.metrics[0]))
-    panel.set_xlabel(axis_title(board.metrics[1]))
+    panel.set_xlabel(axis_title(board.metrics[1]) if across == "forgetting" else DRIFT)
     panel.margins(0.08)
-    for role in _FORMS:
-        _draw(panel, role, [spot for spot in spots if spot.role == role])
+    for kind in _FORMS:
+        _draw(panel, kind, [spot for spot in spots if spot.kind == kind])
     left = (widest(figure, panel.get_yticklabels()) + _LEFT) / PAGE
-    end = right - (widest(figure, [text]) + _GUTTER) / PAGE
+    end = right - width - _GUTTER / PAGE
     figure.subplots_adjust(left=left, right=end, bottom=_BOTTOM / height, top=1.0 - _TOP / height)
     _label(panel, spots)
     return figure
 
 
-def _spots(board: Board) -> list[_Spot]:
+def _spots(board: Board, across: Across) -> list[_Spot]:
     """Return the ranked strategies, best first, those with examples after, and the bounds."""
-    up, across = board.metrics[:2]
     places = [
-        (row, shown(row.scores[across.name].interval, across), shown(row.first.interval, up))
+        (row, to_the_right(board, row, across), shown(row.first.interval, board.metrics[0]))
         for row in board.overall.ranked + board.overall.examples + board.overall.bounds
     ]
     places = [(row, x, y) for row, x, y in places if math.isfinite(x[0] + y[0])]
@@ -131,28 +154,44 @@ def _spots(board: Board) -> list[_Spot]:
     for number, (row, x, y) in enumerate(places, start=1):
         name = labels[row.strategy]
         label = name if len(places) <= MOST_NAMES else str(number)
-        spots.append(_Spot(label, name, row.role, x, y))
+        spots.append(_Spot(label, name, _kind(row), x, y))
     return spots
 
 
-def _key(spots: Sequence[_Spot], metric: Metric) -> str:
-    """Return what the markers mean, and the numbers where points are numbered."""
-    titles = {"ranked": f"● ranked by {metric.title}", "bound": "◇ bounds, not ranked"}
-    parts = []
-    for role, title in titles.items():
-        members = [spot for spot in spots if spot.role == role]
+def to_the_right(board: Board, row: Row, across: Across) -> Shown:
+    """Return where a row stands on the axis to the right, with its interval over seeds."""
+    if across == "drift":
+        drift = row.drift_over_seeds
+        return drift.mean, drift.low, drift.high
+    metric = board.metrics[1]
+    return shown(row.scores[metric.name].interval, metric)
+
+
+def _kind(row: Row) -> Kind:
+    if row.role == "bound":
+        return "bound"
+    if row.track == "nothing":
+        return "nothing"
+    return "parameters" if row.track == "parameters" else "examples"
+
+
+def _key(spots: Sequence[_Spot]) -> list[tuple[str, str]]:
+    """Return lines with their colour: what the markers mean, and the numbers of points."""
+    lines: list[tuple[str, str]] = []
+    for kind, (_, colour, _, title) in _FORMS.items():
+        members = [spot for spot in spots if spot.kind == kind]
         names = [
             f"{spot.label:\u2007>2} {spot.name}" for spot in members if spot.label != spot.name
         ]
         if members:
-            parts.append("\n".join([title, *names]))
+            lines += [(title, colour), *((name, "black") for name in names), ("", "black")]
     if any(math.isfinite(spot.x[1]) for spot in spots):
-        parts.append("Lines: 95 % intervals")
-    return "\n\n".join(parts) or NOBODY
+        lines.append(("Lines: 95 % intervals", "black"))
+    return lines or [(NOBODY, "black")]
 
 
-def _draw(panel: "Axes", role: str, spots: Sequence[_Spot]) -> None:
-    marker, edge, face = _FORMS[role]
+def _draw(panel: "Axes", kind: Kind, spots: Sequence[_Spot]) -> None:
+    marker, edge, face, _ = _FORMS[kind]
     draw_intervals(panel, "x", [(spot.y[0], spot.x) for spot in spots], edge)
     draw_intervals(panel, "y", [(spot.x[0], spot.y) for spot in spots], edge)
     panel.plot(
@@ -164,7 +203,7 @@ def _draw(panel: "Axes", role: str, spots: Sequence[_Spot]) -> None:
         markerfacecolor=face,
         linestyle="none",
         zorder=3,
-        label=role,
+        label=kind,
     )
 
 

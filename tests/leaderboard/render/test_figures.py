@@ -44,7 +44,13 @@ NAMES = {
     "joint": "bound",
     "noop": "bound",
 }
-FIGURES = (plane_figure, forest_figure, ranks_figure)
+
+
+def drift_figure(board):
+    return plane_figure(board, "drift")
+
+
+FIGURES = (plane_figure, drift_figure, forest_figure, ranks_figure)
 
 
 def make_cells(roles, measure, seeds, step):
@@ -181,7 +187,7 @@ def test_plane_shows_both_means_with_their_intervals(board):
     (panel,) = plane_figure(board).axes
     spans = spans_of(panel, "95 % interval")
     expected = []
-    for label, strategies in (("ranked", ORDER), ("bound", ("joint", "noop"))):
+    for label, strategies in (("nothing", ORDER), ("bound", ("joint", "noop"))):
         points = []
         for strategy in strategies:
             x, left, right = t_interval(by_seed(strategy, "forgetting", ALL))
@@ -197,9 +203,37 @@ def test_plane_shows_both_means_with_their_intervals(board):
         )
 
 
+def test_the_other_plane_shows_the_drift_of_seeds_with_all_their_runs():
+    collection = make_collection(measure="accuracy")
+    random.seed(4)
+
+    def changed(cell):
+        fields = {name: getattr(cell, name) for name in Cell.__slots__}
+        drift = 0.5 + random.random()
+        status = "diverged" if (cell.strategy, cell.sequence, cell.seed) == LOST else "finished"
+        stored = {"hybrid": "parameters", "sgd": "examples (5)"}.get(cell.strategy, "nothing")
+        return Cell(**fields | {"drift": drift, "status": status, "track": stored})
+
+    cells = tuple(map(changed, collection.cells))
+    fields = {name: getattr(collection, name) for name in Collection.__slots__}
+    (panel,) = drift_figure(build_board(Collection(**fields | {"cells": cells}), "sgd")).axes
+    spans = spans_of(panel, "95 % interval")
+    for strategy, label in (("hybrid", "parameters"), ("sgd", "examples"), ("frozen", "nothing")):
+        own = [cell for cell in cells if cell.strategy == strategy]
+        seeds = {cell.seed for cell in own} - ({LOST[2]} if strategy == LOST[0] else set())
+        means = [statistics.fmean(c.drift for c in own if c.seed == seed) for seed in seeds]
+        mean, low, high = t_interval(means)
+        y = 100 * statistics.fmean(cell.metrics["avg_acc"] for cell in own)
+        assert pytest.approx((mean, y)) in line_of(panel, label)
+        assert any(a == pytest.approx((low, y)) and b == pytest.approx((high, y)) for a, b in spans)
+
+
+LOST = ("frozen", "sequence-1", 0)
+
+
 def test_bounds_are_open_on_the_plane(board):
     (panel,) = plane_figure(board).axes
-    ranked, bound = (line for line in panel.lines if line.get_label() in ("ranked", "bound"))
+    ranked, bound = (line for line in panel.lines if line.get_label() in ("nothing", "bound"))
     assert ranked.get_markerfacecolor() == ranked.get_markeredgecolor()
     assert bound.get_markerfacecolor() == "white"
     assert ranked.get_marker() != bound.get_marker()
@@ -208,20 +242,24 @@ def test_bounds_are_open_on_the_plane(board):
 def test_labels_of_few_points_are_names_and_of_many_numbers_with_a_key(board):
     few = plane_figure(board)
     assert sorted(text.get_text() for text in few.axes[0].texts) == sorted(NAMES)
-    assert "hybrid" not in few.texts[0].get_text()
+    assert [text.get_text() for text in few.texts if text.get_text()] == [
+        "● stores nothing",
+        "◇ bounds, not ranked",
+        "Lines: 95 % intervals",
+    ]
     roles = {f"s{place}": "ranked" for place in range(MOST_NAMES)} | {"joint": "bound"}
-    many = plane_figure(make_board(roles=roles))
+    many = plane_figure(make_board(roles=roles, step=0.005))
     assert [text.get_text() for text in many.axes[0].texts] == [
         str(number) for number in range(1, MOST_NAMES + 2)
     ]
-    lines = many.texts[0].get_text().replace("\u2007", "").splitlines()
-    assert lines[:3] == ["● ranked by Avg.Acc", f"1 s{MOST_NAMES - 1}", f"2 s{MOST_NAMES - 2}"]
+    lines = [text.get_text().replace("\u2007", "") for text in many.texts]
+    assert lines[:3] == ["● stores nothing", f"1 s{MOST_NAMES - 1}", f"2 s{MOST_NAMES - 2}"]
     assert lines[-4:-2] == ["◇ bounds, not ranked", f"{MOST_NAMES + 1} joint"]
 
 
 def test_labels_lie_at_their_points(board):
     (panel,) = plane_figure(board).axes
-    points = line_of(panel, "ranked") + line_of(panel, "bound")
+    points = line_of(panel, "nothing") + line_of(panel, "bound")
     for name, point in zip((*ORDER, "joint", "noop"), points, strict=True):
         (text,) = (text for text in panel.texts if text.get_text() == name)
         place, point = panel.transData.transform([text.get_position(), point])
@@ -312,7 +350,7 @@ def test_arrows_point_to_where_it_is_better():
     assert title == "Δ Avg.Loss from initialized   ← better"
     (panel,) = plane_figure(losses).axes
     means = [row.first.interval.mean for row in losses.overall.ranked]
-    assert [y for _, y in line_of(panel, "ranked")] == means
+    assert [y for _, y in line_of(panel, "nothing")] == means
     assert means[0] > 90.0  # not in percent
 
 
@@ -341,8 +379,8 @@ def test_one_seed_shows_points_without_intervals():
     plane, forest = plane_figure(found), forest_figure(found)
     for panel in (*plane.axes, *forest.axes):
         assert not spans_of(panel, "95 % interval")
-    assert len(line_of(plane.axes[0], "ranked")) == 4
-    assert "interval" not in plane.texts[0].get_text()
+    assert len(line_of(plane.axes[0], "nothing")) == 4
+    assert not any("interval" in text.get_text() for text in plane.texts)
     assert [len(line_of(panel, "not significant")) for panel in forest.axes] == [3] * 5
 
 
@@ -420,13 +458,14 @@ def test_no_text_overlaps_another_or_leaves_the_figure(draw, changes, monkeypatc
 
 
 def test_labels_of_one_place_stand_around_it():
-    figure = plane_figure(make_board(**EQUAL))
+    roles = {f"s{place}": "ranked" for place in range(MOST_NAMES + 1)}
+    figure = plane_figure(make_board(**EQUAL | {"roles": roles}))
     figure.canvas.draw()  # which would fit the axes anew, lines to labels included
     (panel,) = figure.axes
     places = panel.transData.transform([text.get_position() for text in panel.texts])
-    (point,) = set(line_of(panel, "ranked"))
+    (point,) = set(line_of(panel, "nothing"))
     middle = panel.transData.transform(point)
-    assert len(places) == len(LONG)
+    assert len(places) == len(roles)
     assert 10 < max(math.dist(place, middle) for place in places) < 60  # pixels, of 400
 
 
@@ -438,7 +477,7 @@ def test_names_are_text_and_no_formulas(draw, monkeypatch):
     assert not any(text.get_parse_math() for text in figure.findobj(Text) if text.get_text())
     written = " ".join(text for text, _ in drawn_texts(figure, monkeypatch))
     for name, role in FORMULAS.items():
-        assert name in written or (role == "bound" and draw is not plane_figure)
+        assert name in written or (role == "bound" and draw in (forest_figure, ranks_figure))
     assert images(figure)["svg"]
 
 
@@ -523,7 +562,7 @@ def test_label_without_any_place_lies_on_its_point():
 
 
 def test_figures_come_in_order_and_the_distance_needs_a_claim(board, drawn):
-    assert list(drawn) == ["distance", "plane", "forest", "ranks"]
+    assert list(drawn) == ["distance", "drift", "plane", "forest", "ranks"]
     assert list(illustrate(board, None)) == list(drawn.values())[1:]
 
 
@@ -536,10 +575,11 @@ def percent(values, sign=""):
 
 
 def test_descriptions_hold_the_numbers(board, claim, drawn):
-    distance, plane, forest, ranks = (one.description for one in drawn.values())
+    distance, drift, plane, forest, ranks = (one.description for one in drawn.values())
     for strategy in NAMES:
         first, second = (by_seed(strategy, name, ALL) for name in ("avg_acc", "forgetting"))
         assert f"{strategy}: {percent(first)} and {percent(second)}" in plane
+        assert f"{strategy}: {percent(first)} and 0.2000 [0.2000, 0.2000]" in drift
     own, reference = (by_seed(strategy, "avg_acc", ALL[:2]) for strategy in ("hybrid", "sgd"))
     text = percent([a - b for a, b in zip(own, reference, strict=True)], "+")
     near = forest.partition("Near, 2 sequences: ")[2].partition(" Medium")[0]
@@ -550,7 +590,7 @@ def test_descriptions_hold_the_numbers(board, claim, drawn):
     assert f"hybrid 1, possible {first.rank_set.best}, not ruled out as best;" in ranks
     slope = claim.results[0].trend.slope.sequences
     assert f"slope {100 * slope.value:+.1f} [{100 * slope.low:+.1f}," in distance
-    for words in (distance, plane, forest, ranks):
+    for words in (distance, drift, plane, forest, ranks):
         assert not set("*`★\n") & set(words)
 
 

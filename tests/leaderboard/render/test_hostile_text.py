@@ -58,7 +58,9 @@ def files(make_record, tmp_path_factory):
 def test_all_files_are_there_and_hold_no_hidden_character(files):
     names = {"leaderboard.md", "leaderboard.csv", "leaderboard.tex", "index.html"}
     drawn = {
-        f"figures/{name}.{form}" for name in ("plane", "forest", "ranks") for form in ("svg", "png")
+        f"figures/{name}.{form}"
+        for name in ("drift", "plane", "forest", "ranks")
+        for form in ("svg", "png")
     }
     assert files.keys() == names | drawn
     for name in names:
@@ -105,7 +107,7 @@ def test_the_page_holds_no_element_of_theirs(files):
     Tags().feed(files["index.html"].decode())
     tags = [tag for tag, _ in seen]
     assert tags.count("script") == 2
-    assert tags.count("img") == 3
+    assert tags.count("img") == 4
     assert not {"b", "iframe", "object"} & set(tags)
     attributes = set().union(*(names for _, names in seen))
     assert not any(name.startswith("on") for name in attributes)
@@ -201,7 +203,7 @@ def test_the_page_shows_a_submission_as_text_and_links_to_https_only(credited):
 
     Page().feed(credited["index.html"].decode())
     assert seen.count("script") == 2
-    assert seen.count("img") == 3
+    assert seen.count("img") == 4
     outside = [one for one in addresses if not one.startswith(("#", "data:,"))]
     assert outside == list(CREDITS["links"])
     shown = "".join(words)

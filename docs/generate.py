@@ -25,6 +25,8 @@ def write_pages(folder: Path) -> None:
         "claim-columns": columns_table(claim_columns()),
         "passed-columns": columns_table(passed_columns()),
         "record-schema": record_schema(),
+        "data-sets": data_sets_table(),
+        "sequences": sequences_tables(),
     }
     for name, text in parts.items():
         (folder / f"{name}.md").write_text(text)
@@ -417,3 +419,58 @@ def as_code(text: str) -> str:
     if "|" not in text:
         return f"`{text}`" if text else ""
     return f"<code>{re.sub(r'[^a-zA-Z0-9 ]', lambda sign: f'&#{ord(sign[0])};', text)}</code>"
+
+
+# Data sets and sequences
+
+
+def data_sets_table() -> str:
+    """Return every data set of the catalogue with the size of its images and its counts."""
+    from driftboard.suite.data.catalogue import SOURCES
+
+    lines = ["| name | title | images | classes | training | test | from |"]
+    lines += ["| --- | --- | --- | ---: | ---: | ---: | --- |"]
+    for source in SOURCES.values():
+        channels, height, width = source.image_shape
+        lines.append(
+            f"| `{source.name}` | {source.title} | {height}x{width}, "
+            f"{'colour' if channels == 3 else 'grey'} | {source.classes} | "
+            f"{source.train_count:,} | {source.test_count:,} | {in_cell(source.origin)} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def sequences_tables() -> str:
+    """Return every registered sequence, a table for each tier, with its measured distance.
+
+    >>> row = next(line for line in sequences_tables().splitlines() if "digits-split" in line)
+    >>> row.partition("5 epochs")[0]
+    '| `digits-split` | task | 5 | `mlp-128x2` | 120, 50 | '
+    """
+    from itertools import groupby
+
+    from driftboard.suite.distance.grades import grade_cells, known_grades
+    from driftboard.suite.sequences.linear import LinearSetting
+    from driftboard.suite.sequences.registry import registered
+
+    grades = known_grades()
+    lines: list[str] = []
+    for tier, members in groupby(registered().values(), key=lambda one: one.tier):
+        lines += [
+            f"## Suite {tier}\n",
+            "| sequence | setting | tasks | network | images of a class |",
+        ]
+        lines[-1] += " training | distance | reliability | grade |"
+        lines += ["| --- | --- | ---: | --- | --- | --- | --- | --- | --- |"]
+        for one in members:
+            grade = grades.get(one.hash())
+            measured = grade_cells(grade) if grade else ("", "", "not measured")
+            images = ", ".join(str(n or "all") for n in (one.train_per_class, one.test_per_class))
+            training = one.training_under()
+            how = f"{training.epochs} epochs of {training.batch_size}"
+            if isinstance(one.scenario, LinearSetting):
+                images, how, measured = "drawn", "solved", ("", "", "")
+            cells = (f"`{one.name}`", one.setting, one.scenario.tasks, f"`{one.network}`", images)
+            lines.append(f"| {' | '.join(map(str, (*cells, how, *measured)))} |")
+        lines.append("")
+    return "\n".join(lines)

@@ -244,9 +244,18 @@ def _built_in(name: str) -> tuple[str, Strategy, Source]:
         file = f"{type(known[name]).__module__.rpartition('.')[2]}{SUFFIX}"
         content = files("driftboard.strategies").joinpath(file).read_bytes()
         return name, known[name], Source((File(file, file, content),), file)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    raise StrategyError(no_strategy(name, known))
+
+
+def no_strategy(name: str, known: Iterable[str]) -> str:
+    """Return a line that says that there is no strategy of a name, with the nearest of those known.
+
+    >>> no_strategy("ewk", ["ewc", "sgd"])
+    "there is no strategy 'ewk'; did you mean ewc?"
+    """
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else "see `driftboard strategies`"
-    raise StrategyError(f"there is no strategy '{name}'; {hint}")
+    return f"there is no strategy '{name}'; {hint}"
 
 
 def _named_instance(chosen: type[Strategy], file: str) -> tuple[str, Strategy]:

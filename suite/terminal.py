@@ -14,7 +14,7 @@ from driftboard.suite.errors import escaped
 
 LEAST_WIDTH = 20
 """Narrower terminals are taken to be so wide, for words would be broken everywhere."""
-LEAST_WORDS = 20
+LEAST_WORDS = 45
 """A column of words is at least so wide; where there is less room they go below their row."""
 
 

@@ -1,18 +1,25 @@
 """``driftboard sequences`` and ``driftboard strategies``: what there is to run."""
 
 import dataclasses
-import itertools
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from driftboard.suite.cli.options import AsJson, OneSetting, known_sequences
 from driftboard.suite.errors import DriftboardError, one_line
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from driftboard.suite.listing import KnownStrategy
+
 
 def sequences(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Sequences, or patterns such as 'fashion-*'.")
+    ] = None,
     suite: Annotated[
         Literal["quick", "linear", "core", "full", "own"] | None,
         typer.Option(help="Only one tier."),
@@ -40,7 +47,7 @@ def sequences(
         plain_grade,
     )
     from driftboard.suite.protocol import PROTOCOL
-    from driftboard.suite.sequences.task_sequence import describe
+    from driftboard.suite.sequences.task_sequence import describe, find_sequences
     from driftboard.suite.terminal import Column, TextTable
 
     for folder in results or ():
@@ -51,7 +58,7 @@ def sequences(
         typer.echo(f"driftboard: left out: {one_line(line)}", err=True)
     chosen = [
         value
-        for value in known.values()
+        for value in (find_sequences(names, known) if names else known).values()
         if suite in (None, value.tier) and setting in (None, value.setting)
     ]
     grades = known_grades(tuple(results or ()))
@@ -74,28 +81,52 @@ def sequences(
     typer.echo(GRADE_LEGEND)
 
 
-def strategies(as_json: AsJson = False) -> None:
-    """List the built-in strategies by family: parameters, what each stores, and its source."""
-    from driftboard.suite.listing import known_strategies
-    from driftboard.suite.terminal import Column, TextTable
+def strategies(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Strategies, or patterns such as 'ewc*', of which to show all."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the built-in strategies by family with what each stores; with names, show all of each.
 
-    known = known_strategies()
+    All is parameters, what 'driftboard tune' tries, and the source in the literature.
+    """
+    from driftboard.suite.listing import known_strategies, named
+
+    known = named(names or ["*"], known_strategies())
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(one) for one in known], indent=1))
-        return
-    words = ("parameters", "from the second task on", "literature")
-    columns = [Column("strategy"), Column("stores"), *(Column(title, "words") for title in words)]
-    for family, members in itertools.groupby(known, key=lambda one: one.family):
-        rows = [
-            (
-                one.name,
-                one.stores,
-                ", ".join(f"{name}={value}" for name, value in one.parameters.items()),
-                one.summary,
-                one.literature,
-            )
-            for one in members
-        ]
+    elif names:
+        typer.echo("\n\n".join(map(_whole, known)))
+    else:
+        _list(known)
+
+
+def _list(known: "Sequence[KnownStrategy]") -> None:
+    from driftboard.suite.listing import by_family
+    from driftboard.suite.terminal import Column, TextTable
+
+    columns = [Column("strategy"), Column("stores"), Column("from the second task on", "words")]
+    for family, members in by_family(known).items():
+        rows = [(one.name, one.stores, one.summary) for one in members]
         typer.echo(f"{family}\n{TextTable(columns, [rows]).text()}\n")
     further = ", ".join(one.name for one in known if not one.default)
     typer.echo(f"Without --strategy a run takes all but: {further}")
+    typer.echo("all of one, its parameters too: driftboard strategies NAME")
+
+
+def _whole(one: "KnownStrategy") -> str:
+    """Return all there is to say of a strategy, a line for each thing."""
+    settings = ", ".join(f"{name}={value}" for name, value in one.parameters.items())
+    tried = [f"{name} from {low:g} to {high:g}" for name, (low, high) in one.search.items()]
+    lines = {
+        "family": one.family,
+        "stores": one.stores,
+        "from the second task on": one.summary,
+        "literature": one.literature,
+        "parameters": settings or "none",
+        "tuned": ", ".join(["rate", *tried]),
+        "in a run without --strategy": "yes" if one.default else "no",
+    }
+    return "\n".join([one.name, *(f"  {title}: {text}" for title, text in lines.items())])

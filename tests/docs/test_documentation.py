@@ -232,7 +232,9 @@ def test_the_reference_has_every_sequence_and_data_set():
     assert re.findall(r"(?m)^\| `([\w-]+)` \|", text) == list(registered())
     assert re.findall(r"(?m)^\| `([\w-]+)` \|", data) == list(SOURCES)
     assert "| `mnist` | MNIST | 28x28, grey | 10 | 60,000 | 10,000 |" in data
-    assert "| `digits-unequal` | task | 3 | `mlp-128x2` | 120, 50 | 5 epochs of 50 | 1.86 [1." in text
+    assert (
+        "| `digits-unequal` | task | 3 | `mlp-128x2` | 120, 50 | 5 epochs of 50 | 1.86 [1." in text
+    )
 
 
 def test_the_reference_has_every_public_name():

@@ -26,7 +26,7 @@ def table(**changes):
 
 
 def test_a_wide_table_has_words_beside():
-    assert table(title="Two rows", notes=["a note"]).text(70).splitlines() == [
+    assert table(title="Two rows", notes=["a note"]).text(90).splitlines() == [
         "                              Two rows",
         "",
         " name             mean distance          what it is",

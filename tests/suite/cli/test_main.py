@@ -264,6 +264,31 @@ def test_strategies_as_json_are_complete(call):
         assert (listed[name]["role"], listed[name]["summary"]) == (strategy.role, strategy.summary)
 
 
+def test_names_choose_what_is_listed(call):
+    code, out, _ = call("strategies", "ewc", "gp*")
+    assert code == 0
+    ewc, gpm = out.split("\n\n")
+    assert ewc.splitlines()[0] == "ewc"
+    assert "  parameters: strength=30.0, decay=1.0, labels=exact, separate=False\n" in ewc
+    assert "  tuned: rate, strength from " in ewc
+    assert "  stores: parameters\n" in ewc
+    assert "  literature: Kirkpatrick et al. 2017; online form Schwarz et al. 2018\n" in ewc
+    assert gpm.splitlines()[0] == "gpm"
+    assert [one["name"] for one in json.loads(call("strategies", "gp*", "--json")[1])] == ["gpm"]
+    only = json.loads(call("sequences", "digits-r*", "--suite", "quick", "--json")[1])
+    assert [one["name"] for one in only] == [
+        "digits-rotated-15",
+        "digits-rotated-45",
+        "digits-repeat",
+    ]
+    code, out, errors = call("sequences", "digits-spilt")
+    assert (code, out) == (1, "")
+    assert "did you mean digits-split" in errors
+    code, out, errors = call("strategies", "ewk")
+    assert (code, out) == (1, "")
+    assert errors == "driftboard: there is no strategy 'ewk'; did you mean ewc, er?\n"
+
+
 @pytest.mark.parametrize("command", ["sequences", "strategies"])
 def test_tables_name_every_entry(call, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "300")

@@ -8,8 +8,9 @@ from driftboard.leaderboard.analysis.board import Board, GradeContrast
 from driftboard.leaderboard.analysis.section import Row, Score, Section
 
 Value = str | int | float | None
-Layout = Literal["full", "brief", "print", "narrow", "sequences"]
-"""The tables: all columns; few of them, for a README; on paper; in a terminal; over sequences."""
+Layout = Literal["full", "brief", "print", "narrow", "sequences", "page"]
+"""The tables: all columns; few of them, for a README; on paper; in a terminal; over sequences; and
+those of all columns that a web page shows before it is asked for the others."""
 Kind = Literal["name", "words", "count", "number"]
 """Names and words are aligned left; counts, such as 1-3, are not numbers to calculate with."""
 

@@ -86,7 +86,7 @@ COLUMNS = (
         kind="name",
         text=lambda line: line.row.strategy,
         mark=lambda line: line.row.letters.replace(" ", ""),
-        places={"full": 3, "brief": 2, "print": 2, "narrow": 1, "sequences": 1},
+        places={"full": 3, "brief": 2, "print": 2, "narrow": 1, "sequences": 1, "page": 2},
     ),
     Column(keys=("role",), values=lambda line: (line.row.role,), change=lambda _: ("ranked",)),
     Column(
@@ -99,8 +99,8 @@ COLUMNS = (
         values=lambda line: (line.score.interval.mean,),
         title="{metric}",
         text=lambda line: interval_text(line.score.interval, line.score.metric.is_share),
-        places={"full": 4, "brief": 3, "print": 3, "narrow": 2},
-        others={"full": 4, "brief": 6, "print": 6, "narrow": 4},
+        places={"full": 4, "brief": 3, "print": 3, "narrow": 2, "page": 3},
+        others={"full": 4, "brief": 6, "print": 6, "narrow": 4, "page": 3},
         legend=1,
         term="Metrics",
         explanation=lambda board: _METRICS[board.source.measure],
@@ -128,7 +128,7 @@ COLUMNS = (
             line.score.difference, line.score.metric.is_share, line.score.is_significant
         ),
         number=lambda line: _change(line.score.difference)[0] or 0.0,
-        places={"full": 4, "brief": 4, "print": 4, "narrow": 3},
+        places={"full": 4, "brief": 4, "print": 4, "narrow": 3, "page": 3},
         others={"full": 4},
         legend=3,
         term="`Δ`",
@@ -234,7 +234,7 @@ COLUMNS = (
         values=lambda line: (line.row.drift,),
         title="Drift",
         text=lambda line: of_finished_text(line.row, number_text(line.row.drift, digits=3)),
-        places={"full": 10, "print": 7},
+        places={"full": 10, "print": 7, "page": 4},
         legend=10,
         joined=" ",
         explanation="the distance of the final blocks before the head from the first task's "
@@ -263,7 +263,7 @@ COLUMNS = (
         title="Ranks",
         kind="count",
         text=lambda line: rank_set_text(line.row.rank_set, line.row.may_be_best),
-        places={"full": 2, "brief": 1, "print": 1},
+        places={"full": 2, "brief": 1, "print": 1, "page": 1},
         legend=7,
         explanation="the ranks that are possible: 1 + the number of significantly better "
         "strategies, to the number of strategies less the significantly worse ones, by paired t "
@@ -282,7 +282,7 @@ COLUMNS = (
         values=lambda line: (line.row.memory_bytes,),
         title="Memory",
         text=lambda line: of_finished_text(line.row, bytes_text(line.row.memory_bytes)),
-        places={"full": 11, "narrow": 5},
+        places={"full": 11, "narrow": 5, "page": 5},
         legend=11,
         explanation="the most that the strategy carries over between tasks.",
     ),
@@ -336,7 +336,7 @@ COLUMNS = (
         text=lambda line: of_finished_text(
             line.row, number_text(line.row.compute, unit="x"), line.row.compute_runs
         ),
-        places={"full": 12, "narrow": 6},
+        places={"full": 12, "narrow": 6, "page": 6},
         legend=12,
         joined=" ",
         explanation=lambda board: (
@@ -372,7 +372,7 @@ COLUMNS = (
         title="Stores",
         kind="words",
         text=lambda line: line.row.track if line.row.role == "ranked" else NOTHING,
-        places={"full": 11},
+        places={"full": 11, "page": 5},
         legend=17,
         explanation="what the strategy carries over between tasks: nothing, parameters or other "
         "numbers, or examples, with the most images that it keeps. Strategies with stored examples "

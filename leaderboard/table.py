@@ -46,11 +46,15 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """The head of a column: its title, its kind, and whether it is sorted large numbers first."""
+    """The head of a column: its title, its kind, and whether it is sorted large numbers first.
+
+    What is a ``detail`` a web page shows only if it is asked for all columns.
+    """
 
     title: str
     kind: Kind = "number"
     large_first: bool = False
+    detail: bool = False
 
     @property
     def is_text(self) -> bool:
@@ -236,7 +240,8 @@ def _headed(metrics: tuple[Metric, ...], layout: Layout) -> list[tuple[Column, i
                 # In a column of the metric itself, large numbers may be the good ones.
                 large_first = "{metric}" in column.title and not metric.lower_is_better
                 title = column.title.format(metric=metric.title)
-                heading = Heading(title, column.kind, large_first)
+                detail = layout == "full" and "page" not in places
+                heading = Heading(title, column.kind, large_first, detail)
                 found.append((places[layout], index, column, heading))
     found.sort(key=lambda one: one[:2])
     return [(column, index, heading) for _, index, column, heading in found]

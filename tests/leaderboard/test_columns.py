@@ -20,7 +20,7 @@ from driftboard.suite.distance.distance import Estimate
 from driftboard.suite.distance.grades import Grade
 from driftboard.suite.records import write_record
 
-LAYOUTS: tuple[Layout, ...] = ("full", "brief", "print", "narrow", "sequences")
+LAYOUTS: tuple[Layout, ...] = ("full", "brief", "print", "narrow", "sequences", "page")
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_a_new_column_is_one_entry(board, monkeypatch):
     assert "- Cells: how many records there are." in text
     assert "how many records there are." in page
     assert "5 of 6 |" in text
-    assert '<td data-n="5">5 of 6</td>' in page
+    assert '<td class="detail" data-n="5">5 of 6</td>' in page
     rows = list(csv.DictReader(io.StringIO(raw)))
     late = [row for row in rows if (row["strategy"], row["sequence"]) == ("late", "overall")]
     assert {(row["cells"], row["expected"]) for row in late} == {("5", "6")}

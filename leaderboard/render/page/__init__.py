@@ -32,7 +32,11 @@ from driftboard.leaderboard.table import (
 from driftboard.leaderboard.words import collection_notes, facts, legend
 
 # In this order one script: each part uses those before it.
-_SCRIPTS = ("make.js", "sort.js", "filter.js", "scale.js", "matrix.js", "curve.js", "strategy.js")
+_SCRIPTS = ("make.js", "sort.js", "rows.js", "filter.js", "scale.js", "matrix.js", "curve.js")
+_SCRIPTS += ("strategy.js",)
+
+HEADLINE = "drift"
+"""The figure above the first table; all others stand further below."""
 
 # How far below the largest loss the scale reaches: a factor of 10,000. An excess loss may be
 # zero, and one that has all but vanished must not take the colours from the others.
@@ -55,6 +59,7 @@ def html_page(board: Board, command: str, illustrations: Sequence[Illustration])
         finalize=_visible,
     )
     environment.filters["in_script"] = _in_script
+    drawn = [(drawing, _data_address(drawing.svg)) for drawing in illustrations]
     return environment.get_template("page.html.j2").render(
         board=board,
         policy=_policy(style, script),
@@ -74,7 +79,8 @@ def html_page(board: Board, command: str, illustrations: Sequence[Illustration])
         tables=[*suite_tables(board), *grade_tables(board), *sequence_tables(board)],
         tiers=sorted({stamp.tier for stamp in board.source.sequences.values()}),
         levels=STRATA,
-        illustrations=[(drawing, _data_address(drawing.svg)) for drawing in illustrations],
+        headline=next((one for one in drawn if one[0].name == HEADLINE), None),
+        illustrations=[one for one in drawn if one[0].name != HEADLINE],
         data=htmlsafe_json_dumps(view_data(board), separators=(",", ":"), allow_nan=False),
     )
 

@@ -211,6 +211,67 @@ def test_filters_show_just_the_right_tables(opened):
     assert page.locator("#filter-count").get_attribute("role") == "status"
 
 
+def heads_shown(page):
+    heads = page.locator("table[aria-labelledby=table-overall] thead th").all()
+    return [one.inner_text() for one in heads if one.is_visible()]
+
+
+def test_columns_that_matter_come_first_and_all_on_demand(opened):
+    page = opened()
+    first = heads_shown(page)
+    metrics = ["Avg.Acc", "Δ Avg.Acc", "Forgetting", "Task.Acc"]
+    assert first == ["Ranks", "Strategy", *metrics, "Drift", "Memory", "Stores", "Compute"]
+    page.get_by_label("All columns").check()
+    everything = heads_shown(page)
+    assert len(everything) == page.locator("table[aria-labelledby=table-overall] thead th").count()
+    assert {"#", "p", "Seeds", "Diverged", *first} < set(everything)
+    page.get_by_label("All columns").uncheck()
+    assert heads_shown(page) == first
+
+
+def test_a_part_of_a_name_chooses_rows(opened):
+    page = opened()
+    rows = page.locator("table[aria-labelledby=table-overall] tbody [scope=row]:visible")
+    assert rows.count() == len(STRATEGIES)
+    page.get_by_label("Strategy contains").fill(" HYB")
+    assert rows.all_inner_texts() == ["hybrid"]
+    page.get_by_label("Strategy contains").fill("")
+    assert rows.count() == len(STRATEGIES)
+
+
+def test_bars_are_as_long_as_the_accuracy(opened):
+    page = opened()
+    cells = page.locator("table[aria-labelledby=table-overall] td.bar").all()
+    assert len(cells) == len(STRATEGIES)
+    for cell in cells:
+        percent = float(cell.evaluate("e => e.style.backgroundSize").partition("%")[0])
+        assert percent == pytest.approx(float(cell.inner_text().split()[0]), abs=0.051)
+
+
+def test_the_headline_is_above_the_table_and_on_a_phone_below(opened, make_record, tmp_path):
+    write_record(tmp_path / "results", make_record())
+    drawings = [Illustration(name, name, "words", SVG, b"") for name in ("plane", "drift")]
+    board = build_board(collect([tmp_path / "results"]), "sgd", {})
+    (tmp_path / "index.html").write_text(html_page(board, "x", drawings), encoding="utf-8")
+    where = (tmp_path / "index.html").as_uri()
+    for width, above in ((1280, True), (375, False)):
+        page = opened(width=width, where=where)
+        headline = page.locator("main > figure")
+        assert headline.locator("figcaption").inner_text() == "drift"
+        table = page.locator("section:has(> #table-overall)")
+        assert (headline.bounding_box()["y"] < table.bounding_box()["y"]) == above
+        assert page.locator("section:has(> #figures) figcaption").all_inner_texts() == ["plane"]
+
+
+def test_on_a_phone_the_first_screen_has_names_and_accuracies(opened):
+    page = opened(width=375)
+    row = page.locator("table[aria-labelledby=table-overall] tbody tr:not(.group)").first
+    name, accuracy = row.locator("[scope=row]"), row.locator("td.bar")
+    for box in (name.bounding_box(), accuracy.bounding_box()):
+        assert box["y"] + box["height"] <= 800
+        assert box["x"] + box["width"] <= 375
+
+
 def test_the_view_of_a_strategy_shows_its_matrices(opened):
     page = opened(fragment="#strategy=ewc")
     assert page.get_by_label("Strategy", exact=True).input_value() == "ewc"

@@ -46,6 +46,7 @@ def build_leaderboard(
     published: Mapping[str, Iterable["AnyRecord"]] | None = None,
     reports: Sequence[Path] = (),
     choice: "Choice | None" = None,
+    width: str | None = None,
 ) -> "Board":
     """Write the board below ``out`` in each of the formats and return it as data.
 
@@ -65,20 +66,24 @@ def build_leaderboard(
         reports: what ``driftboard verify --json`` wrote of submissions among the folders; their
             badges stand on the board.
         choice: which strategies and sequences, and whose records stand where sources meet.
+        width: of the text that the LaTeX tables are to fit, see ``points_of``; None takes all
+            columns.
 
     Raises:
         RecordError: the records cannot stand on one board (see ``collect``), the reference
             strategy has none, ``out`` cannot be written, or ``update`` lacks its markers.
-        DriftboardError: a pattern of ``choice`` matches nothing.
+        DriftboardError: a pattern of ``choice`` matches nothing, or the width is none.
     """
     from driftboard.leaderboard.analysis.board import build_board
     from driftboard.leaderboard.analysis.collect import collect
     from driftboard.leaderboard.analysis.evidence import credits_of, evidence, submitted_among
     from driftboard.leaderboard.analysis.join import EVERYTHING, Source
+    from driftboard.leaderboard.render.latex import points_of
     from driftboard.leaderboard.render.markdown import overall_tables, update_file
     from driftboard.suite.distance.grades import known_grades
 
     choice = choice or EVERYTHING
+    points = points_of(width) if width else None
     known = {Source(f"published {name}", True): some for name, some in (published or {}).items()}
     collection = collect(results, skip_broken, known, choice)
     hashes = {stamp.hash for stamp in collection.sequences.values()}
@@ -91,8 +96,9 @@ def build_leaderboard(
         others: list[str | Path] = [word for path in reports for word in ("--report", path)]
         others += ["--out", out, "--reference", reference]
         others += ["--skip-broken"] if skip_broken else []
+        others += ["--latex-width", width] if width else []
         command = command_line("leaderboard", results, published or (), choice, others)
-    write_board(board, grades, command, out, formats)
+    write_board(board, grades, command, out, formats, points)
     if update is not None:
         update_file(update, overall_tables(board, command))
     return board
@@ -104,6 +110,7 @@ def write_board(
     command: str,
     out: Path,
     formats: Collection[Format] = tuple(Format),
+    width: float | None = None,
 ) -> list[Path]:
     """Write a board below ``out`` and return the paths of its files and of the figures' folder.
 
@@ -114,13 +121,14 @@ def write_board(
         command: printed in the legend as the way to make the tables again.
         out: made if it is not there.
         formats: what to write.
+        width: of the text that the LaTeX tables are to fit, in points; None takes all columns.
 
     Raises:
         RecordError: a file cannot be written.
     """
     from driftboard.suite.records import write_atomically
 
-    for path, content in _files(board, grades, command, formats).items():
+    for path, content in _files(board, grades, command, formats, width).items():
         write_atomically(out / path, content)
     return written(out, formats)
 
@@ -135,7 +143,11 @@ def written(out: Path, formats: Collection[Format]) -> list[Path]:
 
 
 def _files(
-    board: "Board", grades: Mapping[str, "Grade"], command: str, formats: Collection[Format]
+    board: "Board",
+    grades: Mapping[str, "Grade"],
+    command: str,
+    formats: Collection[Format],
+    width: float | None,
 ) -> dict[str, bytes]:
     """Return the content of every file by its path below the output folder."""
     from driftboard.leaderboard.render.csv import csv_table
@@ -150,7 +162,7 @@ def _files(
     if Format.CSV in formats:
         files[Format.CSV.file_name] = csv_table(board).encode()
     if Format.LATEX in formats:
-        files[Format.LATEX.file_name] = latex(board, command).encode()
+        files[Format.LATEX.file_name] = latex(board, command, width).encode()
     if Format.HTML in formats or Format.FIGURES in formats:
         illustrations = illustrate(board, _claim(board, grades))
         if Format.FIGURES in formats:

@@ -69,6 +69,14 @@ def leaderboard(
         list[Path] | None,
         typer.Option(help="A report of 'driftboard verify --json'; may be repeated."),
     ] = None,
+    latex_width: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WIDTH",
+            help="Fit the LaTeX tables into a text of this width: 397pt, 5.5in, 14cm, neurips, "
+            "icml, icml-column, ieee, ieee-column or lncs.",
+        ),
+    ] = None,
     update: Annotated[
         Path | None,
         typer.Option(help="Put the overall table between the markers of this file as well."),
@@ -93,6 +101,7 @@ def leaderboard(
         published={name: published_records(name) for name in records.published or ()},
         reports=report or [],
         choice=records.choice(),
+        width=latex_width,
     )
     typer.echo(terminal_table(board).text())
     if board.source.skipped:

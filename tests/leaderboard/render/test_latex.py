@@ -9,8 +9,10 @@ from msgspec.structs import replace
 
 from driftboard.leaderboard.analysis.board import build_board
 from driftboard.leaderboard.analysis.collect import collect
-from driftboard.leaderboard.render.latex import latex
+from driftboard.leaderboard.analysis.join import Source
+from driftboard.leaderboard.render.latex import WIDTHS, latex, points_of
 from driftboard.leaderboard.table import overall_table
+from driftboard.suite.errors import DriftboardError
 from driftboard.suite.records import write_record
 
 DOCUMENT = r"""\documentclass[twocolumn]{article}
@@ -95,3 +97,62 @@ def test_it_compiles(board, tmp_path):
     answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout[-2000:]
     assert "Overfull" not in answer.stdout
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The widest board there is: long names, many columns, letters without end."""
+    from driftboard.baselines.published import published_records
+
+    known = {Source("published quick", True): published_records("quick")}
+    return build_board(collect([], False, known))
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("width", [*WIDTHS, "100pt"])
+def test_tables_fit_the_width_that_is_told(published, tmp_path, width):
+    points = points_of(width)
+    (tmp_path / "leaderboard.tex").write_text(latex(published, "x", points))
+    size = f"textwidth={points}pt,textheight=60in,paperheight=70in"
+    page = DOCUMENT.replace("margin=0.75in", size).replace("[twocolumn]", "")
+    (tmp_path / "main.tex").write_text(page)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout[-2000:]
+    overfull = re.findall(r"Overfull \\hbox \((\S+)pt too wide\)", answer.stdout)
+    assert bool(overfull) == (width == "100pt")  # so the test can tell
+
+
+def columns_at(board, width):
+    heading = re.findall(r"\\toprule\n(.*) \\\\", latex(board, "", width))[0]
+    return [name.replace(r"$\Delta$", "Δ").replace("$p$", "p") for name in heading.split(" & ")]
+
+
+def test_the_least_needed_columns_go_first(board):
+    metrics = ["Avg.Acc", "Δ Avg.Acc", "Forgetting", "Task.Acc"]
+    every = ["Ranks", "Strategy", *metrics[:2], "p", *metrics[2:], "Drift", "Seeds"]
+    assert columns_at(board, None) == columns_at(board, 1000.0) == every
+    assert columns_at(board, 397.0) == ["Strategy", *metrics]
+    assert columns_at(board, 150.0) == ["Strategy", "Avg.Acc"]
+    text = latex(board, "", 150.0)
+    assert r"\begin{table}" in text
+    assert "paired difference" not in text.partition(r"\begin{table}")[2]
+
+
+def test_letters_without_end_are_left_out(published, board):
+    assert "share a letter" not in latex(published, "")
+    assert not re.search(r"\$\^\{a1b1", latex(published, ""))
+    assert "share a letter" in latex(board, "")
+
+
+@pytest.mark.parametrize(
+    ("width", "points"), [("397pt", 397.0), ("5.5in", 397.485), ("14cm", 398.3392), ("ieee", 516.0)]
+)
+def test_widths_are_told_in_units_or_by_venue(width, points):
+    assert points_of(width) == pytest.approx(points)
+
+
+@pytest.mark.parametrize("width", ["397", "wide", "50pt", "9999pt", "-5in", "1e3pt", "5.5 in"])
+def test_other_widths_are_refused(width):
+    with pytest.raises(DriftboardError, match=re.escape(f"'{width}' is no width of a text; use")):
+        points_of(width)

@@ -157,3 +157,17 @@ def test_a_low_reliability_is_marked(call, tmp_path):
     assert [line.split()[-2:] for line in out.splitlines() if "fashion-corrupted-5 " in line]
     assert "0.43!" in out
     assert "!: low, below 0.5." in out
+
+
+def test_latex_tables_fit_a_width_that_is_told(call, make_record, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed in range(3):
+        write_record(tmp_path / "r", make_record(seed=seed))
+    words = ("leaderboard", "r", "--format", "tex", "--latex-width")
+    assert call(*words, "icml-column")[0] == 0
+    text = (tmp_path / "board" / "leaderboard.tex").read_text()
+    assert "fits 234 points" in text
+    assert "--latex-width icml-column" in text
+    code, _, errors = call(*words, "wide")
+    assert code == 1
+    assert errors.startswith("driftboard: 'wide' is no width of a text; use a number such as 397pt")

@@ -19,7 +19,7 @@ from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, one_line, place_of
 from driftboard.suite.records import NAME, NAME_RULE, StrategyStamp
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.sequences.task_sequence import KnownSequences, TaskSequence
+from driftboard.suite.sequences.task_sequence import KnownSequences, TaskSequence, own_classes
 from driftboard.suite.sequences.validation import problem_of
 from driftboard.suite.session import SESSION_SUFFIX, read_session_file, session_object
 from driftboard.suite.settings import RATE, changed, name_with_settings, parse_settings
@@ -204,15 +204,14 @@ def add_sequence(
 ) -> None:
     """Add a user's sequence to those that are known.
 
-    Where the scenario is a class of the user's own, the sequence's hash covers ``code``, that of
-    its file or session with all that it imports of the user's.
+    Where scenario or transformations are of classes of the user's own, the sequence's hash covers
+    ``code``, that of their file or session with all that it imports of the user's.
 
     Raises:
         DriftboardError: it is not valid; ``path`` is named as its origin.
     """
-    kind = type(sequence.scenario)
-    if dataclasses.is_dataclass(kind) and not kind.__module__.startswith("driftboard."):
-        kind.source_hash = code.digest
+    for kind in own_classes(sequence):
+        kind.source_hash = code.digest  # type: ignore[attr-defined]
     if problem := _problem(sequence, known):
         raise DriftboardError(f"sequence {one_line(repr(sequence.name))} of {path}: {problem}")
     known[sequence.name] = sequence

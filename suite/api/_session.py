@@ -133,8 +133,8 @@ class _Seen:
         return module not in self.by_value and self.files.find(module)
 
 
-def source_of(kind: type) -> Source:
-    """Return what a class consists of, so that it differs where what the class does differs.
+def source_of(*kinds: type) -> Source:
+    """Return what classes consist of, so that it differs where what a class does differs.
 
     Of a class in a module that is the module's file with all that it imports of the user's, as for
     a file named on the command line. Of a class in a script or a notebook, and where the file has
@@ -143,8 +143,12 @@ def source_of(kind: type) -> Source:
     counts as files. So comments do not count, and other cells only as far as they matter; but for a
     text another minor version of Python, with other bytecode, does.
     """
-    seen = _Seen(by_value={"__main__", kind.__module__})
-    own = [one for one in kind.__mro__ if not _of_library(one)] or [kind]
+    seen = _Seen(by_value={"__main__", *(kind.__module__ for kind in kinds)})
+    own = [
+        one
+        for kind in kinds
+        for one in [base for base in kind.__mro__ if not _of_library(base)] or [kind]
+    ]
     texts = [
         _described(one, seen)
         for one in own
@@ -341,7 +345,7 @@ def load_all_sequences(
     """
     from driftboard.suite.loading import add_sequence
     from driftboard.suite.sequences.registry import registered
-    from driftboard.suite.sequences.task_sequence import TaskSequence
+    from driftboard.suite.sequences.task_sequence import TaskSequence, own_classes
     from driftboard.suite.sequences.validation import problem_of
     from driftboard.suite.session import SESSION_SUFFIX, write_session_object
 
@@ -361,7 +365,7 @@ def load_all_sequences(
             )
     files, known = [], builtin
     for sequence in own.values():
-        code = source_of(type(sequence.scenario))
+        code = source_of(*(own_classes(sequence) or [type(sequence.scenario)]))
         files.append(folder / f"sequence-{sequence.name}-{sequence.hash()[:12]}{SESSION_SUFFIX}")
         add_sequence(known, sequence, code, files[-1])
         write_session_object(files[-1], sequence, code)

@@ -30,6 +30,7 @@ from driftboard.suite.sequences.scenarios import (
     View,
 )
 from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.sequences.transformed import Transformation, Transformed
 
 __all__ = [
     "Corrupted",
@@ -44,6 +45,8 @@ __all__ = [
     "Scenario",
     "Split",
     "TaskSequence",
+    "Transformation",
+    "Transformed",
     "Unequal",
     "View",
 ]

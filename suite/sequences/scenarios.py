@@ -47,6 +47,7 @@ class Recipe:
     pixel_order: Indices | None = None  # new image[i] = image[pixel_order[i]], for all channels
     degrees: float = 0.0  # counter-clockwise
     noise: float = 0.0  # standard deviation of Gaussian noise, where 1 is the full range
+    transformation: int | None = None  # after all that: its place in ``transformations_of``
 
 
 class Scenario(Protocol):
@@ -367,7 +368,7 @@ NOISE_AT_SEVERITY = {1: 0.1, 2: 0.2, 3: 0.35, 4: 0.5, 5: 0.8}
 
 
 @dataclass(frozen=True)
-class _Altered:
+class Altered:
     """Another scenario's tasks, changed."""
 
     base: Scenario
@@ -389,7 +390,7 @@ class _Altered:
 
 
 @dataclass(frozen=True)
-class Corrupted(_Altered):
+class Corrupted(Altered):
     """Another scenario's tasks under Gaussian image noise that grows evenly, task by task.
 
     The first task is clean, the last has the noise of ``NOISE_AT_SEVERITY``. An image has the
@@ -403,6 +404,11 @@ class Corrupted(_Altered):
         recipes = self.base.recipes(view)
         if any(recipe.noise for recipe in recipes):
             raise DataError("the tasks of Corrupted have noise already; corrupt them once")
+        if any(recipe.transformation is not None for recipe in recipes):
+            raise DataError(
+                "noise comes before transformations of your own; write Transformed(Corrupted(...), "
+                "...) instead"
+            )
         return [
             replace(recipe, noise=float(level))
             for recipe, level in zip(recipes, levels, strict=True)
@@ -410,7 +416,7 @@ class Corrupted(_Altered):
 
 
 @dataclass(frozen=True)
-class FewShot(_Altered):
+class FewShot(Altered):
     """Another scenario's tasks, of which all but the first keep few training images a class."""
 
     per_class: Annotated[int, Meta(ge=1)]

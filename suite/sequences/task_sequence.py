@@ -94,14 +94,34 @@ class TaskSequence:
 
 def _plain(value: Any) -> Any:
     """Turn nested dataclasses into dicts that also carry the name of their class."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
     if not dataclasses.is_dataclass(value):
         return value
     kind = type(value)
     fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    # A user's own scenario is told apart by its code, too; see ``loading.load_sequences``.
+    # A user's own class is told apart by its code, too; see ``loading.add_sequence``.
     own = getattr(kind, "source_hash", None)
     source = {} if own is None else {"source": own}
     return {"class": HASHED_AS.get(kind.__name__, kind.__name__), **source, **fields}
+
+
+def own_classes(sequence: TaskSequence) -> list[type]:
+    """Return the classes of a user's own that decide what the tasks are, each once.
+
+    These are the scenario, what it alters, and transformations of images.
+    """
+    found: dict[type, None] = {}
+    waiting: list[Any] = [sequence.scenario]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, tuple):
+            waiting += value
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            if not type(value).__module__.startswith("driftboard."):
+                found[type(value)] = None
+            waiting += [getattr(value, field.name) for field in dataclasses.fields(value)]
+    return [*found]
 
 
 def describe(sequence: TaskSequence, protocol: Protocol = PROTOCOL) -> dict[str, Any]:

@@ -28,7 +28,8 @@ class TaskSequence:
         name: identifier, lower-case letters, digits, dots, hyphens and underscores.
         description: what its tasks are, in a sentence or two.
         tier: ``quick``, ``core``, ``full``, or ``own`` for a user's; decides the seeds.
-        source: the data set, a name of ``driftboard data`` or ``folder:NAME``.
+        source: the data set, a name of ``driftboard data`` or ``folder:NAME``; or several, joined
+            by ``+``, which are combined at the size of the first.
         scenario: how the data set becomes tasks.
         network: ``mlp-WIDTHxDEPTH``, ``resnet9-wWIDTH``, ``resnet18-wWIDTH`` or ``timm:MODEL``.
         train_per_class: training images of a class in a task; None takes all, cut to the

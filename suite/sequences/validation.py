@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from driftboard.suite.data import find_source
+from driftboard.suite.data import find_sources
 from driftboard.suite.errors import DataError, cause_of, one_line, place_of
 from driftboard.suite.protocol import FromOne, Training
 from driftboard.suite.sequences.linear import LinearSetting
@@ -53,7 +53,7 @@ def problem_of(sequence: TaskSequence) -> str | None:
             return "a linear regression has no classes; leave out class_incremental"
     else:
         try:
-            find_source(sequence.source)
+            find_sources(sequence.source)
         except DataError as error:
             return str(error)
     return None

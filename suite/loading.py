@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import repeat
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -171,11 +172,13 @@ def load_sequences(files: Iterable[Path | Source] = ()) -> KnownSequences:
     for file in files:
         path = file if isinstance(file, Path) else Path(file.path)
         if path.suffix == SESSION_SUFFIX:
-            content, code = session_object(_read(file))
-            contents: list[Any] = [content]
+            kept, _ = session_object(_read(file))
+            contents: list[Any] = [kept.sequence]
+            digests: Iterable[str] = kept.digests
         else:
             module, code = _run(file, DriftboardError)
             contents = list(vars(module).values())
+            digests = repeat(code.digest)
         values = {id(value): value for value in contents}  # each one once
         found = [value for value in values.values() if isinstance(value, TaskSequence)]
         if not found:
@@ -184,7 +187,7 @@ def load_sequences(files: Iterable[Path | Source] = ()) -> KnownSequences:
             )
         for sequence in found:
             try:
-                add_sequence(sequences, sequence, code, path)
+                add_sequence(sequences, sequence, digests, path)
             except DriftboardError as error:
                 sequences.unsound.setdefault(str(sequence.name), str(error))
     return sequences
@@ -200,18 +203,19 @@ def read_source(file: Path) -> Source:
 
 
 def add_sequence(
-    known: dict[str, TaskSequence], sequence: TaskSequence, code: Source, path: Path
+    known: dict[str, TaskSequence], sequence: TaskSequence, digests: Iterable[str], path: Path
 ) -> None:
     """Add a user's sequence to those that are known.
 
     Where scenario or transformations are of classes of the user's own, the sequence's hash covers
-    ``code``, that of their file or session with all that it imports of the user's.
+    ``digests``, one for each in the order of ``own_classes``: that of their file, or of the class
+    in a session, with all that it imports of the user's.
 
     Raises:
         DriftboardError: it is not valid; ``path`` is named as its origin.
     """
-    for kind in own_classes(sequence):
-        kind.source_hash = code.digest  # type: ignore[attr-defined]
+    for kind, digest in zip(own_classes(sequence), digests, strict=False):  # one may be repeated
+        kind.source_hash = digest  # type: ignore[attr-defined]
     if problem := _problem(sequence, known):
         raise DriftboardError(f"sequence {one_line(repr(sequence.name))} of {path}: {problem}")
     known[sequence.name] = sequence

@@ -287,13 +287,16 @@ def _content(value: Any) -> Any:
 
 
 def _members(kind: type) -> dict[str, Any]:
-    """Return the bases and members of a class without what Python and dataclasses add."""
+    """Return the bases and members of a class without what Python, dataclasses and we add."""
     members = {
         name: value
         for name, value in vars(kind).items()
-        if not name.startswith("__")
-        or name == "__post_init__"
-        or (isinstance(value, FunctionType) and value.__code__.co_filename != "<string>")
+        if name != "source_hash"  # which ``add_sequence`` writes
+        and (
+            not name.startswith("__")
+            or name == "__post_init__"
+            or (isinstance(value, FunctionType) and value.__code__.co_filename != "<string>")
+        )
     }
     return {"bases": kind.__bases__, **dict(sorted(members.items()))}
 
@@ -347,7 +350,7 @@ def load_all_sequences(
     from driftboard.suite.sequences.registry import registered
     from driftboard.suite.sequences.task_sequence import TaskSequence, own_classes
     from driftboard.suite.sequences.validation import problem_of
-    from driftboard.suite.session import SESSION_SUFFIX, write_session_object
+    from driftboard.suite.session import SESSION_SUFFIX, SessionSequence, write_session_object
 
     builtin, names = registered(), []
     own: dict[str, TaskSequence] = {}
@@ -365,8 +368,9 @@ def load_all_sequences(
             )
     files, known = [], builtin
     for sequence in own.values():
-        code = source_of(*(own_classes(sequence) or [type(sequence.scenario)]))
+        kinds = own_classes(sequence)
+        digests = tuple(source_of(kind).digest for kind in kinds)
         files.append(folder / f"sequence-{sequence.name}-{sequence.hash()[:12]}{SESSION_SUFFIX}")
-        add_sequence(known, sequence, code, files[-1])
-        write_session_object(files[-1], sequence, code)
+        add_sequence(known, sequence, digests, files[-1])
+        write_session_object(files[-1], SessionSequence(sequence, digests), source_of(*kinds))
     return names, tuple(files), known

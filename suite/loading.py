@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import repeat
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,7 @@ from driftboard.strategies.catalogue import BUILTIN, FURTHER
 from driftboard.suite.errors import DriftboardError, StrategyError, cause_of, one_line, place_of
 from driftboard.suite.records import NAME, NAME_RULE, StrategyStamp
 from driftboard.suite.sequences.registry import registered
-from driftboard.suite.sequences.task_sequence import KnownSequences, TaskSequence
+from driftboard.suite.sequences.task_sequence import KnownSequences, TaskSequence, own_classes
 from driftboard.suite.sequences.validation import problem_of
 from driftboard.suite.session import SESSION_SUFFIX, read_session_file, session_object
 from driftboard.suite.settings import RATE, changed, name_with_settings, parse_settings
@@ -173,11 +174,13 @@ def load_sequences(files: Iterable[Path | Source] = ()) -> KnownSequences:
     for file in files:
         path = file if isinstance(file, Path) else Path(file.path)
         if path.suffix == SESSION_SUFFIX:
-            content, code = session_object(_read(file))
-            contents: list[Any] = [content]
+            kept, _ = session_object(_read(file))
+            contents: list[Any] = [kept.sequence]
+            digests: Iterable[str] = kept.digests
         else:
             module, code = _run(file, DriftboardError)
             contents = list(vars(module).values())
+            digests = repeat(code.digest)
         values = {id(value): value for value in contents}  # each one once
         found = [value for value in values.values() if isinstance(value, TaskSequence)]
         if not found:
@@ -186,7 +189,7 @@ def load_sequences(files: Iterable[Path | Source] = ()) -> KnownSequences:
             )
         for sequence in found:
             try:
-                add_sequence(sequences, sequence, code, path)
+                add_sequence(sequences, sequence, digests, path)
             except DriftboardError as error:
                 sequences.unsound.setdefault(str(sequence.name), str(error))
     return sequences
@@ -202,19 +205,19 @@ def read_source(file: Path) -> Source:
 
 
 def add_sequence(
-    known: dict[str, TaskSequence], sequence: TaskSequence, code: Source, path: Path
+    known: dict[str, TaskSequence], sequence: TaskSequence, digests: Iterable[str], path: Path
 ) -> None:
     """Add a user's sequence to those that are known.
 
-    Where the scenario is a class of the user's own, the sequence's hash covers ``code``, that of
-    its file or session with all that it imports of the user's.
+    Where scenario or transformations are of classes of the user's own, the sequence's hash covers
+    ``digests``, one for each in the order of ``own_classes``: that of their file, or of the class
+    in a session, with all that it imports of the user's.
 
     Raises:
         DriftboardError: it is not valid; ``path`` is named as its origin.
     """
-    kind = type(sequence.scenario)
-    if dataclasses.is_dataclass(kind) and not kind.__module__.startswith("driftboard."):
-        kind.source_hash = code.digest
+    for kind, digest in zip(own_classes(sequence), digests, strict=False):  # one may be repeated
+        kind.source_hash = digest  # type: ignore[attr-defined]
     if problem := _problem(sequence, known):
         raise DriftboardError(f"sequence {one_line(repr(sequence.name))} of {path}: {problem}")
     known[sequence.name] = sequence

@@ -28,8 +28,8 @@ class Training:
 
     Training on a task takes ``epochs`` passes over its images, but at least ``minimum_steps``
     steps, so that tasks with few images are learned too. All batches are full: each epoch draws a
-    new order and leaves out the images that do not fill a batch. The momentum starts at zero with
-    every task.
+    new order and leaves out the images that do not fill a batch. So with one epoch and no minimum
+    of steps every image is seen once at the most. The momentum starts at zero with every task.
 
     >>> Training(epochs=3, batch_size=100, learning_rate=0.05).momentum
     0.9

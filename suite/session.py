@@ -5,6 +5,7 @@ import linecache
 import pickle
 import sys
 from collections import ChainMap
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 from typing import Any, ClassVar
@@ -13,10 +14,23 @@ import cloudpickle
 
 from driftboard.suite.errors import DriftboardError, cause_of, is_cell, one_line, place_of
 from driftboard.suite.records import write_atomically
+from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.source import File, Source
 from driftboard.suite.source.modules import serve
 
 SESSION_SUFFIX = ".pkl"
+
+
+@dataclass(frozen=True)
+class SessionSequence:
+    """A task sequence of a session, with the digest of each of its classes of the user's own.
+
+    They stand in the order of ``own_classes``. Each digest is of one class, whatever the others
+    are: sequences that share a class, and are kept in files of their own, have to agree on it.
+    """
+
+    sequence: TaskSequence
+    digests: tuple[str, ...]
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]

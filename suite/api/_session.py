@@ -133,8 +133,8 @@ class _Seen:
         return module not in self.by_value and self.files.find(module)
 
 
-def source_of(kind: type) -> Source:
-    """Return what a class consists of, so that it differs where what the class does differs.
+def source_of(*kinds: type) -> Source:
+    """Return what classes consist of, so that it differs where what a class does differs.
 
     Of a class in a module that is the module's file with all that it imports of the user's, as for
     a file named on the command line. Of a class in a script or a notebook, and where the file has
@@ -143,8 +143,12 @@ def source_of(kind: type) -> Source:
     counts as files. So comments do not count, and other cells only as far as they matter; but for a
     text another minor version of Python, with other bytecode, does.
     """
-    seen = _Seen(by_value={"__main__", kind.__module__})
-    own = [one for one in kind.__mro__ if not _of_library(one)] or [kind]
+    seen = _Seen(by_value={"__main__", *(kind.__module__ for kind in kinds)})
+    own = [
+        one
+        for kind in kinds
+        for one in [base for base in kind.__mro__ if not _of_library(base)] or [kind]
+    ]
     texts = [
         _described(one, seen)
         for one in own
@@ -283,13 +287,16 @@ def _content(value: Any) -> Any:
 
 
 def _members(kind: type) -> dict[str, Any]:
-    """Return the bases and members of a class without what Python and dataclasses add."""
+    """Return the bases and members of a class without what Python, dataclasses and we add."""
     members = {
         name: value
         for name, value in vars(kind).items()
-        if not name.startswith("__")
-        or name == "__post_init__"
-        or (isinstance(value, FunctionType) and value.__code__.co_filename != "<string>")
+        if name != "source_hash"  # which ``add_sequence`` writes
+        and (
+            not name.startswith("__")
+            or name == "__post_init__"
+            or (isinstance(value, FunctionType) and value.__code__.co_filename != "<string>")
+        )
     }
     return {"bases": kind.__bases__, **dict(sorted(members.items()))}
 
@@ -341,9 +348,9 @@ def load_all_sequences(
     """
     from driftboard.suite.loading import add_sequence
     from driftboard.suite.sequences.registry import registered
-    from driftboard.suite.sequences.task_sequence import TaskSequence
+    from driftboard.suite.sequences.task_sequence import TaskSequence, own_classes
     from driftboard.suite.sequences.validation import problem_of
-    from driftboard.suite.session import SESSION_SUFFIX, write_session_object
+    from driftboard.suite.session import SESSION_SUFFIX, SessionSequence, write_session_object
 
     builtin, names = registered(), []
     own: dict[str, TaskSequence] = {}
@@ -361,8 +368,9 @@ def load_all_sequences(
             )
     files, known = [], builtin
     for sequence in own.values():
-        code = source_of(type(sequence.scenario))
+        kinds = own_classes(sequence)
+        digests = tuple(source_of(kind).digest for kind in kinds)
         files.append(folder / f"sequence-{sequence.name}-{sequence.hash()[:12]}{SESSION_SUFFIX}")
-        add_sequence(known, sequence, code, files[-1])
-        write_session_object(files[-1], sequence, code)
+        add_sequence(known, sequence, digests, files[-1])
+        write_session_object(files[-1], SessionSequence(sequence, digests), source_of(*kinds))
     return names, tuple(files), known

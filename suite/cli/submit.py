@@ -164,10 +164,12 @@ def convert_data(sequences: Iterable[str], data: Path | None) -> None:
     Raises:
         DataError: a file is broken.
     """
-    from driftboard.suite.data import SOURCES, convert_originals
+    from driftboard.suite.data import convert_originals
+    from driftboard.suite.sequences.linear import LinearSetting
     from driftboard.suite.sequences.registry import registered
 
     known = registered()
-    sources = {known[name].source for name in sequences if name in known}
-    for source in sorted(sources & SOURCES.keys()):  # linear sequences need no data set
+    chosen = [known[name] for name in sequences if name in known]
+    sources = {one.source for one in chosen if not isinstance(one.scenario, LinearSetting)}
+    for source in sorted(sources):
         convert_originals(source, data)

@@ -124,6 +124,10 @@ _ENTRIES = (
 SOURCES: dict[str, Source] = {source.name: source for source in _ENTRIES}
 
 
+JOINED = "+"
+"""Stands between the names of data sets that are combined."""
+
+
 def own_images(name: str) -> Source:
     """Return the data set of a user's own images, ``NAME.npz`` or the image folder ``NAME``.
 
@@ -166,3 +170,19 @@ def find_source(name: str) -> Source:
     raise DataError(
         f"no data set is called {name!r}; {offer} (images of your own are {FOLDER_PREFIX}NAME)"
     )
+
+
+def find_sources(names: str) -> tuple[Source, ...]:
+    """Return the data sets that a sequence's source names: one, or several joined by ``+``.
+
+    >>> [source.title for source in find_sources("mnist+fashion-mnist")]
+    ['MNIST', 'Fashion-MNIST']
+
+    Raises:
+        DataError: as :func:`find_source`; or one is named twice.
+    """
+    each = names.split(JOINED)
+    twice = next((name for name in each if each.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{names!r} names {twice!r} twice; name each data set once")
+    return tuple(map(find_source, each))

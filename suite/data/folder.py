@@ -17,8 +17,10 @@ import numpy as np
 from driftboard.suite.data.catalogue import (
     SOURCES,
     find_source,
+    find_sources,
     own_images,
 )
+from driftboard.suite.data.combination import combined
 from driftboard.suite.data.image_folder import Progress, folder_image_paths, read_image_folder
 from driftboard.suite.data.source import FOLDER_PREFIX, NAME_THE_FOLDER, Source, download
 from driftboard.suite.data.store import (
@@ -39,7 +41,8 @@ def load_pool(name: str, data_folder: Path | None) -> Pool:
     """Read the data set ``name`` from its store.
 
     Args:
-        name: a key of ``SOURCES``, or ``folder:NAME`` for a user's own images.
+        name: a key of ``SOURCES``, or ``folder:NAME`` for a user's own images; or several joined
+            by ``+``, which are combined.
         data_folder: where the store lies; None: see ``find_data_folder``.
 
     >>> load_pool("digits", None).train_images.shape
@@ -48,7 +51,10 @@ def load_pool(name: str, data_folder: Path | None) -> Pool:
     Raises:
         DataError: no such data set; or it is missing, not converted yet, truncated or broken.
     """
-    source = find_source(name)
+    source, *others = find_sources(name)
+    if others:
+        names = [one.name for one in (source, *others)]
+        return combined(names, (load_pool(one, data_folder) for one in names))
     if not source.store:
         return source.read(source, Path())
     folder = find_data_folder(data_folder)
@@ -77,13 +83,17 @@ def convert_originals(name: str, data_folder: Path | None) -> Pool | None:
     imports torchvision and may take minutes: a command calls it before any worker starts.
 
     Returns:
-        What is in that store; None where there are no original files, or the data folder has a
-        store.
+        What is in that store; None where there are no original files, the data folder has a
+        store, or several data sets are named.
 
     Raises:
         DataError: no such data set, or its files are truncated or broken.
     """
-    source = find_source(name)
+    source, *others = find_sources(name)
+    if others:
+        for one in (source, *others):
+            convert_originals(one.name, data_folder)
+        return None
     if not source.store:
         return None
     folder = find_data_folder(data_folder)

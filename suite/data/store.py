@@ -48,6 +48,7 @@ class Pool:
     test_labels: Labels
     class_names: tuple[str, ...] = ()  # in the order of the labels; empty where none are known
     notes: tuple[str, ...] = ()  # lines on how the files were read; not kept in a store
+    groups: tuple[int, ...] = ()  # of every class; empty where there are none; not kept in a store
 
     @property
     def classes(self) -> int:

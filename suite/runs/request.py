@@ -17,8 +17,10 @@ from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.scenarios import Recipe
 from driftboard.suite.sequences.splits import Purpose, cached_splits, unused_note
 from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.sequences.transformed import transformations_of
 from driftboard.suite.source import Source
 from driftboard.suite.training.memory_plan import Stacking, in_groups, stacking_of
+from driftboard.suite.training.transformations import check_transformations
 
 CONVOLUTION_COST = 30.0
 """Roughly how much longer an image takes in a small ResNet than in an MLP; for estimates only."""
@@ -124,12 +126,14 @@ class Planner:
     def recipes(self, sequence: TaskSequence) -> Recipes:
         """Return the recipes of every seed; makes the splits of all that are not cached yet.
 
-        Images that are not used though the sequence asks for all are logged.
+        Images that are not used though the sequence asks for all are logged. A user's own
+        transformations are tried on a few images, so that what is wrong is said once.
         """
         pool, seeds = self.pool(sequence.source), self.request.seeds(sequence)
         splits = cached_splits(sequence, pool, PROTOCOL, seeds, self.request.purpose)
         if note := unused_note(sequence, pool, PROTOCOL, self.request.purpose):
             self.log(note)
+        check_transformations(transformations_of(sequence.scenario), pool.train_images)
         return dict(zip(seeds, splits, strict=True))
 
     def stacking(

@@ -14,6 +14,7 @@ What a file with sequences of your own needs is here:
 5
 """
 
+from driftboard.suite.sequences.groups import ByGroup
 from driftboard.suite.sequences.scenarios import (
     Corrupted,
     FewShot,
@@ -30,8 +31,10 @@ from driftboard.suite.sequences.scenarios import (
     View,
 )
 from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.sequences.transformed import Transformation, Transformed
 
 __all__ = [
+    "ByGroup",
     "Corrupted",
     "FewShot",
     "Overlap",
@@ -44,6 +47,8 @@ __all__ = [
     "Scenario",
     "Split",
     "TaskSequence",
+    "Transformation",
+    "Transformed",
     "Unequal",
     "View",
 ]

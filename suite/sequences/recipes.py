@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 
 from driftboard.suite.sequences.scenarios import FewShot, Recipe, Scenario, View
+from driftboard.suite.sequences.transformed import transformations_of
+
+OURS = Scenario.__module__.rpartition(".")[0]
+"""The package of our own scenarios."""
 
 
 def fault_of(scenario: Scenario, view: View, recipes: Sequence[Any]) -> str | None:
@@ -21,7 +25,7 @@ def fault_of(scenario: Scenario, view: View, recipes: Sequence[Any]) -> str | No
     for number, recipe in enumerate(recipes, start=1):
         if not isinstance(recipe, Recipe):
             return f"task {number} is no Recipe but {type(recipe).__name__}"
-        if fault := _fault(recipe, view):
+        if fault := _fault(recipe, view) or _fault_in_transformation(recipe, scenario):
             return f"task {number} {fault}"
     if len({len(recipe.active) for recipe in recipes}) > 1:
         return "the heads of its tasks differ in size"
@@ -61,6 +65,13 @@ def _fault(recipe: Recipe, view: View) -> str | None:
     return None
 
 
+def _fault_in_transformation(recipe: Recipe, scenario: Scenario) -> str | None:
+    place, count = recipe.transformation, len(transformations_of(scenario))
+    if place is None or (type(place) is int and 0 <= place < count):
+        return None
+    return f"has {place!r} for transformation, which is no place in the scenario's {count}"
+
+
 def _is_array(value: Any, kind: type[np.generic]) -> bool:
     return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype == kind
 
@@ -76,7 +87,7 @@ def _are_places(rows: Any, count: int) -> bool:
 def _fault_in_counts(scenario: Scenario, view: View, recipes: Sequence[Recipe]) -> str | None:
     """Return which task of a scenario of ours has too many or too few images of a class."""
     chain = list(_chain(scenario))
-    if not all(type(one).__module__ == Scenario.__module__ for one in chain):
+    if not all(type(one).__module__.rpartition(".")[0] == OURS for one in chain):
         return None
     each = np.bincount(view.train_labels, minlength=view.classes) // scenario.fresh_sets
     tested = np.bincount(view.test_labels, minlength=view.classes)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from driftboard.suite.protocol import AdamTraining, Training
+from driftboard.suite.sequences.groups import ByGroup
 from driftboard.suite.sequences.linear import linear_entries
 from driftboard.suite.sequences.scenarios import (
     Corrupted,
@@ -214,5 +215,33 @@ def registered() -> dict[str, TaskSequence]:
         ),
         _van_de_ven("mnist", "mlp-400x2", 128),
         _van_de_ven("cifar10", "resnet18-w20", 256),
+        replace(
+            _core("fashion-split", split, Split(5), 2),
+            name="fashion-split-online",
+            description=f"{split} One pass over the images, in batches of ten.",
+            tier="full",
+            training=Training(epochs=1, batch_size=10, learning_rate=0.01, minimum_steps=0),
+        ),
+        TaskSequence(
+            name="mnist-then-fashion",
+            description="All classes of MNIST, then those of Fashion-MNIST; task-incremental.",
+            source="mnist+fashion-mnist",
+            scenario=ByGroup(2),
+            network="mlp-256x2",
+            tier="full",
+            train_per_class=300,
+            test_per_class=100,
+        ),
+        TaskSequence(
+            name="four-sets",
+            description="MNIST, Fashion-MNIST, CIFAR-10 in grey and digits, all of 28x28 pixels, "
+            "one a task, in an order drawn per seed; task-incremental.",
+            source="mnist+fashion-mnist+cifar10+digits",
+            scenario=ByGroup(4, shuffled=True),
+            network="mlp-256x2",
+            tier="full",
+            train_per_class=DIGITS_PER_CLASS,
+            test_per_class=50,
+        ),
     ]
     return {sequence.name: sequence for sequence in entries}

@@ -34,6 +34,7 @@ class View:
     pixels: int  # height times width
     stream: Callable[..., np.random.Generator]  # name(s) -> the seed's stream of that name
     exact: bool = True  # every class has as many images as asked for; else fewer make do
+    groups: tuple[int, ...] = ()  # of every class; empty where the data have none
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Recipe:
     pixel_order: Indices | None = None  # new image[i] = image[pixel_order[i]], for all channels
     degrees: float = 0.0  # counter-clockwise
     noise: float = 0.0  # standard deviation of Gaussian noise, where 1 is the full range
+    transformation: int | None = None  # after all that: its place in ``transformations_of``
 
 
 class Scenario(Protocol):
@@ -367,7 +369,7 @@ NOISE_AT_SEVERITY = {1: 0.1, 2: 0.2, 3: 0.35, 4: 0.5, 5: 0.8}
 
 
 @dataclass(frozen=True)
-class _Altered:
+class Altered:
     """Another scenario's tasks, changed."""
 
     base: Scenario
@@ -389,7 +391,7 @@ class _Altered:
 
 
 @dataclass(frozen=True)
-class Corrupted(_Altered):
+class Corrupted(Altered):
     """Another scenario's tasks under Gaussian image noise that grows evenly, task by task.
 
     The first task is clean, the last has the noise of ``NOISE_AT_SEVERITY``. An image has the
@@ -403,6 +405,11 @@ class Corrupted(_Altered):
         recipes = self.base.recipes(view)
         if any(recipe.noise for recipe in recipes):
             raise DataError("the tasks of Corrupted have noise already; corrupt them once")
+        if any(recipe.transformation is not None for recipe in recipes):
+            raise DataError(
+                "noise comes before transformations of your own; write Transformed(Corrupted(...), "
+                "...) instead"
+            )
         return [
             replace(recipe, noise=float(level))
             for recipe, level in zip(recipes, levels, strict=True)
@@ -410,7 +417,7 @@ class Corrupted(_Altered):
 
 
 @dataclass(frozen=True)
-class FewShot(_Altered):
+class FewShot(Altered):
     """Another scenario's tasks, of which all but the first keep few training images a class."""
 
     per_class: Annotated[int, Meta(ge=1)]

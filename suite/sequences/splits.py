@@ -94,6 +94,7 @@ def _draw(
         pixels=pool.train_images.shape[2] * pool.train_images.shape[3],
         stream=names,
         exact=exact,
+        groups=pool.groups,
     )
     return _Drawn(train, test, view)
 

@@ -28,7 +28,8 @@ class TaskSequence:
         name: identifier, lower-case letters, digits, dots, hyphens and underscores.
         description: what its tasks are, in a sentence or two.
         tier: ``quick``, ``core``, ``full``, or ``own`` for a user's; decides the seeds.
-        source: the data set, a name of ``driftboard data`` or ``folder:NAME``.
+        source: the data set, a name of ``driftboard data`` or ``folder:NAME``; or several, joined
+            by ``+``, which are combined at the size of the first.
         scenario: how the data set becomes tasks.
         network: ``mlp-WIDTHxDEPTH``, ``resnet9-wWIDTH``, ``resnet18-wWIDTH`` or ``timm:MODEL``.
         train_per_class: training images of a class in a task; None takes all, cut to the
@@ -94,14 +95,34 @@ class TaskSequence:
 
 def _plain(value: Any) -> Any:
     """Turn nested dataclasses into dicts that also carry the name of their class."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
     if not dataclasses.is_dataclass(value):
         return value
     kind = type(value)
     fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    # A user's own scenario is told apart by its code, too; see ``loading.load_sequences``.
+    # A user's own class is told apart by its code, too; see ``loading.add_sequence``.
     own = getattr(kind, "source_hash", None)
     source = {} if own is None else {"source": own}
     return {"class": HASHED_AS.get(kind.__name__, kind.__name__), **source, **fields}
+
+
+def own_classes(sequence: TaskSequence) -> list[type]:
+    """Return the classes of a user's own that decide what the tasks are, each once.
+
+    These are the scenario, what it alters, and transformations of images.
+    """
+    found: dict[type, None] = {}
+    waiting: list[Any] = [sequence.scenario]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, tuple):
+            waiting += value
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            if not type(value).__module__.startswith("driftboard."):
+                found[type(value)] = None
+            waiting += [getattr(value, field.name) for field in dataclasses.fields(value)]
+    return [*found]
 
 
 def describe(sequence: TaskSequence, protocol: Protocol = PROTOCOL) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from typing import Any, get_type_hints
 
 import msgspec
 
-from driftboard.suite.data import find_source
+from driftboard.suite.data import find_sources
 from driftboard.suite.errors import DataError, cause_of, one_line, place_of
 from driftboard.suite.protocol import FromOne, Training
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.scenarios import Scenario, Several
 from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.sequences.transformed import Transformations, transformations_of
 
 _WORDS = (
     ("`array` of length >= ", "tuple of at least "),
@@ -52,7 +53,7 @@ def problem_of(sequence: TaskSequence) -> str | None:
             return "a linear regression has no classes; leave out class_incremental"
     else:
         try:
-            find_source(sequence.source)
+            find_sources(sequence.source)
         except DataError as error:
             return str(error)
     return None
@@ -67,6 +68,8 @@ def _problem_of_fields(owner: Any) -> str | None:
         if hint is Scenario:
             # What is drawn anew for every task cannot be altered.
             problem = _problem_of_scenario(value, where, drawn=isinstance(owner, TaskSequence))
+        elif hint == Transformations:
+            problem = _problem_of_transformations(value, where)
         elif isinstance(value, Training):
             problem = _problem_of_fields(value)
         else:
@@ -94,6 +97,23 @@ def _problem_of_scenario(scenario: Any, where: str, *, drawn: bool) -> str | Non
             return f"{name} of {kind.__name__} fails: {cause_of(error)}{place_of(error)}"
         if problem := _problem_of_value(value, hint, f"{name} of {kind.__name__}"):
             return problem
+    try:
+        transformations = transformations_of(scenario)
+    except (Exception, SystemExit) as error:
+        return f"transformations of {kind.__name__} fails: {cause_of(error)}{place_of(error)}"
+    return _problem_of_transformations(transformations, f"transformations of {kind.__name__}")
+
+
+def _problem_of_transformations(value: Any, where: str) -> str | None:
+    if not isinstance(value, tuple):
+        return f"{where} is {reprlib.repr(value)}; expected a tuple"
+    for one in value:
+        is_object = dataclasses.is_dataclass(one) and not isinstance(one, type)
+        if one is not None and not (is_object and callable(one)):
+            return (
+                f"{where} has {reprlib.repr(one)}; expected None, or an object of a frozen "
+                "dataclass with a method __call__(self, images)"
+            )
     return None
 
 

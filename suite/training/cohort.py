@@ -24,9 +24,9 @@ from driftboard.suite.rng import stream
 from driftboard.suite.sequences.scenarios import Indices, Recipe
 from driftboard.suite.sequences.splits import Purpose, cached_splits
 from driftboard.suite.sequences.task_sequence import TaskSequence
+from driftboard.suite.sequences.transformed import Transformations, transformations_of
 from driftboard.suite.training.networks import ModuleNetwork, initial_parameters
-
-ROTATED_AT_ONCE = 2000
+from driftboard.suite.training.transformations import transformed
 
 
 @dataclass(frozen=True)
@@ -237,8 +237,11 @@ def _task_data(
     # stream is that of the pool it comes from.
     pool = part if setting.purpose == "test" else "train"
     names = [(*names_of(setting, seed), "image noise", pool) for seed in setting.seeds]
+    own = transformations_of(setting.sequence.scenario)
     return [
-        build_task(images, labels, row, [getattr(recipe, part) for recipe in row], names, device)
+        build_task(
+            images, labels, row, [getattr(recipe, part) for recipe in row], names, device, own
+        )
         for row in zip(*recipes, strict=True)
     ]
 
@@ -279,6 +282,7 @@ def build_task(
     positions: Sequence[Indices],
     noise_names: Sequence[tuple[str | int, ...]],
     device: torch.device,
+    transformations: Transformations = (),
 ) -> TaskData:
     """Stack one task of several seeds.
 
@@ -289,13 +293,14 @@ def build_task(
         positions: one array of rows of ``images`` per seed; shorter ones are padded.
         noise_names: the name of the random stream of each seed's image noise.
         device: where the tensors go.
+        transformations: what the recipes' ``transformation`` counts.
     """
     longest = max(len(rows) for rows in positions)
     all_images, all_labels, all_active = [], [], []
     for recipe, rows, names in zip(recipes, positions, noise_names, strict=True):
         padding = longest - len(rows)
         chosen = torch.from_numpy(images[rows])
-        chosen = _transformed(chosen, rows, recipe, names)
+        chosen = transformed(chosen, rows, recipe, names, transformations)
         units = torch.from_numpy(recipe.units[labels[rows]])
         all_images.append(F.pad(chosen, (0, 0) * 3 + (0, padding)))
         all_labels.append(F.pad(units, (0, padding), value=-1))
@@ -314,49 +319,3 @@ def joined(tasks: Sequence[TaskData]) -> TaskData:
         torch.cat([task.labels for task in tasks], dim=1),
         torch.cat([task.active for task in tasks], dim=1),
     )
-
-
-def _transformed(
-    images: Tensor, rows: Indices, recipe: Recipe, names: tuple[str | int, ...]
-) -> Tensor:
-    if recipe.pixel_order is not None:
-        order = torch.from_numpy(recipe.pixel_order)
-        images = images.flatten(2)[:, :, order].reshape(images.shape)
-    if recipe.degrees != 0.0:
-        images = rotated(images, recipe.degrees)
-    if recipe.noise > 0.0:
-        images = _noisy(images, rows, recipe.noise, names)
-    return images
-
-
-def rotated(images: Tensor, degrees: float) -> Tensor:
-    """Return byte images, shape (n, c, h, w), rotated counter-clockwise; bilinear, black outside.
-
-    >>> image = torch.tensor([[[[0, 255], [0, 0]]]], dtype=torch.uint8)
-    >>> rotated(image, 90).tolist()
-    [[[[255, 0], [0, 0]]]]
-    """
-    angle = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))
-    cos, sin = torch.cos(angle).item(), torch.sin(angle).item()
-    height, width = images.shape[-2:]
-    # affine_grid uses coordinates from -1 to 1 along each side, so a rotation of an image that is
-    # not square must scale with the sides.
-    matrix = torch.tensor([[cos, -sin * height / width, 0.0], [sin * width / height, cos, 0.0]])
-    parts = []
-    for part in torch.split(images, ROTATED_AT_ONCE):
-        grid = F.affine_grid(matrix.expand(len(part), 2, 3), list(part.shape), align_corners=False)
-        turned = F.grid_sample(part.float(), grid, align_corners=False)
-        parts.append(turned.round_().clamp_(0, 255).to(torch.uint8))
-    return torch.cat(parts)
-
-
-def _noisy(images: Tensor, rows: Indices, deviation: float, names: tuple[str | int, ...]) -> Tensor:
-    """Add Gaussian noise that depends on the row only: an image has the same noise in all tasks."""
-    noise = np.stack(
-        [
-            stream(*names, int(row)).standard_normal(images[0].numel(), dtype=np.float32)
-            for row in rows
-        ]
-    )
-    added = images.float() + 255.0 * deviation * torch.from_numpy(noise).reshape(images.shape)
-    return added.round_().clamp_(0, 255).to(torch.uint8)

@@ -51,6 +51,8 @@ def _digest(splits: Any) -> str:
     for recipe in splits:
         for field in sorted(recipe.__dataclass_fields__):
             value = getattr(recipe, field)
+            if field == "transformation" and value is None:
+                continue  # a field that came later, and that none of these has
             found.update(field.encode())
             found.update(value.tobytes() if hasattr(value, "tobytes") else repr(value).encode())
     return found.hexdigest()

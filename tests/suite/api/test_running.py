@@ -247,6 +247,59 @@ def test_a_scenario_of_the_session_is_told_apart_by_its_code(one_thread, tmp_pat
     assert hash_of(20, tmp_path / "c") != hash_of(180, tmp_path / "d")
 
 
+TRANSFORMATION = """
+from dataclasses import dataclass
+import driftboard as db
+from driftboard.suite.protocol import Training
+from driftboard.suite.sequences import Relabelled, Transformed
+
+@dataclass(frozen=True)
+class Dimmed:
+    def __call__(self, images):
+        return images // SHARE
+
+dimmed = db.TaskSequence("dimmed", "", "digits", Transformed(Relabelled(2, 5), (None, Dimmed())),
+    "mlp-8x1", train_per_class=5, test_per_class=5, training=Training(1, 10, 0.05, minimum_steps=3))
+"""
+
+
+def test_a_transformation_of_the_session_is_told_apart_by_its_code(one_thread, tmp_path):
+    def record_of(share, out):
+        session = {"__name__": "__main__"}
+        exec(compile(TRANSFORMATION.replace("SHARE", str(share)), "mine.py", "exec"), session)
+        results = db.run(strategies=["sgd"], sequences=session["dimmed"], seeds=1, out=out)
+        return results.records[0]
+
+    first, same, other = (record_of(share, tmp_path / str(n)) for n, share in enumerate((2, 2, 9)))
+    assert first.sequence.hash == same.sequence.hash != other.sequence.hash
+    assert first.drift_norms == same.drift_norms != other.drift_norms
+
+
+def test_sequences_of_a_session_that_share_a_class_have_the_hashes_that_each_has_alone(
+    one_thread, tmp_path
+):
+    more = """
+@dataclass(frozen=True)
+class Inverted:
+    def __call__(self, images):
+        return 255 - images
+
+both = db.TaskSequence("both", "", "digits", Transformed(Relabelled(2, 5), (Inverted(), Dimmed())),
+    "mlp-8x1", train_per_class=5, test_per_class=5, training=Training(1, 10, 0.05, minimum_steps=3))
+"""
+    session = {"__name__": "__main__"}
+    exec(compile(TRANSFORMATION.replace("SHARE", "2") + more, "mine.py", "exec"), session)
+    together = [session["dimmed"], session["both"]]
+    found = []
+    for number, chosen in enumerate((together, together[:1], together[1:], together[::-1])):
+        out = tmp_path / str(number)
+        results = db.run(strategies=["sgd"], sequences=chosen, seeds=1, out=out)
+        again = db.run(strategies=["sgd"], sequences=together[:1], seeds=1, out=out)
+        assert {record.sequence.name for record in again.records} == {"dimmed"}
+        found.append({record.sequence.name: record.sequence.hash for record in results.records})
+    assert found[0] == found[1] | found[2] == found[3]
+
+
 def test_what_was_asked_for_can_be_loaded_again_as_it_says(one_thread, tmp_path):
     db.run(strategies=["sgd", "noop"], sequences=TINY, seeds=2, out=tmp_path)
     some = db.run(strategies=["noop"], sequences=TINY, seeds=1, out=tmp_path)

@@ -44,6 +44,7 @@ FULL = [
     *("mnist-permuted", "cifar10-split-full", "cifar100-split-10", "cifar100-split-20"),
     *("cifar100-overlap-50", "cub200-split", "cub200-corrupted-3"),
     *("mnist-split-van-de-ven", "cifar10-split-van-de-ven"),
+    *("fashion-split-online", "mnist-then-fashion", "four-sets"),
 ]
 LINEAR = [
     *(f"linear-fewshot-{hundredths}" for hundredths in (0, 25, 50, 75, 100)),
@@ -74,7 +75,7 @@ BASE = TaskSequence(
 def test_registry_has_the_published_names_in_order():
     sequences = registered()
     assert list(sequences) == list(chain(*TIERS.values()))
-    assert len(sequences) == 6 + 8 + 26 + 18
+    assert len(sequences) == 6 + 8 + 26 + 21
     for tier, names in TIERS.items():
         assert {sequences[name].tier for name in names} == {tier}
 
@@ -84,7 +85,7 @@ def test_every_entry_is_whole():
         assert sequence.name == name
         assert sequence.scenario.tasks >= 2
         assert sequence.description.endswith(".")
-        own = name.endswith("van-de-ven") or name.startswith("fashion-class-")
+        own = name.endswith(("van-de-ven", "online")) or name.startswith("fashion-class-")
         assert (sequence.training is not None) == own
 
 
@@ -124,6 +125,16 @@ def test_class_incremental_sequences_are_the_others_but_for_their_answers(
     assert incremental.tier == "full"
     assert (split.setting, incremental.setting) == ("task", "class")
     assert (split.class_incremental, incremental.class_incremental) == (False, True)
+
+
+def test_the_online_sequence_takes_every_image_once():
+    online, split = (registered()[f"fashion-split{end}"] for end in ("-online", ""))
+    training = online.training_under()
+    assert (training.epochs, training.minimum_steps) == (1, 0)
+    classes_of_a_task = 10 // online.scenario.tasks
+    assert online.train_per_class * classes_of_a_task % training.batch_size == 0
+    same = ("source", "scenario", "network", "train_per_class", "test_per_class")
+    assert [name for name in same if getattr(online, name) != getattr(split, name)] == []
 
 
 def test_hashes_tell_all_sequences_apart():

@@ -147,7 +147,7 @@ def test_a_base_is_checked_as_deep_as_it_lies():
 SEQUENCE_FIELDS = {
     "name": (5, None, b"own"),
     "description": (5, None),
-    "source": (5, None, "diggits", "folder:../x", ""),
+    "source": (5, None, "diggits", "folder:../x", "", "digits+", "digits+diggits", "digits+digits"),
     "scenario": (None, 5, Split, "Split(5)"),
     "network": (8, None),
     "tier": (5, None),

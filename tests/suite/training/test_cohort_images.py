@@ -10,7 +10,8 @@ from scipy import ndimage
 from driftboard.suite.data import Pool
 from driftboard.suite.rng import stream
 from driftboard.suite.sequences.scenarios import Recipe
-from driftboard.suite.training.cohort import build_task, joined, rotated, scaling_of
+from driftboard.suite.training.cohort import build_task, joined, scaling_of
+from driftboard.suite.training.transformations import rotated
 
 CPU = torch.device("cpu")
 CLASSES = 4
@@ -78,7 +79,7 @@ def test_rotated_samples_bilinearly_in_pixels_also_where_images_are_not_square()
 def test_rotating_more_images_than_fit_at_once_changes_none(monkeypatch):
     images = torch.from_numpy(make_images(11, 1))
     expected = torch.cat([rotated(image[None], 30.0) for image in images])
-    monkeypatch.setattr("driftboard.suite.training.cohort.ROTATED_AT_ONCE", 4)
+    monkeypatch.setattr("driftboard.suite.training.transformations.ROTATED_AT_ONCE", 4)
     assert torch.equal(rotated(images, 30.0), expected)
 
 

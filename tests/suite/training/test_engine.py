@@ -659,6 +659,15 @@ def test_every_image_is_trained_in_every_epoch_where_batches_divide_the_task(tra
         assert epoch.transpose(0, 1).flatten(1).sort().values.tolist() == [list(range(20))] * 3
 
 
+def test_one_pass_shows_no_image_twice_and_leaves_out_what_fills_no_batch(train):
+    cohort = make_cohort(training=Training(1, 5, 0.01, minimum_steps=0))
+    _, traces = train(cohort, Sgd())
+    for trace in traces:
+        shown = torch.stack([numbers(batch) for batch, _ in trace["steps"]])
+        for one in shown.transpose(0, 1).flatten(1).tolist():
+            assert len(one) == len(set(one)) == COUNT - COUNT % 5 == 20
+
+
 def test_the_momentum_starts_at_zero_with_every_task(train):
     cohort = make_cohort(training=ONE_STEP)
     _, traces = train(cohort, Sgd())

@@ -204,15 +204,15 @@ def add_sequence(
 ) -> None:
     """Add a user's sequence to those that are known.
 
-    Where the scenario is a class of the user's own, the sequence's hash covers ``code``, that of
-    its file or session with all that it imports of the user's.
+    Where the scenario or the network is a class of the user's own, the sequence's hash covers
+    ``code``, that of its file or session with all that it imports of the user's.
 
     Raises:
         DriftboardError: it is not valid; ``path`` is named as its origin.
     """
-    kind = type(sequence.scenario)
-    if dataclasses.is_dataclass(kind) and not kind.__module__.startswith("driftboard."):
-        kind.source_hash = code.digest
+    for kind in (type(sequence.scenario), type(sequence.network)):
+        if dataclasses.is_dataclass(kind) and not kind.__module__.startswith("driftboard."):
+            kind.source_hash = code.digest
     if problem := _problem(sequence, known):
         raise DriftboardError(f"sequence {one_line(repr(sequence.name))} of {path}: {problem}")
     known[sequence.name] = sequence
@@ -230,8 +230,11 @@ def _problem(sequence: TaskSequence, known: dict[str, TaskSequence]) -> str | No
         return f"'{RESERVED}' is what the tables call the mean over all sequences"
     if sequence.tier != "own":
         return "its tier must be 'own'; the others belong to the benchmark"
-    if not is_network_name(sequence.network):
+    known_name = is_network_name(sequence.network_name)
+    if isinstance(sequence.network, str) and not known_name:
         return f"there is no network '{sequence.network}'"
+    if known_name and not isinstance(sequence.network, str):
+        return f"its network is called '{sequence.network_name}', which names another; rename it"
     return None
 
 

@@ -133,8 +133,8 @@ class _Seen:
         return module not in self.by_value and self.files.find(module)
 
 
-def source_of(kind: type) -> Source:
-    """Return what a class consists of, so that it differs where what the class does differs.
+def source_of(*kinds: type) -> Source:
+    """Return what classes consist of, so that it differs where what one of them does differs.
 
     Of a class in a module that is the module's file with all that it imports of the user's, as for
     a file named on the command line. Of a class in a script or a notebook, and where the file has
@@ -143,8 +143,9 @@ def source_of(kind: type) -> Source:
     counts as files. So comments do not count, and other cells only as far as they matter; but for a
     text another minor version of Python, with other bytecode, does.
     """
-    seen = _Seen(by_value={"__main__", kind.__module__})
-    own = [one for one in kind.__mro__ if not _of_library(one)] or [kind]
+    seen = _Seen(by_value={"__main__", *(kind.__module__ for kind in kinds)})
+    bases = dict.fromkeys(one for kind in kinds for one in kind.__mro__)
+    own = [one for one in bases if not _of_library(one)] or [*kinds]
     texts = [
         _described(one, seen)
         for one in own
@@ -361,7 +362,8 @@ def load_all_sequences(
             )
     files, known = [], builtin
     for sequence in own.values():
-        code = source_of(type(sequence.scenario))
+        parts = (sequence.scenario, sequence.network)
+        code = source_of(*(type(part) for part in parts if not isinstance(part, str)))
         files.append(folder / f"sequence-{sequence.name}-{sequence.hash()[:12]}{SESSION_SUFFIX}")
         add_sequence(known, sequence, code, files[-1])
         write_session_object(files[-1], sequence, code)

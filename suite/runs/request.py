@@ -18,7 +18,9 @@ from driftboard.suite.sequences.scenarios import Recipe
 from driftboard.suite.sequences.splits import Purpose, cached_splits, unused_note
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.source import Source
+from driftboard.suite.training.cohort import pretrained_of
 from driftboard.suite.training.memory_plan import Stacking, in_groups, stacking_of
+from driftboard.suite.training.networks import build_network
 
 CONVOLUTION_COST = 30.0
 """Roughly how much longer an image takes in a small ResNet than in an MLP; for estimates only."""
@@ -146,10 +148,11 @@ class Planner:
         """
         most = max(recipes.values(), key=lambda tasks: sum(len(task.train) for task in tasks))
         training = sequence.training_under(PROTOCOL)
+        image_shape = self.pool(sequence.source).train_images.shape[1:]
+        pretrained = pretrained_of(sequence, self.request.data)
         return stacking_of(
-            sequence.network,
-            self.pool(sequence.source).train_images.shape[1:],
-            len(most[0].active),
+            build_network(sequence.network, image_shape, len(most[0].active), pretrained),
+            image_shape,
             [len(task.train) // parts for task in most],
             [len(task.test) for task in most] if tested else (),
             replace(training, epochs=training.epochs * parts),
@@ -198,7 +201,7 @@ class Planner:
             [seed for seed in seeds if shapes[seed] == shape]
             for shape in dict.fromkeys(shapes.values())
         ]
-        cost = 1.0 if sequence.network.startswith("mlp") else CONVOLUTION_COST
+        cost = 1.0 if sequence.network_name.startswith("mlp") else CONVOLUTION_COST
         return [
             self.job(
                 sequence,

@@ -14,6 +14,7 @@ What a file with sequences of your own needs is here:
 5
 """
 
+from driftboard.suite.sequences.network import NetworkDefinition, Weights
 from driftboard.suite.sequences.scenarios import (
     Corrupted,
     FewShot,
@@ -34,6 +35,7 @@ from driftboard.suite.sequences.task_sequence import TaskSequence
 __all__ = [
     "Corrupted",
     "FewShot",
+    "NetworkDefinition",
     "Overlap",
     "Permuted",
     "Recipe",
@@ -46,4 +48,5 @@ __all__ = [
     "TaskSequence",
     "Unequal",
     "View",
+    "Weights",
 ]

@@ -243,4 +243,5 @@ def test_a_users_network_that_is_none_ends_a_run_in_a_line(call, one_thread, tmp
     code, _, errors = call(*words(tmp_path))
     assert code == 1
     last = errors.strip().splitlines()[-1]
-    assert last.startswith("driftboard: network 'net' (sequences.py, line 11): '2' is a BatchNorm1d")
+    place = "driftboard: network 'net' (sequences.py, line 11)"
+    assert last.startswith(f"{place}: '2' is a BatchNorm1d with running statistics")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedParameter
 
 from driftboard.strategies.base import Block
 from driftboard.suite.errors import DriftboardError, one_line
@@ -51,8 +51,9 @@ def own_network(
         where = f"network '{definition.name}'{_place(definition)}"
         raise DriftboardError(f"{where}: {one_line(str(error))}") from error
     convolves = any(isinstance(layer, _ConvNd) for layer in module.modules())
-    on = "gpu" if convolves else "all"
-    return ModuleNetwork(module, network.blocks, mapped_on=on if mapped else "none")
+    if not mapped:
+        return ModuleNetwork(module, network.blocks, mapped_on="none")
+    return ModuleNetwork(module, network.blocks, mapped_on="gpu" if convolves else "all")
 
 
 @contextlib.contextmanager
@@ -117,7 +118,7 @@ def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _check_parameters(module: nn.Module) -> None:
     named = list(module.named_parameters(remove_duplicate=False))
     for name, value in named:
-        if isinstance(value, UninitializedTensorMixin):
+        if isinstance(value, UninitializedParameter):
             raise ValueError(f"parameter '{name}' has no shape yet; use layers that are not lazy")
         if value.dtype != torch.float32 or value.device.type != "cpu":
             raise ValueError(

@@ -1,7 +1,15 @@
 """The same tasks for a pretrained network and for one that starts from nothing.
 
-Weights and images are made by `pretrained.py`; docs/results/pretrained.md has the results, and how
-the learning rate was chosen. So small that two CPU cores need minutes, not days.
+Weights and images are made by `pretrained.py`, with the data folder DATA:
+
+    driftboard run --data DATA --sequence-file tests/studies/pretrained_sequences.py --seeds 3 \\
+        --strategy sgd --strategy frozen --strategy initialized --strategy hybrid \\
+        --strategy slow-backbone --strategy lp-ft --strategy slda --strategy fraction-0.6 \\
+        --strategy wise-ft --out OUT
+
+The learning rates are to be tried on tuning seeds first: `--tuning` with `sgd`, `sgd,rate=0.3` and
+`sgd,rate=3`. The network was pretrained on ImageNet, from which Tiny ImageNet was taken, so it has
+seen these classes, and perhaps these images, in another size.
 """
 
 from dataclasses import replace
@@ -21,12 +29,12 @@ pretrained = TaskSequence(
     ),
     train_per_class=40,
     test_per_class=15,
-    training=Training(epochs=2, batch_size=16, learning_rate=0.0003, minimum_steps=24),
+    training=Training(epochs=5, batch_size=16, learning_rate=0.0003),
 )
 from_scratch = replace(
     pretrained,
     name="tiny-scratch",
     description="The same tasks for the same network without weights, with group norms.",
     weights=None,
-    training=Training(epochs=2, batch_size=16, learning_rate=0.02, minimum_steps=24),
+    training=Training(epochs=5, batch_size=16, learning_rate=0.02),
 )

@@ -83,15 +83,20 @@ def _sound_module(
     module, left = _built(definition, image_shape, units)
     _check_parameters(module)
     again, _ = _built(definition, image_shape, units)
-    if not _equal(module.state_dict(), again.state_dict()):
+    if not _equal(_tensors(module), _tensors(again)):
         raise ValueError(
             "build makes other weights when it is called again; draw them from torch's generator"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch.initial_seed() ^ 1)  # any other
-        _, left_elsewhere = _built(definition, image_shape, units)
+        elsewhere, left_elsewhere = _built(definition, image_shape, units)
     if torch.equal(left, left_elsewhere):
         raise ValueError("build sets torch's seed, so all seeds would begin alike; leave that out")
+    if not _equal(dict(module.named_buffers()), dict(elsewhere.named_buffers())):
+        raise ValueError(
+            "build draws a buffer from torch's generator, and all seeds share the buffers of one; "
+            "make it a constant or a parameter"
+        )
     return module
 
 
@@ -111,7 +116,11 @@ def _built(definition: Any, image_shape: tuple[int, ...], units: int) -> tuple[n
     return of_user("eval", module.eval), left
 
 
-def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 

@@ -338,6 +338,17 @@ class OfTheSystem(Mlp):
         nn.init.constant_(self.first.bias, secrets.randbelow(1000) / 1000)
 
 
+class DrawnBuffer(Mlp):
+    """Mapped over learners, it would give all of them the buffer of the first."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.register_buffer("mask", torch.rand(5), persistent=False)
+
+    def forward(self, images):
+        return self.last(self.hidden(images) * self.mask)
+
+
 class WrongBlocks(Mlp):
     def blocks(self):
         return [self.first, self.last]
@@ -379,6 +390,7 @@ FLAWS = {
     Seeding: "build sets torch's seed, so all seeds would begin alike",
     OfNumpy: "build changes NumPy's random state; draw from torch's generator alone",
     OfTheSystem: "build makes other weights when it is called again",
+    DrawnBuffer: "build draws a buffer from torch's generator, and all seeds share",
     WrongBlocks: "blocks() does not return modules of its own by name",
     Forgotten: "parameter 'second.weight' is in no block",
     Twice: "is in several blocks",

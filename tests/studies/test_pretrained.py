@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-from tests.studies.pretrained import FOLDER, renamed, write_images
+from pretrained import FOLDER, renamed, write_images
 
 
 def test_tensors_take_the_names_of_those_at_their_place():

@@ -115,4 +115,4 @@ def _root_mean_square(cells: Iterable[Mapping[str, float]], metric: str) -> floa
 
 @cache
 def _networks() -> dict[str, str]:
-    return {name: sequence.network for name, sequence in registered().items()}
+    return {name: sequence.network_name for name, sequence in registered().items()}

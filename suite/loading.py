@@ -209,9 +209,9 @@ def add_sequence(
 ) -> None:
     """Add a user's sequence to those that are known.
 
-    Where scenario or transformations are of classes of the user's own, the sequence's hash covers
-    ``digests``, one for each in the order of ``own_classes``: that of their file, or of the class
-    in a session, with all that it imports of the user's.
+    Where scenario, transformations or network are of classes of the user's own, the sequence's hash
+    covers ``digests``, one for each in the order of ``own_classes``: that of their file, or of the
+    class in a session, with all that it imports of the user's.
 
     Raises:
         DriftboardError: it is not valid; ``path`` is named as its origin.
@@ -235,8 +235,11 @@ def _problem(sequence: TaskSequence, known: dict[str, TaskSequence]) -> str | No
         return f"'{RESERVED}' is what the tables call the mean over all sequences"
     if sequence.tier != "own":
         return "its tier must be 'own'; the others belong to the benchmark"
-    if not is_network_name(sequence.network):
+    known_name = is_network_name(sequence.network_name)
+    if isinstance(sequence.network, str) and not known_name:
         return f"there is no network '{sequence.network}'"
+    if known_name and not isinstance(sequence.network, str):
+        return f"its network is called '{sequence.network_name}', which names another; rename it"
     return None
 
 

@@ -80,6 +80,7 @@ class SequenceStamp(_Strict, frozen=True):
     data: Text  # e.g. "CIFAR-10 (JPEG)": the variant of the data that was read
     data_hash: Digest
     blocks: tuple[Text, ...]  # from the input to the head
+    weights: Digest | UnsetType = UNSET  # of the file that a pretrained network was read from
 
 
 class StrategyStamp(_Strict, frozen=True):

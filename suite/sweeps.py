@@ -167,7 +167,7 @@ class Sweep:
         prepared = prepare(setting)
         swept = {"fraction": Fraction(), "ball": Ball()}[self.kind]
         cohort = prepared.for_strategy(setting, swept.name)
-        mode = choose_mode(setting.sequence.network, cohort.device)
+        mode = choose_mode(cohort.network, cohort.device)
         learners = [
             (position, magnitude)
             for magnitude in self.magnitudes

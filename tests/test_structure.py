@@ -211,7 +211,13 @@ def test_baselines_never_import_torch(name):
 
 
 LIGHT = ["records", "metrics", "protocol", "sequences.task_sequence", "sequences.registry"]
-LIGHT += ["sequences.scenarios", "errors", "distance.grades", "distance.distance"]
+LIGHT += [
+    "sequences.scenarios",
+    "sequences.network",
+    "errors",
+    "distance.grades",
+    "distance.distance",
+]
 LIGHT += ["sweeps", "tuning", "submissions", "rng", "sealing", "patterns", "places", "terminal"]
 LIGHT += ["installed", "source.modules"]
 LIGHT += [f"runs.{name}" for name in ("backend", "scheduler", "local", "ray_executor")]

@@ -59,7 +59,7 @@ def sequences(suite: str | None = None) -> "pd.DataFrame":
             "data": sequence.source,
             "scenario": type(sequence.scenario).__name__,
             "tasks": sequence.scenario.tasks,
-            "network": sequence.network,
+            "network": sequence.network_name,
             "distance": getattr(distance, "value", None),
             "distance_low": getattr(distance, "low", None),
             "distance_high": getattr(distance, "high", None),

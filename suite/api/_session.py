@@ -134,7 +134,7 @@ class _Seen:
 
 
 def source_of(*kinds: type) -> Source:
-    """Return what classes consist of, so that it differs where what a class does differs.
+    """Return what classes consist of, so that it differs where what one of them does differs.
 
     Of a class in a module that is the module's file with all that it imports of the user's, as for
     a file named on the command line. Of a class in a script or a notebook, and where the file has
@@ -144,11 +144,13 @@ def source_of(*kinds: type) -> Source:
     text another minor version of Python, with other bytecode, does.
     """
     seen = _Seen(by_value={"__main__", *(kind.__module__ for kind in kinds)})
-    own = [
-        one
-        for kind in kinds
-        for one in [base for base in kind.__mro__ if not _of_library(base)] or [kind]
-    ]
+    own = list(
+        dict.fromkeys(
+            one
+            for kind in kinds
+            for one in [base for base in kind.__mro__ if not _of_library(base)] or [kind]
+        )
+    )
     texts = [
         _described(one, seen)
         for one in own

@@ -74,7 +74,9 @@ def sequences(
     for value in chosen:
         grade = grades.get(value.hash())
         measured = grade_cells(grade) if grade else ("-", "-", "-")
-        about = f"{value.description} {value.scenario.tasks} tasks, {value.network}, {value.tier}."
+        about = (
+            f"{value.description} {value.scenario.tasks} tasks, {value.network_name}, {value.tier}."
+        )
         groups.setdefault(value.tier, []).append((value.name, *measured, about))
     columns = (*GRADE_COLUMNS, Column("what its tasks are", "words"))
     typer.echo(TextTable(columns, [*groups.values()], first_to_go=FIRST_TO_GO).text())

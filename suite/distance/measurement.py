@@ -46,6 +46,7 @@ from driftboard.suite.training.cohort import (
     build_cohort,
     initial_network,
     names_of,
+    pretrained_of,
     streams,
 )
 from driftboard.suite.training.cuda_graph import graph_runner_on
@@ -186,7 +187,8 @@ def measure(
     pool = load_pool(sequence.source, setting.data)
     splits = cached_splits(setting.sequence, pool, PROTOCOL, setting.seeds, setting.purpose)
     recipes = dict(zip(setting.seeds, splits, strict=True))
-    network = initial_network(setting, pool, len(splits[0][0].active), setting.seeds[0])[0]
+    units, pretrained = len(splits[0][0].active), pretrained_of(sequence, setting.data)
+    network, _ = initial_network(setting, pool, units, setting.seeds[0], pretrained)
     ran = environment(torch.device(setting.device), "vmap", setting.seeds)
 
     def record(images: int, seeds: tuple[SeedProducts, ...], refusal: str | None) -> GradeRecord:
@@ -221,7 +223,7 @@ def measure(
         order += [seed for seed, _ in alike[::parts]]
         for group in in_groups(alike, at_once):
             cohort = _cohort(setting, pool, dealt, group)
-            solutions, stayed_finite = _solutions(cohort, setting.sequence.network, on_step)
+            solutions, stayed_finite = _solutions(cohort, on_step)
             found.append(solutions)
             finite = finite and stayed_finite
     if not finite:
@@ -275,14 +277,12 @@ def _cohort(
     )
 
 
-def _solutions(
-    cohort: Cohort, network: str, on_step: Callable[[], None]
-) -> tuple[Parameters, bool]:
+def _solutions(cohort: Cohort, on_step: Callable[[], None]) -> tuple[Parameters, bool]:
     """Return how far each learner's solutions lie from its start, and whether all are finite.
 
     The tensors have shape (learners, tasks, size of the parameter).
     """
-    mode = choose_mode(network, cohort.device)
+    mode = choose_mode(cohort.network, cohort.device)
     moved: dict[str, list[Tensor]] = {name: [] for name in cohort.initial}
     finite = True
     runner = graph_runner_on(cohort.device)

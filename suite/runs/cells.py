@@ -172,7 +172,7 @@ class Cells:
         cohort = replace(cohort, training=scaled)
         if cohort.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        mode = choose_mode(setting.sequence.network, cohort.device)
+        mode = choose_mode(cohort.network, cohort.device)
         places = range(len(setting.seeds))
         groups = [tuple(places)]
         if not loaded.strategy.vectorized:

@@ -19,7 +19,9 @@ from driftboard.suite.sequences.splits import Purpose, cached_splits, unused_not
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.sequences.transformed import transformations_of
 from driftboard.suite.source import Source
+from driftboard.suite.training.cohort import pretrained_of
 from driftboard.suite.training.memory_plan import Stacking, in_groups, stacking_of
+from driftboard.suite.training.networks import build_network
 from driftboard.suite.training.transformations import check_transformations
 
 CONVOLUTION_COST = 30.0
@@ -150,10 +152,11 @@ class Planner:
         """
         most = max(recipes.values(), key=lambda tasks: sum(len(task.train) for task in tasks))
         training = sequence.training_under(PROTOCOL)
+        image_shape = self.pool(sequence.source).train_images.shape[1:]
+        pretrained = pretrained_of(sequence, self.request.data)
         return stacking_of(
-            sequence.network,
-            self.pool(sequence.source).train_images.shape[1:],
-            len(most[0].active),
+            build_network(sequence.network, image_shape, len(most[0].active), pretrained),
+            image_shape,
             [len(task.train) // parts for task in most],
             [len(task.test) for task in most] if tested else (),
             replace(training, epochs=training.epochs * parts),
@@ -202,7 +205,7 @@ class Planner:
             [seed for seed in seeds if shapes[seed] == shape]
             for shape in dict.fromkeys(shapes.values())
         ]
-        cost = 1.0 if sequence.network.startswith("mlp") else CONVOLUTION_COST
+        cost = 1.0 if sequence.network_name.startswith("mlp") else CONVOLUTION_COST
         return [
             self.job(
                 sequence,

@@ -15,6 +15,7 @@ What a file with sequences of your own needs is here:
 """
 
 from driftboard.suite.sequences.groups import ByGroup
+from driftboard.suite.sequences.network import NetworkDefinition, Weights
 from driftboard.suite.sequences.scenarios import (
     Corrupted,
     FewShot,
@@ -37,6 +38,7 @@ __all__ = [
     "ByGroup",
     "Corrupted",
     "FewShot",
+    "NetworkDefinition",
     "Overlap",
     "Permuted",
     "Recipe",
@@ -51,4 +53,5 @@ __all__ = [
     "Transformed",
     "Unequal",
     "View",
+    "Weights",
 ]

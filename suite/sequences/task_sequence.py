@@ -5,9 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec import UNSET
+
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import PROTOCOL, FromOne, Protocol, Training, digest
 from driftboard.suite.records import SequenceStamp
+from driftboard.suite.sequences.network import AnyNetwork, Weights, name_of
 from driftboard.suite.sequences.scenarios import Scenario, has_own_units
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ class TaskSequence:
         source: the data set, a name of ``driftboard data`` or ``folder:NAME``; or several, joined
             by ``+``, which are combined at the size of the first.
         scenario: how the data set becomes tasks.
-        network: ``mlp-WIDTHxDEPTH``, ``resnet9-wWIDTH``, ``resnet18-wWIDTH`` or ``timm:MODEL``.
+        network: ``mlp-WIDTHxDEPTH``, ``resnet9-wWIDTH``, ``resnet18-wWIDTH`` or ``timm:MODEL``; or
+            a network of your own, see ``NetworkDefinition``.
         train_per_class: training images of a class in a task; None takes all, cut to the
             smallest class so that every class and every seed has equally many.
         test_per_class: test images of a class in a task; None takes all.
@@ -40,19 +44,27 @@ class TaskSequence:
             its own, or ``train_per_class`` at the most, and ``test_per_class`` at the most.
         class_incremental: whether an answer is chosen from the classes of all tasks so far, in
             training and in tests. If not, it is chosen from those of the image's task.
+        weights: pretrained weights of a network ``timm:MODEL``, of which the head alone is
+            initialised by the seed. Images are scaled by the model's own mean and deviation.
     """
 
     name: str
     description: str
     source: str
     scenario: Scenario
-    network: str
+    network: AnyNetwork
     tier: str = "own"
     train_per_class: FromOne | None = None
     test_per_class: FromOne | None = None
     training: Training | None = None
     balance: bool = True
     class_incremental: bool = False
+    weights: Weights | None = None
+
+    @property
+    def network_name(self) -> str:
+        """The name of the network, also where it is one of the user's own."""
+        return name_of(self.network)
 
     @property
     def setting(self) -> Setting:
@@ -68,7 +80,7 @@ class TaskSequence:
 
     def training_under(self, protocol: Protocol = PROTOCOL) -> Training:
         """Return the training settings that hold for this sequence."""
-        return self.training or protocol.training_of(self.network)
+        return self.training or protocol.training_of(self.network_name)
 
     def hash(self, protocol: Protocol = PROTOCOL) -> str:
         """Return the digest of all that decides the sequence's results, its words left out."""
@@ -79,6 +91,10 @@ class TaskSequence:
             del plain["balance"]
         if not self.class_incremental:
             del plain["class_incremental"]
+        if self.weights is None:
+            del plain["weights"]
+        else:
+            del plain["weights"]["file"]  # the digest says which weights they are
         return digest(plain)
 
     def stamp(self, data: str, data_hash: str, blocks: "Iterable[Block]") -> SequenceStamp:
@@ -90,7 +106,8 @@ class TaskSequence:
             blocks: those of the network, from the input to the head.
         """
         names = tuple(block.name for block in blocks)
-        return SequenceStamp(self.name, self.hash(), self.tier, data, data_hash, names)
+        weights = UNSET if self.weights is None else self.weights.sha256
+        return SequenceStamp(self.name, self.hash(), self.tier, data, data_hash, names, weights)
 
 
 def _plain(value: Any) -> Any:
@@ -110,10 +127,10 @@ def _plain(value: Any) -> Any:
 def own_classes(sequence: TaskSequence) -> list[type]:
     """Return the classes of a user's own that decide what the tasks are, each once.
 
-    These are the scenario, what it alters, and transformations of images.
+    These are the scenario, what it alters, transformations of images, and the network.
     """
     found: dict[type, None] = {}
-    waiting: list[Any] = [sequence.scenario]
+    waiting: list[Any] = [sequence.network, sequence.scenario]
     while waiting:
         value = waiting.pop()
         if isinstance(value, tuple):

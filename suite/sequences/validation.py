@@ -14,7 +14,9 @@ import msgspec
 from driftboard.suite.data import find_sources
 from driftboard.suite.errors import DataError, cause_of, one_line, place_of
 from driftboard.suite.protocol import FromOne, Training
+from driftboard.suite.records import NAME, NAME_RULE
 from driftboard.suite.sequences.linear import LinearSetting
+from driftboard.suite.sequences.network import AnyNetwork, Weights
 from driftboard.suite.sequences.scenarios import Scenario, Several
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.sequences.transformed import Transformations, transformations_of
@@ -48,6 +50,8 @@ def problem_of(sequence: TaskSequence) -> str | None:
             "its fields may hold only plain data that can be hashed, such as tuples for lists: "
             f"{one_line(str(error))}"
         )
+    if problem := _problem_of_weights(sequence):
+        return problem
     if isinstance(sequence.scenario, LinearSetting):
         if sequence.class_incremental:
             return "a linear regression has no classes; leave out class_incremental"
@@ -65,17 +69,48 @@ def _problem_of_fields(owner: Any) -> str | None:
     for field in dataclasses.fields(owner):
         value, hint = getattr(owner, field.name), hints[field.name]
         where = f"{field.name} of {type(owner).__name__}"
-        if hint is Scenario:
+        if hint == AnyNetwork:
+            problem = _problem_of_network(value, where)
+        elif hint is Scenario:
             # What is drawn anew for every task cannot be altered.
             problem = _problem_of_scenario(value, where, drawn=isinstance(owner, TaskSequence))
         elif hint == Transformations:
             problem = _problem_of_transformations(value, where)
-        elif isinstance(value, Training):
+        elif isinstance(value, Training | Weights):
             problem = _problem_of_fields(value)
         else:
             problem = _problem_of_value(value, hint, where)
         if problem:
             return problem
+    return None
+
+
+def _problem_of_network(network: Any, where: str) -> str | None:
+    """Return what is wrong with a network before it is built, if anything."""
+    if isinstance(network, str):
+        return None
+    kind = type(network)
+    if not (dataclasses.is_dataclass(kind) and kind.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+        return (
+            f"{where} is {reprlib.repr(network)}; expected a name, or an object of a frozen "
+            "dataclass with a name and build(image_shape, units)"
+        )
+    if not callable(getattr(kind, "build", None)):
+        return f"{where} is {reprlib.repr(network)}, which has no method build(image_shape, units)"
+    try:
+        name = network.name
+    except (Exception, SystemExit) as error:  # a property of a user's class
+        return f"name of {kind.__name__} fails: {cause_of(error)}{place_of(error)}"
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        return f"name of {kind.__name__} is {reprlib.repr(name)}; {NAME_RULE}"
+    return None
+
+
+def _problem_of_weights(sequence: TaskSequence) -> str | None:
+    if sequence.weights is None:
+        return None
+    if not isinstance(sequence.network, str) or not sequence.network.startswith("timm:"):
+        return f"weights are for networks timm:MODEL, and this one is {sequence.network_name}"
     return None
 
 

@@ -26,6 +26,7 @@ from driftboard.suite.sequences.splits import Purpose, cached_splits
 from driftboard.suite.sequences.task_sequence import TaskSequence
 from driftboard.suite.sequences.transformed import Transformations, transformations_of
 from driftboard.suite.training.networks import ModuleNetwork, initial_parameters
+from driftboard.suite.training.networks.weights import State, read_weights
 from driftboard.suite.training.transformations import transformed
 
 
@@ -108,7 +109,7 @@ class Cohort:
     def on(self, device: torch.device) -> "Cohort":
         """Return the same learners with all tensors on a device."""
         moved = self._changed(lambda value: value.to(device))
-        return replace(moved, scaling=self.scaling.on(device))
+        return replace(moved, scaling=self.scaling.on(device), network=self.network.on(device))
 
     def chosen(self, positions: Sequence[int]) -> "Cohort":
         """Return the learners at some positions, which may be named several times."""
@@ -189,14 +190,16 @@ def build_cohort(
         raise ValueError("learners that are trained together need equally many training images")
     device = torch.device(setting.device)
     units = len(recipes[0][0].active)
+    pretrained = pretrained_of(setting.sequence, setting.data)
     networks = {
-        seed: initial_network(setting, pool, units, seed) for seed in dict.fromkeys(setting.seeds)
+        seed: initial_network(setting, pool, units, seed, pretrained)
+        for seed in dict.fromkeys(setting.seeds)
     }
     network, names = networks[setting.seeds[0]]
     train = (pool.train_images, pool.train_labels)
     test = (pool.test_images, pool.test_labels) if setting.purpose == "test" else train
     return Cohort(
-        network=network,
+        network=network.on(device),
         initial={
             name: torch.stack([networks[seed][1][name] for seed in setting.seeds]).to(device)
             for name in names
@@ -207,7 +210,7 @@ def build_cohort(
             torch.from_numpy(np.stack([recipe.active for recipe in row])).to(device)
             for row in zip(*recipes, strict=True)
         ],
-        scaling=scaling_of(pool, device),
+        scaling=scaling_of(pool, device) if network.scaling is None else network.scaling.on(device),
         training=setting.sequence.training_under(PROTOCOL),
         batch_orders=lambda task, count: streams(setting, "batch order", task, count),
         strategy_noise=lambda task: streams(setting, "strategy", task),
@@ -215,13 +218,23 @@ def build_cohort(
     )
 
 
+def pretrained_of(sequence: TaskSequence, data: Path | None) -> State | None:
+    """Return the pretrained weights that a sequence names, None if it names none.
+
+    Raises:
+        DataError: their file is missing, or not what the sequence says.
+    """
+    return None if sequence.weights is None else read_weights(sequence.weights, data)
+
+
 def initial_network(
-    setting: Setting, pool: Pool, units: int, seed: int
+    setting: Setting, pool: Pool, units: int, seed: int, pretrained: State | None
 ) -> tuple[ModuleNetwork, Parameters]:
     """Return the network and the initial parameters of one seed, on the CPU."""
     random = stream(*names_of(setting, seed), "initial weights")
     shape = pool.train_images.shape[1:]
-    return initial_parameters(setting.sequence.network, shape, units, int(random.integers(2**63)))
+    number = int(random.integers(2**63))
+    return initial_parameters(setting.sequence.network, shape, units, number, pretrained)
 
 
 def _task_data(

@@ -18,13 +18,15 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils import _pytree as pytree
 
 from driftboard.strategies.base import EXAMPLES_AT_ONCE
 from driftboard.strategies.fisher import SAMPLES_AT_ONCE
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import Training
 from driftboard.suite.training.evaluation import TESTED_AT_ONCE
-from driftboard.suite.training.networks import Mode, ModuleNetwork, build_network, choose_mode
+from driftboard.suite.training.networks import Mode, ModuleNetwork, choose_mode
 
 ItemT = TypeVar("ItemT")
 
@@ -130,15 +132,15 @@ def demand_of(
         tested: test images of every task.
         training: batch size and epochs.
     """
-    made, units = _sizes(network.module, image_shape)
+    made = _made(network.module, image_shape)
     owners = [layer for layer in network.module.modules() if [*layer.parameters(recurse=False)]]
     return Demand(
         parameters=sum(value.numel() for value in network.module.parameters()),
-        activations=sum(made),
-        widest=max(made),
+        activations=made.together,
+        widest=made.widest,
         linear=all(isinstance(layer, nn.Linear) for layer in owners),
         pixels=torch.Size(image_shape).numel(),
-        units=units,
+        units=made.units,
         trained=tuple(trained),
         tested=tuple(tested),
         batch=training.batch_size,
@@ -146,26 +148,54 @@ def demand_of(
     )
 
 
-def _sizes(module: nn.Module, image_shape: Sequence[int]) -> tuple[list[int], int]:
-    """Return how many values each innermost layer makes of one image, and the units of the head.
+@dataclass(frozen=True)
+class _Made:
+    """How many values one image becomes on its way through a network."""
 
-    Flatten layers do not count, since they return a view.
+    together: int
+    widest: int  # the most that one layer makes
+    units: int  # of the head
+
+
+def _made(module: nn.Module, image_shape: Sequence[int]) -> _Made:
+    """Return what a forward pass makes of one image: the larger of two counts.
+
+    One is what innermost layers return, but for Flatten layers, which return a view. The other is
+    what is kept for the gradient, which a user's module may make outside of layers.
     """
-    images = 2  # group norms raise an error for a single value per channel
-    made: list[int] = []
+    images = torch.zeros(2, *image_shape)  # group norms raise an error for one value per channel
+    own = {value.untyped_storage().data_ptr() for value in (*module.parameters(), images)}
+    returned: list[int] = []
+    kept: dict[int, int] = {}  # by where it is: a layer's output is the next one's input
+
+    def keep(value: Tensor) -> Tensor:
+        place = value.untyped_storage().data_ptr()
+        if place not in own:
+            kept[place] = value.numel()
+        return value
+
     handles = [
-        layer.register_forward_hook(lambda _, __, output: made.append(output.numel()))
+        layer.register_forward_hook(lambda _, __, output: returned.extend(_counts(output)))
         for layer in module.modules()
         if next(layer.children(), None) is None and not isinstance(layer, nn.Flatten)
     ]
     try:
-        # Fake tensors would do, but for those torch imports its compiler, which takes seconds.
-        with torch.no_grad():
-            answer: Tensor = module(torch.zeros(images, *image_shape))
+        # Modes that see every operation would do, but for those torch imports its compiler, which
+        # takes seconds.
+        with torch.enable_grad(), saved_tensors_hooks(keep, lambda value: value):
+            answer: Tensor = module(images)
     finally:
         for handle in handles:
             handle.remove()
-    return [count // images for count in made], answer.shape[-1]
+    each = [count // len(images) for count in returned]
+    together = max(sum(each), sum(kept.values()) // len(images))
+    units = answer.shape[-1]
+    return _Made(together, max(each, default=together), units)
+
+
+def _counts(values: object) -> list[int]:
+    leaves = pytree.tree_leaves(values)
+    return [leaf.numel() for leaf in leaves if isinstance(leaf, Tensor)]
 
 
 def cohort_bytes(device: str) -> int:
@@ -211,9 +241,8 @@ class Stacking:
 
 
 def stacking_of(
-    network: str,
+    network: ModuleNetwork,
     image_shape: Sequence[int],
-    units: int,
     trained: Sequence[int],
     tested: Sequence[int],
     training: Training,
@@ -222,16 +251,14 @@ def stacking_of(
     """Return how many learners of some tasks are trained together.
 
     Args:
-        network: its name.
+        network: that of every learner.
         image_shape: channels, height, width.
-        units: of the head.
         trained: training images of every task.
         tested: test images of every task; nothing where nothing is tested.
         training: batch size and epochs.
         device: ``cpu`` or ``cuda``.
     """
-    built = build_network(network, image_shape, units)
-    demand = demand_of(built, image_shape, trained, tested, training)
+    demand = demand_of(network, image_shape, trained, tested, training)
     mode = choose_mode(network, torch.device(device))
     return Stacking(mode, max(1, cohort_bytes(device) // demand.total))
 

@@ -60,7 +60,7 @@ def table(place: Place, strategies: dict[str, Strategy], repeats: int, device: s
 
     def train(one: str) -> float:
         cohort = cohort_of(place.work, place.seeds, device)
-        mode = choose_mode(place.work.network, torch.device(device))
+        mode = choose_mode(cohort.network, cohort.device)
         ends[one] = engine.run(cohort, strategies[one], mode)
         return sum(ends[one].seconds)
 

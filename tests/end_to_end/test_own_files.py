@@ -200,3 +200,48 @@ def test_what_a_session_imports_is_part_of_its_strategies(tmp_path, script):
         f"mine 0.375 {package} helpers/later.py mine.py",
     ], errors
     assert not list(Path(tmp_path).rglob("__pycache__/mine*"))
+
+
+NETWORK = """
+from dataclasses import dataclass
+from math import prod
+from torch import nn
+
+@dataclass(frozen=True)
+class Net:
+    width: int
+    name: str = "net"
+
+    def build(self, image_shape, units):
+        first, last = nn.Linear(prod(image_shape), self.width), nn.Linear(self.width, units)
+        return nn.Sequential(nn.Flatten(), first, nn.ReLU(), last)
+"""
+
+
+def test_a_users_network_gives_the_counts_of_the_built_in_one(call, one_thread, tmp_path):
+    """Trained by workers, which build it from the source that was read here."""
+    counts = {}
+    own = NETWORK + SEQUENCES.replace('"mlp-8x1"', "Net(8)")
+    for name, text in (("ours", SEQUENCES), ("theirs", own)):
+        write(tmp_path / name)
+        (tmp_path / name / "sequences.py").write_text(text)
+        code, _, errors = call(*words(tmp_path / name, "ewc"))
+        assert code == 0, errors
+        found = [read_record(path) for path in record_paths(tmp_path / name / "out")]
+        counts[name] = [(one.strategy.name, one.seed, one.correct) for one in found]
+        lanes = {one.environment.lane for one in found}
+        assert lanes == {"stacked"}
+    assert counts["ours"] == counts["theirs"]
+    assert found[0].sequence.blocks == ("1", "3")
+
+
+def test_a_users_network_that_is_none_ends_a_run_in_a_line(call, one_thread, tmp_path):
+    write(tmp_path)
+    text = NETWORK.replace("nn.ReLU()", "nn.BatchNorm1d(self.width)")
+    text += SEQUENCES.replace('"mlp-8x1"', "Net(8)")
+    (tmp_path / "sequences.py").write_text(text)
+    code, _, errors = call(*words(tmp_path))
+    assert code == 1
+    last = errors.strip().splitlines()[-1]
+    place = "driftboard: network 'net' (sequences.py, line 11)"
+    assert last.startswith(f"{place}: '2' is a BatchNorm1d with running statistics")

@@ -381,7 +381,7 @@ UNSOUND = {
     "one task": ("scenario=Split(1)", "tasks of Split is 1; expected int of at least 2"),
     "no scenario": ("scenario=None", "scenario of TaskSequence is None, which is no scenario"),
     "unknown network": ("network='mlp'", "there is no network 'mlp'"),
-    "network that is no text": ("network=8", "network of TaskSequence is 8; expected str"),
+    "network that is no text": ("network=8", "network of TaskSequence is 8; expected a name"),
     "no training images": ("train_per_class=0", "train_per_class of TaskSequence is 0; expected"),
     "images that are no number": ("train_per_class='all'", "expected int"),
     "empty batches": ("training=Training(1, 0, 0.1)", "batch_size of Training is 0; expected"),
@@ -506,3 +506,73 @@ def test_a_name_that_is_too_long_itself_is_refused_with_settings_too(tmp_path):
     for specification in (str(file), f"{file},rate=0.5"):
         with pytest.raises(StrategyError, match="use up to 64 lower-case letters"):
             load_strategy(specification)
+
+
+# Networks of a user's own.
+
+NET = """
+from dataclasses import dataclass
+from driftboard.suite.sequences import Split, TaskSequence
+
+@dataclass(frozen=True)
+class Net:
+    width: int = 4
+    name: str = "net"
+
+    def build(self, image_shape, units):
+        raise NotImplementedError  # not before something is trained
+
+def sequence(network, **changes):
+    return TaskSequence("own", "", "digits", Split(5), network, **changes)
+"""
+
+
+def hash_of(make_file, text):
+    (sequence,) = (one for name, one in load_sequences((make_file(text),)).items() if name == "own")
+    return sequence.hash()
+
+
+def test_a_users_network_is_told_apart_by_its_fields_and_its_code(make_file):
+    plain = f"{NET}\nmine = sequence(Net())"
+    changed = plain.replace("raise NotImplementedError", "raise ValueError")
+    texts = plain, plain.replace("  # not", "  # never"), changed, plain.replace("Net()", "Net(5)")
+    one, commented, other, wider = (hash_of(make_file, text) for text in texts)
+    assert one == commented
+    assert len({one, other, wider}) == 3
+
+
+def test_a_users_network_is_listed_by_its_name(make_file, call):
+    path = make_file(f"{NET}\nmine = sequence(Net())")
+    code, listed, _ = call("sequences", "--sequence-file", path, "--suite", "own")
+    assert code == 0
+    assert "5 tasks, net, own." in " ".join(listed.split())
+    code, plain, _ = call("sequences", "--sequence-file", path, "--suite", "own", "--json")
+    network = json.loads(plain)[0]["network"]
+    assert (network["class"], network["name"], network["width"]) == ("Net", "net", 4)
+    assert len(network["source"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("mine", "words"),
+    [
+        ("sequence(Net(name='mlp-8x1'))", "its network is called 'mlp-8x1', which names another"),
+        ("sequence(Net(name='No Name'))", "name of Net is 'No Name'; use up to 64 lower-case"),
+        ("sequence(Net)", "expected a name, or an object of a frozen dataclass"),
+        ("sequence(Net(width=[1]))", "its fields may hold only plain data that can be hashed"),
+        ("sequence(Split(5))", "which has no method build(image_shape, units)"),
+        ("sequence('mlp-8x1', weights='a.pt')", "weights of TaskSequence is 'a.pt'; expected"),
+        (
+            "sequence('mlp-8x1', weights=Weights('a.pt', '0' * 64))",
+            "weights are for networks timm:MODEL, and this one is mlp-8x1",
+        ),
+        (
+            "sequence('timm:resnet18', weights=Weights('../a.pt', '0' * 64))",
+            "file of Weights is '../a.pt'; expected",
+        ),
+    ],
+)
+def test_a_network_that_is_none_is_refused_before_it_is_built(make_file, mine, words):
+    path = make_file(f"from driftboard.suite.sequences import Weights\n{NET}\nmine = {mine}")
+    known = load_sequences((path,))
+    assert words in known.unsound["own"]
+    assert len(known.unsound["own"].splitlines()) == 1

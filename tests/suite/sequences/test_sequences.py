@@ -8,6 +8,7 @@ import pytest
 
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import PROTOCOL, Protocol, Training, digest
+from driftboard.suite.sequences.network import Weights
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.scenarios import (
     Corrupted,
@@ -153,6 +154,7 @@ CHANGES = {
     "training": Training(epochs=2, batch_size=10, learning_rate=0.1),
     "balance": False,
     "class_incremental": True,
+    "weights": Weights("a.pt", sha256=64 * "0"),
 }
 
 
@@ -164,6 +166,14 @@ def test_every_field_but_the_description_has_a_change_below():
 @pytest.mark.parametrize(("field", "value"), CHANGES.items())
 def test_hash_changes_with_what_decides_results(field, value):
     assert dataclasses.replace(BASE, **{field: value}).hash() != BASE.hash()
+
+
+def test_hash_covers_the_weights_and_not_the_name_of_their_file():
+    one, same, other = (
+        dataclasses.replace(BASE, weights=Weights(file, digit * 64)).hash()
+        for file, digit in (("a.pt", "1"), ("b.safetensors", "1"), ("a.pt", "2"))
+    )
+    assert one == same != other
 
 
 def test_hash_does_not_change_with_words():

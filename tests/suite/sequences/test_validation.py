@@ -9,6 +9,7 @@ import pytest
 from driftboard.suite.protocol import AdamTraining, Training
 from driftboard.suite.sequences import scenarios
 from driftboard.suite.sequences.linear import LinearSetting
+from driftboard.suite.sequences.network import Weights
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.scenarios import (
     Corrupted,
@@ -156,6 +157,12 @@ SEQUENCE_FIELDS = {
     "training": ({"epochs": 1}, 5, "adam", Training),
     "balance": (None, 0, 1, "no"),
     "class_incremental": (None, 0, 1, "seen"),
+    "weights": (
+        "a.pt",
+        Weights("a.bin", 64 * "0"),
+        Weights("../a.pt", 64 * "0"),
+        Weights("a.pt", ""),
+    ),
 }
 
 
@@ -265,7 +272,7 @@ def test_a_scenario_of_a_user_that_raises_is_refused():
     message = problem_of(sequence(Raises()))
     assert message == (
         "tasks of Raises fails: RuntimeError: two; "
-        'test_validation.py, line 259: raise RuntimeError("two\\nlines")'
+        'test_validation.py, line 266: raise RuntimeError("two\\nlines")'
     )
 
 

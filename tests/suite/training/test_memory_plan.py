@@ -240,14 +240,15 @@ def test_as_many_learners_are_stacked_as_fit(tested, monkeypatch):
     demand = demand_of(network, (3, 4, 5), (100, 200), tested, Training(3, 25, 0.1))
     for room, fit in ((3 * demand.total, 3), (3 * demand.total - 1, 2), (1, 1)):
         monkeypatch.setitem(memory_plan.COHORT_BYTES, "cpu", room)
-        found = stacking_of("mlp-20x2", (3, 4, 5), 7, (100, 200), tested, training, "cpu")
+        found = stacking_of(network, (3, 4, 5), (100, 200), tested, training, "cpu")
         assert found == Stacking("vmap", fit)
         assert found.at_once == fit
 
 
 def test_the_loop_mode_has_one_learner_however_many_fit():
     training = Training(epochs=3, batch_size=25, learning_rate=0.1, minimum_steps=1)
-    found = stacking_of("resnet9-w2", (3, 8, 8), 7, (100,), (10,), training, "cpu")
+    network = build_network("resnet9-w2", (3, 8, 8), 7)
+    found = stacking_of(network, (3, 8, 8), (100,), (10,), training, "cpu")
     assert (found.mode, found.at_once) == ("loop", 1)
     assert found.fit > 1
     assert found.note("name", 10**6, "seeds") is None

@@ -330,11 +330,12 @@ def test_unknown_timm_models_are_an_error_with_the_nearest_names(name, hint):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_known_names_have_a_known_form_and_only_an_mlp_is_mapped_on_a_cpu(name):
+def test_known_names_have_a_known_form_and_only_an_mlp_is_mapped_on_a_cpu(made, name):
     assert is_network_name(name)
+    network, _, _ = made(name)
     expected = "vmap" if name.startswith("mlp-") else "loop"
-    assert choose_mode(name, torch.device("cpu")) == expected
-    assert choose_mode(name, torch.device("cuda")) == "vmap"
+    assert choose_mode(network, torch.device("cpu")) == expected
+    assert choose_mode(network, torch.device("cuda")) == "vmap"
 
 
 def test_records_know_the_modes_by_their_lanes():

@@ -150,6 +150,7 @@ def test_list_as_json(folder, tmp_path):
         "title": "own (PNG)",
         "state": "present",
         "reason": "",
+        "classes": 2,
         "train_count": 4,
         "test_count": 2,
         "path": str(folder / "own.npz"),

@@ -10,6 +10,12 @@ from pathlib import Path
 from driftboard.suite.data.image_folder import read_image_folder
 from driftboard.suite.data.readers.arrays import read_cifar, read_digits, read_mnist
 from driftboard.suite.data.readers.cub200 import CUB_LISTS, CUB_SIDE, read_cub200
+from driftboard.suite.data.readers.tiny_imagenet import (
+    ANNOTATIONS,
+    CLASSES,
+    WORDS,
+    read_tiny_imagenet,
+)
 from driftboard.suite.data.source import FOLDER_PREFIX, Source
 from driftboard.suite.data.store import Pool
 from driftboard.suite.errors import DataError
@@ -121,6 +127,20 @@ _ENTRIES = (
         classes=200,
         train_count=5_994,
         test_count=5_794,
+    ),
+    Source(
+        name="tiny-imagenet",
+        title="Tiny ImageNet",
+        origin="Stanford University, cs231n.stanford.edu, from ImageNet; for research, not "
+        "commercial use",
+        read=read_tiny_imagenet,
+        store="tiny-imagenet.npz",
+        subfolder="tiny-imagenet-200",
+        files={CLASSES: 1_999, WORDS: 2_000, ANNOTATIONS: 200_000},
+        takes_archive=True,
+        classes=200,
+        train_count=100_000,
+        test_count=10_000,
     ),
 )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from driftboard.suite.data.image_folder import read_image_folder
 from driftboard.suite.data.readers.arrays import read_cifar, read_digits, read_mnist
 from driftboard.suite.data.readers.cub200 import CUB_LISTS, CUB_SIDE, read_cub200
+from driftboard.suite.data.readers.omniglot import DRAWERS, SIDE, TRAINED_DRAWERS, read_omniglot
 from driftboard.suite.data.readers.tiny_imagenet import (
     ANNOTATIONS,
     CLASSES,
@@ -141,6 +142,21 @@ _ENTRIES = (
         classes=200,
         train_count=100_000,
         test_count=10_000,
+    ),
+    Source(
+        name="omniglot",
+        title=f"Omniglot, small sets ({SIDE}x{SIDE})",
+        origin="Lake, Salakhutdinov and Tenenbaum, github.com/brendenlake/omniglot, MIT licence",
+        read=read_omniglot,
+        store="omniglot.npz",
+        subfolder="omniglot",
+        files=dict.fromkeys(
+            ("images_background_small1.zip", "images_background_small2.zip"), 1_000_000
+        ),
+        image_shape=(1, SIDE, SIDE),
+        classes=242,
+        train_count=242 * TRAINED_DRAWERS,
+        test_count=242 * (DRAWERS - TRAINED_DRAWERS),
     ),
 )
 

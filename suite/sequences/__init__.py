@@ -15,6 +15,7 @@ What a file with sequences of your own needs is here:
 """
 
 from driftboard.suite.sequences.scenarios import (
+    ByGroup,
     Corrupted,
     FewShot,
     Overlap,
@@ -32,6 +33,7 @@ from driftboard.suite.sequences.scenarios import (
 from driftboard.suite.sequences.task_sequence import TaskSequence
 
 __all__ = [
+    "ByGroup",
     "Corrupted",
     "FewShot",
     "Overlap",

@@ -34,6 +34,7 @@ class View:
     pixels: int  # height times width
     stream: Callable[..., np.random.Generator]  # name(s) -> the seed's stream of that name
     exact: bool = True  # every class has as many images as asked for; else fewer make do
+    groups: tuple[str, ...] = ()  # (classes,): the group of every class, empty where it has none
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,41 @@ class Unequal:
         return _of_windows(view, [np.arange(*one) for one in pairwise((0, *ends))])
 
 
+@dataclass(frozen=True)
+class ByGroup:
+    """The data set's own groups of classes, such as alphabets: a task each, in an order per seed.
+
+    The number of classes of a task is that of its group. Groups that are left over are not used:
+    which ones is drawn, too. A group is what a class's name has before its last slash.
+    """
+
+    tasks: Several
+    fresh_sets: ClassVar[int] = 1
+    own_units: ClassVar[bool] = True
+
+    def recipes(self, view: View) -> list[Recipe]:
+        groups = sorted(set(view.groups) - {""})
+        if "" in (view.groups or ("",)) or len(groups) < self.tasks:
+            raise DataError(
+                f"{self.tasks} tasks need as many groups of classes, and every class in one, such "
+                f"as 'Greek/alpha'; there are {counted(len(groups), 'group')}"
+            )
+        drawn = view.stream("group order").permutation(len(groups))[: self.tasks]
+        members = [np.flatnonzero(np.array(view.groups) == groups[place]) for place in drawn]
+        unused = np.setdiff1d(np.arange(view.classes), np.concatenate(members))
+        ends = np.cumsum([len(classes) for classes in members])
+        windows = [np.arange(*one) for one in pairwise((0, *ends))]
+        return _of_units(view, np.argsort(np.concatenate([*members, unused])), windows)
+
+
 def _of_windows(view: View, windows: list[Indices]) -> list[Recipe]:
     """Return a task for every window of positions in the seed's class order, as head units."""
     units = np.argsort(view.stream("class order").permutation(view.classes))
+    return _of_units(view, units, windows)
+
+
+def _of_units(view: View, units: Indices, windows: list[Indices]) -> list[Recipe]:
+    """Return a task for every window of head units, given the unit of every class."""
     return [
         Recipe(
             train=np.flatnonzero(np.isin(units[view.train_labels], window)),

@@ -94,6 +94,7 @@ def _draw(
         pixels=pool.train_images.shape[2] * pool.train_images.shape[3],
         stream=names,
         exact=exact,
+        groups=pool.groups,
     )
     return _Drawn(train, test, view)
 
@@ -213,6 +214,7 @@ def cached_splits(
         protocol.stamp().hash,
         sequence.hash(protocol),
         pool.fingerprint,
+        *(pool.groups if any(pool.groups) else ()),  # names are no part of the fingerprint
         purpose,
     )
     splits = []

@@ -13,6 +13,7 @@ from driftboard.suite.errors import DataError
 from driftboard.suite.rng import stream
 from driftboard.suite.sequences.scenarios import (
     NOISE_AT_SEVERITY,
+    ByGroup,
     Corrupted,
     FewShot,
     Overlap,
@@ -41,6 +42,7 @@ def make_view(seed=0, classes=CLASSES, train=TRAIN, test=TEST, pixels=SIDE * SID
         classes=classes,
         pixels=pixels,
         stream=partial(stream, "test", seed),
+        groups=tuple("pqqpqr"[label % 6] for label in range(classes)),
     )
 
 
@@ -84,6 +86,7 @@ ALL = {
     "repeat": Repeat(3),
     "corrupted": Corrupted(Repeat(3), 3),
     "few-shot": FewShot(Overlap(4, 3, 1), 2),
+    "by-group": ByGroup(2),
 }
 
 
@@ -397,8 +400,54 @@ def test_unequal_tasks_of_equal_size_are_those_of_a_split(view, tasks):
         assert equal(one, other)
 
 
+@given(
+    st.lists(st.sampled_from("abc"), min_size=2, max_size=7),
+    st.integers(1, 4),
+    st.integers(0, 9),
+)
+def test_by_group_deals_out_whole_groups_in_an_order_of_the_seeds(groups, tasks, seed):
+    view = replace(make_view(seed, classes=len(groups)), groups=tuple(groups))
+    if tasks > len(set(groups)):
+        with pytest.raises(DataError, match=f"{tasks} tasks need .*; there (is|are) .* group"):
+            ByGroup(tasks).recipes(view)
+        return
+    order = view.stream("group order").permutation(len(set(groups)))
+    recipes = ByGroup(tasks).recipes(view)
+    units = []
+    for recipe, place in zip(recipes, order, strict=False):
+        own = [label for label, one in enumerate(groups) if one == sorted(set(groups))[place]]
+        units += [recipe.units[own]]
+        for rows, labels in ((recipe.train, view.train_labels), (recipe.test, view.test_labels)):
+            assert rows.tolist() == np.flatnonzero(np.isin(labels, own)).tolist()
+        assert np.array_equal(np.flatnonzero(recipe.active), np.sort(recipe.units[own]))
+    # Head units follow the tasks, as in Split.
+    assert np.concatenate(units).tolist() == list(range(sum(map(len, units))))
+    assert np.array_equal(np.sort(recipes[0].units), np.arange(len(groups)))
+
+
+def test_by_group_draws_every_order_and_leaves_out_every_group():
+    drawn = [
+        tuple(
+            view.groups[view.train_labels[recipe.train[0]]] for recipe in ByGroup(2).recipes(view)
+        )
+        for view in map(make_view, range(120))
+    ]
+    counts = [drawn.count((a, b)) for a in "pqr" for b in "pqr" if a != b]
+    assert sum(counts) == 120
+    assert min(counts) >= 8  # of 20 that are expected, with a deviation of 4
+
+
+@pytest.mark.parametrize("groups", [(), ("",) * CLASSES, ("p", "q", "p", "q", "p", "")])
+def test_by_group_needs_every_class_in_a_group(groups):
+    with pytest.raises(DataError, match="every class in one, such as 'Greek/alpha'"):
+        ByGroup(2).recipes(replace(make_view(), groups=groups))
+
+
 def test_which_scenarios_have_units_of_their_own():
-    own = (Split(2), Unequal((1, 2)), Overlap(2, 3, 1), FewShot(Corrupted(Split(2), 1), 2))
+    own = (
+        *(Split(2), Unequal((1, 2)), Overlap(2, 3, 1), ByGroup(2)),
+        FewShot(Corrupted(Split(2), 1), 2),
+    )
     shared = (Permuted(2), Rotated(2, 5), Repeat(2), Relabelled(2, 3), Corrupted(Repeat(2), 1))
     assert all(map(has_own_units, own))
     assert not any(map(has_own_units, shared))

@@ -11,6 +11,7 @@ from driftboard.suite.sequences import scenarios
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.scenarios import (
+    ByGroup,
     Corrupted,
     FewShot,
     Overlap,
@@ -28,6 +29,7 @@ from driftboard.suite.sequences.validation import problem_of
 SOUND = {
     Split: Split(5),
     Unequal: Unequal((6, 2, 2)),
+    ByGroup: ByGroup(8),
     Overlap: Overlap(5, 4, 2),
     Permuted: Permuted(5, 0.5),
     RotatedTo: RotatedTo((0, -15, 370)),
@@ -265,7 +267,7 @@ def test_a_scenario_of_a_user_that_raises_is_refused():
     message = problem_of(sequence(Raises()))
     assert message == (
         "tasks of Raises fails: RuntimeError: two; "
-        'test_validation.py, line 259: raise RuntimeError("two\\nlines")'
+        'test_validation.py, line 261: raise RuntimeError("two\\nlines")'
     )
 
 

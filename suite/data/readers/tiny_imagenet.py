@@ -28,10 +28,10 @@ _Broken = Callable[[str, str], Exception]
 
 @dataclass
 class _Layout:
-    """What lies where; nothing is read yet. ``train`` is keyed by class and file name."""
+    """What lies where; nothing is read yet. ``train`` is keyed by <class>/<file>."""
 
     lists: dict[str, Member] = field(default_factory=dict)
-    train: dict[tuple[str, str], Member] = field(default_factory=dict)
+    train: dict[str, Member] = field(default_factory=dict)
     test: dict[str, Member] = field(default_factory=dict)
     unlabelled: int = 0  # images of ``test``
     others: int = 0
@@ -58,7 +58,7 @@ def read_tiny_imagenet(source: Source, origin: Path) -> Pool:
         labels = {number: label for label, number in enumerate(numbers)}
         tested = _annotated(_lines(layout, ANNOTATIONS, broken), labels, layout.test, broken)
         _check_counts(source, layout, labels, tested, broken)
-        train = sorted(layout.train, key=lambda place: (labels[place[0]], place[1]))
+        train = sorted(layout.train)
         test = sorted(layout.test, key=lambda name: (labels[tested[name]], name))
         ordered = [*(layout.train[place] for place in train), *(layout.test[one] for one in test)]
         ranks = {member.name: rank for rank, member in enumerate(ordered)}
@@ -67,7 +67,7 @@ def read_tiny_imagenet(source: Source, origin: Path) -> Pool:
     pool = Pool(
         f"{source.title} ({width}x{height})",
         images[: len(train)],
-        np.array([labels[number] for number, _ in train], dtype=np.int64),
+        np.array([labels[_class_of(place)] for place in train], dtype=np.int64),
         images[len(train) :],
         np.array([labels[tested[name]] for name in test], dtype=np.int64),
         names,
@@ -93,7 +93,7 @@ def _layout(members: Sequence[Member], origin: Path, broken: _Broken) -> _Layout
         if is_list:
             known, key = layout.lists, name
         elif top == "train" and len(below) == 3 and below[1] == "images":
-            known, key = layout.train, (below[0], below[2])
+            known, key = layout.train, f"{below[0]}/{below[2]}"
         elif top == "val" and len(below) == 2 and below[0] == "images":
             known, key = layout.test, below[1]
         else:
@@ -189,10 +189,10 @@ def _check_counts(
 ) -> None:
     """Check the number of images of every class, before minutes of decoding."""
     trained = dict.fromkeys(labels, 0)
-    for number, name in layout.train:
-        if number not in trained:
-            raise broken(layout.train[number, name].name, f"is of no class of {CLASSES}")
-        trained[number] += 1
+    for place, member in layout.train.items():
+        if _class_of(place) not in trained:
+            raise broken(member.name, f"is of no class of {CLASSES}")
+        trained[_class_of(place)] += 1
     validated = dict.fromkeys(labels, 0)
     for number in tested.values():
         validated[number] += 1
@@ -207,6 +207,10 @@ def _check_counts(
                     f"has {counted(count, 'image')} of the class {number} instead of "
                     f"{total // source.classes}",
                 )
+
+
+def _class_of(place: str) -> str:
+    return place.partition("/")[0]
 
 
 def _images(

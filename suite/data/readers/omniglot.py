@@ -101,7 +101,7 @@ def _places(
 
 
 def _scaled(content: bytes, where: str) -> Images:
-    """Return a drawing's pixels, (28, 28). A pixel is the mean of those that it covers."""
+    """Return a drawing's pixels, (28, 28): each the mean of those whose centres it covers."""
     from PIL import Image
 
     grey = open_image(content, where).convert("L")

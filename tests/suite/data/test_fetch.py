@@ -221,6 +221,17 @@ def test_a_title_that_tells_other_files_is_shown_once_they_are_converted(folder,
     assert fetch("mnist", folder).title == "MNIST (other files)"  # and is not downloaded
 
 
+def test_files_that_were_converted_before_checksums_were_known_are_converted_again(
+    folder, monkeypatch
+):
+    monkeypatch.setitem(SOURCES, "mnist", SMALL_MNIST)
+    write_idx(folder / "MNIST/raw")
+    assert fetch("mnist", folder).title == "MNIST"
+    other = replace(SMALL_MNIST, digests={"t10k-labels-idx1-ubyte": ""})
+    monkeypatch.setitem(SOURCES, "mnist", other)
+    assert fetch("mnist", folder).title == "MNIST (other files)"
+
+
 def test_no_command_lists(folder, monkeypatch):
     monkeypatch.setenv("DRIFTBOARD_DATA", str(folder))
     monkeypatch.setenv("COLUMNS", "120")

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from driftboard.suite.cli.options import AsJson, DataFolder, with_traceback
@@ -151,6 +150,8 @@ def import_source(
 
 def _described(name: str, pool: "Pool") -> dict[str, Any]:
     """Return what there is of a data set, as data for JSON."""
+    import numpy as np
+
     channels, height, width = pool.train_images.shape[1:]
     groups = Counter(group for group in pool.groups if group)
     return {

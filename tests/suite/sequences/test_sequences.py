@@ -10,6 +10,7 @@ from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import PROTOCOL, Protocol, Training, digest
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.scenarios import (
+    ByGroup,
     Corrupted,
     FewShot,
     Overlap,
@@ -17,6 +18,7 @@ from driftboard.suite.sequences.scenarios import (
     Rotated,
     RotatedTo,
     Split,
+    Unequal,
 )
 from driftboard.suite.sequences.task_sequence import (
     TaskSequence,
@@ -37,6 +39,9 @@ FASHION = [
     "repeat",
 ]
 CIFAR10 = ["split", "overlap-50", "corrupted-3"]
+TINY = [
+    *("split-10", "split-20", "overlap-50", "corrupted-3", "class-10", "fewshot-10", "half"),
+]
 FULL = [
     *(f"{data}-class-incremental" for data in ("digits", "fashion", "cifar10")),
     *(f"{data}-unequal" for data in ("digits", "fashion", "cifar10")),
@@ -44,6 +49,11 @@ FULL = [
     *("mnist-permuted", "cifar10-split-full", "cifar100-split-10", "cifar100-split-20"),
     *("cifar100-overlap-50", "cub200-split", "cub200-corrupted-3"),
     *("mnist-split-van-de-ven", "cifar10-split-van-de-ven"),
+    *("mnist-permuted-mirzadeh", "mnist-rotated-mirzadeh"),
+    *("mnist-permuted-10", "mnist-permuted-20", "mnist-rotated-15"),
+    *("omniglot-alphabets", "omniglot-class"),
+    *(f"tiny-{name}" for name in TINY),
+    *(f"tiny-{name}-full" for name in TINY),
 ]
 LINEAR = [
     *(f"linear-fewshot-{hundredths}" for hundredths in (0, 25, 50, 75, 100)),
@@ -74,7 +84,7 @@ BASE = TaskSequence(
 def test_registry_has_the_published_names_in_order():
     sequences = registered()
     assert list(sequences) == list(chain(*TIERS.values()))
-    assert len(sequences) == 6 + 8 + 26 + 18
+    assert len(sequences) == 6 + 8 + 26 + 39
     for tier, names in TIERS.items():
         assert {sequences[name].tier for name in names} == {tier}
 
@@ -84,7 +94,8 @@ def test_every_entry_is_whole():
         assert sequence.name == name
         assert sequence.scenario.tasks >= 2
         assert sequence.description.endswith(".")
-        own = name.endswith("van-de-ven") or name.startswith("fashion-class-")
+        own = name.endswith(("van-de-ven", "mirzadeh")) or name.startswith("fashion-class-")
+        own |= name.startswith("omniglot-") or name in [f"tiny-{one}" for one in TINY]
         assert (sequence.training is not None) == own
 
 
@@ -103,6 +114,14 @@ def test_every_entry_is_whole():
         ("cifar100-split-20", Split(20)),
         ("cifar100-overlap-50", Overlap(10, 20, 10)),
         ("cub200-corrupted-3", Corrupted(Split(10), 3)),
+        ("mnist-permuted-20", Permuted(20)),
+        ("mnist-rotated-15", Rotated(5, 15)),
+        ("omniglot-alphabets", ByGroup(8)),
+        ("tiny-split-20", Split(20)),
+        ("tiny-overlap-50", Overlap(10, 20, 10)),
+        ("tiny-corrupted-3", Corrupted(Split(10), 3)),
+        ("tiny-fewshot-10", FewShot(Split(10), 10)),
+        ("tiny-half", Unequal((100,) + (10,) * 10)),
     ],
 )
 def test_name_tells_the_scenario(name, scenario):
@@ -124,6 +143,26 @@ def test_class_incremental_sequences_are_the_others_but_for_their_answers(
     assert incremental.tier == "full"
     assert (split.setting, incremental.setting) == ("task", "class")
     assert (split.class_incremental, incremental.class_incremental) == (False, True)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_full_sequences_of_tiny_imagenet_have_the_tasks_of_the_small_ones(name):
+    small, full = registered()[f"tiny-{name}"], registered()[f"tiny-{name}-full"]
+    same = ("source", "scenario", "tier", "balance", "class_incremental", "setting")
+    assert [one for one in same if getattr(small, one) != getattr(full, one)] == []
+    assert small.class_incremental == (name == "class-10")
+    assert (full.network, full.train_per_class, full.test_per_class) == ("resnet9-w64", None, None)
+    assert full.training_under() == PROTOCOL.training["resnet9-w64"]
+
+
+@pytest.mark.parametrize("kind", ["permuted", "rotated"])
+def test_sequences_of_mirzadeh_take_one_pass_in_batches_of_ten(kind):
+    sequence = registered()[f"mnist-{kind}-mirzadeh"]
+    assert sequence.training == Training(1, 10, 0.01, momentum=0.8, minimum_steps=0)
+    assert (sequence.network, sequence.train_per_class) == ("mlp-256x2", None)
+    assert not sequence.balance
+    assert sequence.scenario == (Permuted(20) if kind == "permuted" else Rotated(20, 10))
+    assert sequence.setting == "domain"
 
 
 def test_hashes_tell_all_sequences_apart():
@@ -292,9 +331,12 @@ def names_chosen(**options):
 
 def test_a_setting_chooses_from_all_tiers_or_from_what_else_is_named():
     assert names_chosen(setting="class") == [
-        f"{data}-class-{kind}"
-        for kind in ("incremental", "unequal")
-        for data in ("digits", "fashion", "cifar10")
+        *(
+            f"{data}-class-{kind}"
+            for kind in ("incremental", "unequal")
+            for data in ("digits", "fashion", "cifar10")
+        ),
+        *("omniglot-class", "tiny-class-10", "tiny-class-10-full"),
     ]
     quick = names_chosen(tier="quick")
     of_settings = [names_chosen(tier="quick", setting=s) for s in ("task", "domain")]

@@ -69,6 +69,7 @@ class PaperValue:
 class LiteratureValue:
     """One number of another publication, in percent; text is empty where nothing is known.
 
+    Without a standard error a number stands beside ours and is not judged.
     ``our_sequence`` is the sequence of ours that is closest to its setting, and ``our_strategy``
     our published strategy in its place, empty where none was run.
     """
@@ -84,7 +85,7 @@ class LiteratureValue:
     strategy: str
     metric: str
     mean: float
-    standard_error: float
+    standard_error: float | None
     our_sequence: str
     our_strategy: str
 
@@ -104,7 +105,10 @@ def paper_values() -> tuple[PaperValue, ...]:
 
 def literature_values() -> tuple[LiteratureValue, ...]:
     """Return all numbers of the literature that are known to us, apart from the paper's."""
-    return msgspec.convert(_rows("literature.csv"), tuple[LiteratureValue, ...], strict=False)
+    rows = [
+        {**row, "standard_error": row["standard_error"] or None} for row in _rows("literature.csv")
+    ]
+    return msgspec.convert(rows, tuple[LiteratureValue, ...], strict=False)
 
 
 def _rows(file: str) -> list[dict[str, str]]:
@@ -141,8 +145,12 @@ def literature_verdicts(
     Their seeds are others, so the difference is tested by Welch with their standard error, against
     a margin of half a point.
     """
-    known = [value for value in values if _key(value) in ours]
-    differences = [_welch(value, ours[_key(value)].values) for value in known]
+    known = {
+        value: value.standard_error
+        for value in values
+        if _key(value) in ours and value.standard_error is not None
+    }
+    differences = [_welch(value, error, ours[_key(value)].values) for value, error in known.items()]
     return dict(zip(known, judge(differences, [LEAST_MARGIN] * len(known)), strict=True))
 
 
@@ -150,17 +158,17 @@ def _key(value: LiteratureValue) -> Key:
     return value.our_sequence, value.our_strategy, value.metric
 
 
-def _welch(value: LiteratureValue, ours: Sequence[float]) -> Difference:
-    """Return ours minus theirs as a share; its error comes from both sides."""
+def _welch(value: LiteratureValue, error: float, ours: Sequence[float]) -> Difference:
+    """Return ours minus theirs as a share, whose error, theirs in percent, is of both sides."""
     n = len(ours)
     parts = [
-        ((value.standard_error / 100.0) ** 2, value.seeds - 1),
+        ((error / 100.0) ** 2, value.seeds - 1),
         (variance(ours) / n, n - 1),
     ]
-    error = math.sqrt(sum(part for part, _ in parts))
-    freedom = error**4 / sum(part**2 / free for part, free in parts)
+    both = math.sqrt(sum(part for part, _ in parts))
+    freedom = both**4 / sum(part**2 / free for part, free in parts)
     mean = fmean(ours) - value.mean / 100.0
-    return Difference(mean, 0.0, n, Noise(error, math.floor(freedom)), identical=False)
+    return Difference(mean, 0.0, n, Noise(both, math.floor(freedom)), identical=False)
 
 
 def _published_values() -> dict[Key, Ours]:
@@ -197,11 +205,12 @@ def _literature_row(
     value: LiteratureValue, ours: Mapping[Key, Ours], found: Judgement | None
 ) -> dict[str, str]:
     names = ("network", "optimiser", "iterations", "batch_size", "seeds", "selection")
+    error = "" if value.standard_error is None else f" ± {value.standard_error:.2f}"
     how = {name.replace("_", " "): getattr(value, name) for name in names}
     return {
         "Sequence": value.sequence,
         "Strategy": value.strategy,
-        "Avg.Acc ± standard error": f"{value.mean:.2f} ± {value.standard_error:.2f}",
+        "Avg.Acc ± standard error": f"{value.mean:.2f}{error}",
         "Our sequence": f"`{value.our_sequence}`",
         "Our strategy": f"`{value.our_strategy}`" if value.our_strategy else NOTHING,
         "Ours": _text(value.metric, ours.get(_key(value))),

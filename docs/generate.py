@@ -431,9 +431,10 @@ def data_sets_table() -> str:
     lines = ["| name | title | images | classes | training | test | from |"]
     lines += ["| --- | --- | --- | ---: | ---: | ---: | --- |"]
     for source in SOURCES.values():
-        channels, height, width = source.image_shape
+        channels, *sides = source.image_shape or (3,)
+        size = "x".join(map(str, sides)) or "any one size"
         lines.append(
-            f"| `{source.name}` | {source.title} | {height}x{width}, "
+            f"| `{source.name}` | {source.title} | {size}, "
             f"{'colour' if channels == 3 else 'grey'} | {source.classes} | "
             f"{source.train_count:,} | {source.test_count:,} | {in_cell(source.origin)} |"
         )

@@ -4,14 +4,18 @@ import dataclasses
 import json
 import os
 import shlex
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from driftboard.suite.cli.options import AsJson, DataFolder, with_traceback
+from driftboard.suite.errors import one_line
 
 if TYPE_CHECKING:
+    from driftboard.suite.data import Pool
     from driftboard.suite.data.folder import SourceStatus
 
 app = typer.Typer(
@@ -35,7 +39,7 @@ def list_sources(
     data: DataFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the data sets: present, missing or broken, how many images, and where.
+    """List the data sets: present, missing or broken, how many classes and images, and where.
 
     Looks at names and sizes of files only. Use the names in the first column for fetch and
     import, and wherever Driftboard asks for a data set.
@@ -54,6 +58,30 @@ def list_sources(
     else:
         chosen = data is not None and str(data) != os.environ.get("DRIFTBOARD_DATA")
         _print_table(folder, statuses, f" --data {shlex.quote(str(data))}" if chosen else "")
+
+
+@app.command("show")
+@with_traceback
+def show_source(
+    name: Annotated[
+        str, typer.Argument(help="A data set, such as omniglot, or folder:NAME for your own.")
+    ],
+    data: DataFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a data set holds: its classes and their groups, numbers and size of images.
+
+    Reads all of it. The fingerprint is that in records.
+    """
+    from driftboard.suite.data import convert_originals, load_pool
+
+    described = _described(name, convert_originals(name, data) or load_pool(name, data))
+    if as_json:
+        typer.echo(json.dumps(described, indent=1))
+        return
+    typer.echo(f"{name}: {described['title']}")
+    for label, text in _facts(described):
+        typer.echo(f"  {label}: {text}")
 
 
 @app.command("fetch")
@@ -85,8 +113,9 @@ def import_source(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A folder with the original files of the data set; or a folder or archive "
-            "(.tar, .tar.gz, .tgz, .zip) with images in train/<class>/ and test/<class>/."
+            help="A folder with the original files of the data set, for tiny-imagenet also an "
+            "archive of it; or a folder or archive (.tar, .tar.gz, .tgz, .zip) with images in "
+            "train/<class>/ and test/<class>/."
         ),
     ],
     data: DataFolder = None,
@@ -119,6 +148,44 @@ def import_source(
         typer.echo(f"  {note}")
 
 
+def _described(name: str, pool: "Pool") -> dict[str, Any]:
+    """Return what there is of a data set, as data for JSON."""
+    import numpy as np
+
+    channels, height, width = pool.train_images.shape[1:]
+    groups = Counter(group for group in pool.groups if group)
+    return {
+        "name": name,
+        "title": pool.title,
+        "fingerprint": pool.fingerprint,
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "classes": [pool.class_name(label) for label in range(pool.classes)],
+        "groups": dict(groups),
+        **{
+            part: np.bincount(labels, minlength=pool.classes).tolist()
+            for part, _, labels in pool.parts
+        },
+    }
+
+
+def _facts(described: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a terminal shows of a data set, a label and a text each."""
+    kind = "grey" if described["channels"] == 1 else "colour"
+    yield "images", f"{described['width']}x{described['height']}, {kind}"
+    names = [one_line(name) for name in described["classes"]]
+    yield "classes", f"{len(names)}: {', '.join(names)}"
+    if described["groups"]:
+        counts = [f"{one_line(name)} {count}" for name, count in described["groups"].items()]
+        yield "groups", f"{len(counts)}: {', '.join(counts)} classes"
+    for part in ("training", "test"):
+        least, most = min(described[part]), max(described[part])
+        each = f"{most}" if least == most else f"{least} to {most}"
+        yield f"{part} images", f"{sum(described[part]):,}, {each} of each class"
+    yield "fingerprint", described["fingerprint"]
+
+
 def _print_status(entry: "SourceStatus") -> None:
     counts = f"{entry.train_count} training and {entry.test_count} test images"
     place = f" in {entry.path}" if entry.path else ""
@@ -130,12 +197,14 @@ def _print_table(folder: Path, statuses: "list[SourceStatus]", option: str) -> N
     from driftboard.suite.terminal import Column, TextTable
 
     columns = [
-        *(Column("name"), Column("state"), Column("train", "number"), Column("test", "number")),
+        *(Column("name"), Column("state"), Column("classes", "number")),
+        *(Column("train", "number"), Column("test", "number")),
         *(Column("data"), Column("where", "words")),
     ]
     rows = [
         (
-            *(entry.name, entry.state, _count(entry.train_count), _count(entry.test_count)),
+            *(entry.name, entry.state, _count(entry.classes)),
+            *(_count(entry.train_count), _count(entry.test_count)),
             *(entry.title, _place(entry, folder)),
         )
         for entry in statuses
@@ -149,8 +218,8 @@ def _print_table(folder: Path, statuses: "list[SourceStatus]", option: str) -> N
             typer.echo(f"  {command}{option}")
 
 
-def _count(images: int | None) -> str:
-    return "?" if images is None else f"{images:,}"
+def _count(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
 
 
 def _place(entry: "SourceStatus", folder: Path) -> str:

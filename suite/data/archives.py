@@ -119,6 +119,33 @@ def is_litter(name: str) -> bool:
     )
 
 
+def leaves_folder(name: str) -> bool:
+    """Tell whether a name inside a folder or an archive leads out of it."""
+    return name.startswith("/") or ".." in PurePosixPath(name).parts
+
+
+def check_member(member: Member, origin: Path) -> None:
+    """Check that a file of ``origin`` that is going to be read is one, of sound size and place.
+
+    Raises:
+        DataError: it is a link or a special file, too large, or has a name that leads elsewhere.
+    """
+    name = member.name
+    if not member.is_regular:
+        raise DataError(
+            f"{origin} has {name!r} as a link or special file instead of a plain file; put the "
+            "file itself there"
+        )
+    if member.size > MAX_FILE_BYTES:
+        raise DataError(
+            f"{origin} has {name!r} of {member.size} bytes; a file in it may have {MAX_FILE_BYTES}"
+        )
+    if leaves_folder(name):
+        raise DataError(
+            f"{origin} has the path {name!r}, which leads out of it; do not trust this file"
+        )
+
+
 def _of_folder(name: str, path: Path) -> Member:
     regular = path.is_file()
     size = path.stat().st_size if regular else 0

@@ -1,22 +1,24 @@
 """The catalogue: every data set by its name, as plain data.
 
-To add a data set, add one entry to ``_ENTRIES`` and, if none in ``source.py`` fits its files, a
+To add a data set, add one entry to ``_ENTRIES`` and, if none in ``readers`` fits its files, a
 reader there.
 """
 
 import difflib
+from pathlib import Path
 
-from driftboard.suite.data.source import (
-    CUB_LISTS,
-    CUB_SIDE,
-    FOLDER_PREFIX,
-    Source,
-    read_cifar,
-    read_cub200,
-    read_digits,
-    read_mnist,
-    read_own_images,
+from driftboard.suite.data.image_folder import read_image_folder
+from driftboard.suite.data.readers.arrays import read_cifar, read_digits, read_mnist
+from driftboard.suite.data.readers.cub200 import CUB_LISTS, CUB_SIDE, read_cub200
+from driftboard.suite.data.readers.omniglot import DRAWERS, SIDE, TRAINED_DRAWERS, read_omniglot
+from driftboard.suite.data.readers.tiny_imagenet import (
+    ANNOTATIONS,
+    CLASSES,
+    WORDS,
+    read_tiny_imagenet,
 )
+from driftboard.suite.data.source import FOLDER_PREFIX, Source
+from driftboard.suite.data.store import Pool
 from driftboard.suite.errors import DataError
 from driftboard.suite.records import NAME
 
@@ -62,6 +64,14 @@ _ENTRIES = (
         subfolder="MNIST/raw",
         files=_IDX_FILES,
         torchvision="MNIST",
+        digests={
+            "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+            "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+            "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+            "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+        },
+        # From PNG files, whose contrast was stretched: one image in ten differs by a grey level.
+        variants={"0a5b8280e3ac2a799f295a0aafa206cc": "PNG test images"},
         image_shape=(1, 28, 28),
         classes=10,
         train_count=60_000,
@@ -119,6 +129,35 @@ _ENTRIES = (
         train_count=5_994,
         test_count=5_794,
     ),
+    Source(
+        name="tiny-imagenet",
+        title="Tiny ImageNet",
+        origin="Stanford University, cs231n.stanford.edu, from ImageNet; for research, not "
+        "commercial use",
+        read=read_tiny_imagenet,
+        store="tiny-imagenet.npz",
+        subfolder="tiny-imagenet-200",
+        files={CLASSES: 1_999, WORDS: 2_000, ANNOTATIONS: 200_000},
+        takes_archive=True,
+        classes=200,
+        train_count=100_000,
+        test_count=10_000,
+    ),
+    Source(
+        name="omniglot",
+        title=f"Omniglot, small sets ({SIDE}x{SIDE})",
+        origin="Lake, Salakhutdinov and Tenenbaum, github.com/brendenlake/omniglot, MIT licence",
+        read=read_omniglot,
+        store="omniglot.npz",
+        subfolder="omniglot",
+        files=dict.fromkeys(
+            ("images_background_small1.zip", "images_background_small2.zip"), 1_000_000
+        ),
+        image_shape=(1, SIDE, SIDE),
+        classes=242,
+        train_count=242 * TRAINED_DRAWERS,
+        test_count=242 * (DRAWERS - TRAINED_DRAWERS),
+    ),
 )
 
 SOURCES: dict[str, Source] = {source.name: source for source in _ENTRIES}
@@ -143,11 +182,15 @@ def own_images(name: str) -> Source:
         name=f"{FOLDER_PREFIX}{name}",
         title=name,
         origin="your own images",
-        read=read_own_images,
+        read=_read_own_images,
         store=f"{name}.npz",
         subfolder=name,
         takes_images=True,
     )
+
+
+def _read_own_images(source: Source, holder: Path) -> Pool:
+    return read_image_folder(holder, source.title)
 
 
 def find_source(name: str) -> Source:

@@ -15,8 +15,8 @@ def combined(names: Sequence[str], pools: Iterable[Pool]) -> Pool:
     """Return the images of several data sets as one pool.
 
     All images get size and channels of the first data set's, see :func:`fitted`. The classes of
-    the first keep their numbers, those of the second follow, and so on; a group is the classes of
-    one data set.
+    the first keep their numbers, those of the second follow, and so on. Each is named for its data
+    set, as ``mnist/7``, so that the classes of one are a group.
 
     Args:
         names: of the data sets.
@@ -27,9 +27,9 @@ def combined(names: Sequence[str], pools: Iterable[Pool]) -> Pool:
     >>> one, other = (Pool("Any", images, labels, images, labels) for images in (grey, large))
     >>> both = combined(("one", "other"), (one, other))
     >>> both.train_images.shape, both.train_labels.tolist(), both.groups
-    ((4, 1, 2, 2), [0, 1, 2, 3], (0, 0, 1, 1))
+    ((4, 1, 2, 2), [0, 1, 2, 3], ('one', 'one', 'other', 'other'))
     >>> both.class_name(3)
-    'other 1'
+    'other/1'
 
     Raises:
         DataError: the title would be longer than a record holds.
@@ -57,11 +57,10 @@ def combined(names: Sequence[str], pools: Iterable[Pool]) -> Pool:
         np.concatenate([part.test_images for part in parts]),
         np.concatenate([part.test_labels + n for part, n in zip(parts, starts, strict=True)]),
         class_names=tuple(
-            f"{name} {of}"
+            f"{name}/{of}"
             for name, part in zip(names, parts, strict=True)
             for of in part.class_names
         ),
-        groups=tuple(np.repeat(np.arange(len(parts)), counts).tolist()),
     )
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -127,12 +127,13 @@ def _cached_store(source: Source, holder: Path) -> Path:
     """Return where the store of the original files in ``holder`` is kept, made or not."""
     # Names of files are any bytes, which Python shows as surrogates where they are no text.
     key = hashlib.sha256(f"{source.name}\x1f{holder.resolve()}".encode(errors="surrogateescape"))
+    for name, checksum in source.digests.items():
+        key.update(f"\x1f{name}\x1f{checksum}".encode())  # of which the title in the store is made
     for path in source.original_paths(holder):
         status = path.stat()
-        name = path.relative_to(holder)
         # Anybody can set the time of modification, and archives do; nobody that of the change.
         times = f"{status.st_mtime_ns}\x1f{status.st_ctime_ns}"
-        entry = f"\x1f{name}\x1f{status.st_size}\x1f{times}"
+        entry = f"\x1f{path.relative_to(holder)}\x1f{status.st_size}\x1f{times}"
         key.update(entry.encode(errors="surrogateescape"))
     file = f"{Path(source.store).stem}-{key.hexdigest()[:32]}.npz"
     kept = cache_folder()
@@ -187,14 +188,15 @@ def _missing(source: Source, folder: Path) -> DataError:
 class SourceStatus:
     """What the data folder has of one data set.
 
-    ``name`` is what :func:`load_pool` takes. ``train_count`` and ``test_count`` are numbers of
-    images, None where only reading everything would tell.
+    ``name`` is what :func:`load_pool` takes. ``classes``, ``train_count`` and ``test_count`` are
+    numbers of classes and of images, None where only reading everything would tell.
     """
 
     name: str
     title: str
     state: Literal["present", "missing", "broken"]
     reason: str  # empty if present
+    classes: int | None
     train_count: int | None
     test_count: int | None
     path: str  # where it lies or belongs; empty if it comes with a dependency
@@ -217,19 +219,21 @@ def status(folder: Path) -> list[SourceStatus]:
 def _status(source: Source, folder: Path) -> SourceStatus:
     place, absent = folder / source.store, False
     if source.store and place.is_file():
-        title, train, test, reason = _store_summary(source, place)
+        held, reason = _store_summary(source, place)
     else:
         place = folder / source.subfolder
-        title, train, test = source.title, source.train_count or None, source.test_count or None
-        reason = _first_fault(source, place)
+        held, reason = _Held.expected(source), _first_fault(source, place)
         absent = bool(reason) and len(source.missing_files(place)) == len(source.files)
+        if source.store and not reason and (store := _cached_store(source, place)).is_file():
+            held = _store_summary(source, store)[0]  # what the files are is known by now
     return SourceStatus(
         name=source.name,
-        title=title,
+        title=held.title,
         state="missing" if absent else "broken" if reason else "present",
         reason=reason,
-        train_count=train,
-        test_count=test,
+        classes=held.classes,
+        train_count=held.train,
+        test_count=held.test,
         path=str(place) if source.store else "",
         next_step=source.commands[0] if reason else "",
     )
@@ -249,22 +253,32 @@ def _first_fault(source: Source, holder: Path) -> str:
     return ""
 
 
-def _store_summary(source: Source, store: Path) -> tuple[str, int | None, int | None, str]:
-    """Return title, numbers of training and test images, and what is wrong with the store."""
+class _Held(NamedTuple):
+    """What a data set is called and how much of it there is, None where nothing is known."""
+
+    title: str
+    classes: int | None
+    train: int | None
+    test: int | None
+
+    @classmethod
+    def expected(cls, source: Source) -> "_Held":
+        """Return what a data set has by the catalogue."""
+        counts = (source.classes, source.train_count, source.test_count)
+        return cls(source.title, *(count or None for count in counts))
+
+
+def _store_summary(source: Source, store: Path) -> tuple[_Held, str]:
+    """Return what a store holds, and what is wrong with it."""
     try:
-        title, train, test = read_store_summary(store, source.remedy)
+        held = _Held(*read_store_summary(store, source.remedy))
     except DataError:
         reason = f"{store.name} is truncated or not an image file written by Driftboard"
-        return source.title, None, None, reason
+        return _Held(source.title, None, None, None), reason
     expected = (source.train_count, source.test_count)
-    if source.files and (train, test) != expected:
-        return (
-            title,
-            train,
-            test,
-            f"{train} + {test} images instead of {expected[0]} + {expected[1]}",
-        )
-    return title, train, test, ""
+    if source.files and (held.train, held.test) != expected:
+        return held, f"{held.train} + {held.test} images instead of {expected[0]} + {expected[1]}"
+    return held, ""
 
 
 def fetch(name: str, folder: Path) -> SourceStatus:
@@ -277,9 +291,10 @@ def fetch(name: str, folder: Path) -> SourceStatus:
     source = find_source(name)
     found = _status(source, folder)
     # Images that were imported may be another variant, such as CIFAR-10 (JPEG).
-    if found.state == "present" and (found.title == source.title or not source.torchvision):
+    imported = (folder / source.store).is_file() and found.title != source.title
+    if found.state == "present" and not (imported and source.torchvision):
         convert_originals(name, folder)
-        return found
+        return _status(source, folder)
     if not source.torchvision:
         raise DataError(
             f"{source.title} cannot be downloaded by Driftboard; get it from its authors "
@@ -309,7 +324,8 @@ def import_images(
 ) -> SourceStatus:
     """Bring a data set from ``source_path`` into the data folder and tell what is there now.
 
-    A known data set comes from a folder with its original files. ``cifar10`` and any new name
+    A known data set comes from a folder with its original files, ``tiny-imagenet`` also from an
+    archive of it. ``cifar10`` and any new name
     come from a folder or an archive (.tar, .tar.gz, .tgz, .zip) with images in train/<class>/
     and test/<class>/, perhaps inside one more folder; a new name is then loaded as
     ``folder:<name>``. All are kept in one store, <folder>/<name>.npz. ``tell`` is given lines on
@@ -330,6 +346,8 @@ def import_images(
         raise DataError(f"{source_path} does not exist; name a folder or an archive with images")
     holders = (source_path / source.subfolder, source_path) if source.files else ()
     holder = next((place for place in holders if source.has_originals(place)), None)
+    if holder is None and source.takes_archive and source_path.is_file():
+        holder = source_path
     if holder is not None:
         pool = _read_originals(source, holder)
     elif source.takes_images:

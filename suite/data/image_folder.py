@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import psutil
 
-from driftboard.suite.data.archives import MAX_FILE_BYTES, Member, files_below, members_at
+from driftboard.suite.data.archives import Member, check_member, files_below, members_at
 from driftboard.suite.data.images import Picture, read_picture
 from driftboard.suite.data.store import Images, Pool, short_reason
 from driftboard.suite.errors import DataError, counted, one_line
@@ -69,7 +69,7 @@ def read_image_folder(
         tuple(classes),
     )
     notes = [
-        _size_note(pool),
+        size_note(pool),
         *layout.passed_over(),
         *layout.without_images(),
         *_picture_notes(pictures),
@@ -92,7 +92,7 @@ def folder_image_paths(root: Path) -> dict[str, Path]:
     except OSError as error:
         raise DataError(f"cannot read the folder {root}: {short_reason(error)}") from error
     return {
-        name: path for name, path in found.items() if _is_image(name) and _depth(name) is not None
+        name: path for name, path in found.items() if is_image(name) and _depth(name) is not None
     }
 
 
@@ -157,20 +157,11 @@ def _layout(members: Iterable[Member], origin: Path) -> _Layout:
     layout = _Layout({}, [], [])
     for member in members:
         name = member.name
-        if not _is_image(name):
+        if not is_image(name):
             layout.others.append(name)
             continue
+        check_member(member, origin)
         place = _place(name, origin)
-        if not member.is_regular:
-            raise DataError(
-                f"{origin} has {name!r} as a link or special file instead of an image; put the "
-                "file itself there"
-            )
-        if member.size > MAX_FILE_BYTES:
-            raise DataError(
-                f"{origin} has {name!r} of {member.size} bytes; an image file may have "
-                f"{MAX_FILE_BYTES}"
-            )
         if place is None:
             layout.outside.append(name)
         elif place in layout.images:
@@ -180,7 +171,7 @@ def _layout(members: Iterable[Member], origin: Path) -> _Layout:
     return layout
 
 
-def _is_image(name: str) -> bool:
+def is_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
@@ -190,16 +181,7 @@ def _depth(name: str) -> int | None:
     return next((depth for depth, part in enumerate(parts) if part in SPLITS), None)
 
 
-def leaves_folder(name: str) -> bool:
-    """Tell whether a name inside a folder or an archive leads out of it."""
-    return name.startswith("/") or ".." in PurePosixPath(name).parts
-
-
 def _place(name: str, origin: Path) -> _Place | None:
-    if leaves_folder(name):
-        raise DataError(
-            f"{origin} has the path {name!r}, which leads out of it; do not trust this file"
-        )
     parts, depth = PurePosixPath(name).parts, _depth(name)
     misplaced = depth is None or len(parts) != depth + 3
     if misplaced and "\\" in name and _depth(name.replace("\\", "/")) is not None:
@@ -290,13 +272,7 @@ def _pictures(
         height, width = picture.pixels.shape[:2]
         if not pictures:
             first, size = place, (height, width)
-            needed, free = 2 * len(images) * picture.pixels.nbytes, _free_memory()
-            if needed > free:
-                raise DataError(
-                    f"{origin}: {len(images)} images of {width}x{height} pixels need "
-                    f"{needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} are free; make them "
-                    "smaller, or fewer"
-                )
+            check_memory(origin, len(images), size, 2 * len(images) * picture.pixels.nbytes)
         if (height, width) != size:
             raise DataError(
                 f"{origin} has images of different sizes: {place} is {width}x{height}, "
@@ -306,6 +282,21 @@ def _pictures(
         if progress is not None:
             progress(done, len(images))
     return pictures
+
+
+def check_memory(origin: Path, count: int, size: tuple[int, int], needed: int) -> None:
+    """Check that images of a height and width, which need so many bytes, fit into memory.
+
+    Raises:
+        DataError: they do not.
+    """
+    free = _free_memory()
+    if needed > free:
+        height, width = size
+        raise DataError(
+            f"{origin}: {count} images of {width}x{height} pixels need {needed / 2**30:.1f} GiB "
+            f"of memory, {free / 2**30:.1f} are free; make them smaller, or fewer"
+        )
 
 
 def _free_memory() -> int:
@@ -322,8 +313,8 @@ def _stack_pixels(images: list[Images]) -> Images:
     return stacked
 
 
-def _size_note(pool: Pool) -> str:
-    """Return which classes there are, and the fewest and the most images that one has."""
+def size_note(pool: Pool) -> str:
+    """Return a line on which classes there are, and the fewest and the most images of one."""
     sizes = []
     for part, _, labels in pool.parts:
         counts = np.bincount(labels)

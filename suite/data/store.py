@@ -48,12 +48,22 @@ class Pool:
     test_labels: Labels
     class_names: tuple[str, ...] = ()  # in the order of the labels; empty where none are known
     notes: tuple[str, ...] = ()  # lines on how the files were read; not kept in a store
-    groups: tuple[int, ...] = ()  # of every class; empty where there are none; not kept in a store
 
     @property
     def classes(self) -> int:
         """Number of classes; every one has training and test images."""
         return int(self.train_labels.max()) + 1
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The group of every class: its name up to the first slash, empty where it has none.
+
+        >>> pixel, labels = np.zeros((2, 1, 1, 1), dtype=np.uint8), np.array([0, 1])
+        >>> Pool("", pixel, labels, pixel, labels, ("Greek/alpha", "Latin/a")).groups
+        ('Greek', 'Latin')
+        """
+        names = map(self.class_name, range(self.classes))
+        return tuple(name.partition("/")[0] if "/" in name else "" for name in names)
 
     def class_name(self, label: int) -> str:
         """Return the name of a class, its number where no names are known."""
@@ -127,14 +137,15 @@ def read_store(path: Path, remedy: str) -> Pool:
     )
 
 
-def read_store_summary(path: Path, remedy: str) -> tuple[str, int, int]:
-    """Return title, number of training and number of test images without reading the images.
+def read_store_summary(path: Path, remedy: str) -> tuple[str, int, int, int]:
+    """Return title and numbers of classes, of training and of test images, reading no image.
 
     Raises:
         DataError: as :func:`read_store`.
     """
     title, train, test = _arrays(path, ("title", "train_labels", "test_labels"), remedy)
-    return _checked_title(title, path, remedy), train.size, test.size
+    classes = np.unique(train).size
+    return _checked_title(title, path, remedy), classes, train.size, test.size
 
 
 def _arrays(path: Path, names: tuple[str, ...], remedy: str) -> list[NDArray[Any]]:

@@ -1,5 +1,6 @@
 """The registry of task sequences: every entry is plain data, its name is its documentation."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from driftboard.suite.protocol import AdamTraining, Training
@@ -91,6 +92,117 @@ def _van_de_ven(source: str, network: str, batch_size: int) -> TaskSequence:
         training=AdamTraining(
             epochs=1, batch_size=batch_size, learning_rate=0.001, minimum_steps=2000
         ),
+    )
+
+
+def _mirzadeh(kind: str, description: str, scenario: Scenario) -> TaskSequence:
+    """Return a sequence in the setting of Mirzadeh et al. 2020 (arXiv 2006.06958, experiment 2).
+
+    Steps, batches, learning rate and momentum are those of plain training in its code,
+    ``replicate_experiment_2.sh`` and ``stable_sgd/main.py`` of imirzadeh/stable-continual-learning.
+    """
+    return TaskSequence(
+        name=f"mnist-{kind}-mirzadeh",
+        description=f"{description} One pass over all images, mlp-256x2, batches of ten; the "
+        "setting of Mirzadeh et al. 2020, to compare with numbers from there.",
+        source="mnist",
+        scenario=scenario,
+        network="mlp-256x2",
+        tier="full",
+        training=Training(
+            epochs=1, batch_size=10, learning_rate=0.01, momentum=0.8, minimum_steps=0
+        ),
+        balance=False,  # all 60,000 images, as there
+    )
+
+
+def _mnist(name: str, description: str, scenario: Scenario) -> TaskSequence:
+    """Return a sequence of MNIST that two CPU cores train in minutes."""
+    return TaskSequence(
+        name=f"mnist-{name}",
+        description=description,
+        source="mnist",
+        scenario=scenario,
+        network="mlp-256x2",
+        tier="full",
+        train_per_class=500,
+        test_per_class=100,
+    )
+
+
+TINY = Training(epochs=10, batch_size=50, learning_rate=0.05)
+
+
+def _tiny() -> Iterator[TaskSequence]:
+    """Yield the sequences of Tiny ImageNet: small ones, then with all images and a wide network."""
+    named = (
+        ("split-10", "Disjoint classes, twenty a task.", Split(10)),
+        ("split-20", "Disjoint classes, ten a task.", Split(20)),
+        (
+            "overlap-50",
+            "Twenty classes a task, half of them shared with the task before.",
+            Overlap(10, 20, 10),
+        ),
+        (
+            "corrupted-3",
+            "Disjoint classes, twenty a task; noise grows task by task to severity 3.",
+            Corrupted(Split(10), 3),
+        ),
+        (
+            "class-10",
+            "Disjoint classes, twenty a task; class-incremental: any class seen so far may be the "
+            "answer.",
+            Split(10),
+        ),
+        (
+            "fewshot-10",
+            "Disjoint classes, twenty a task; after the first task ten images a class.",
+            FewShot(Split(10), 10),
+        ),
+        (
+            "half",
+            "A hundred classes, then ten times ten others, in an order drawn per seed.",
+            Unequal((100, *(10,) * 10)),
+        ),
+    )
+    small = [
+        TaskSequence(
+            name=f"tiny-{name}",
+            description=description,
+            source="tiny-imagenet",
+            scenario=scenario,
+            network="resnet9-w8",
+            tier="full",
+            train_per_class=100,
+            test_per_class=25,
+            training=TINY,
+            class_incremental=name.startswith("class"),
+        )
+        for name, description, scenario in named
+    ]
+    yield from small
+    for one in small:
+        yield replace(
+            one,
+            name=f"{one.name}-full",
+            description=f"{one.description} All images.",
+            network="resnet9-w64",
+            train_per_class=None,
+            test_per_class=None,
+            training=None,
+        )
+
+
+def _omniglot(name: str, description: str, *, class_incremental: bool) -> TaskSequence:
+    return TaskSequence(
+        name=f"omniglot-{name}",
+        description=description,
+        source="omniglot",
+        scenario=ByGroup(8, shuffled=True),
+        network="mlp-256x2",
+        tier="full",
+        training=Training(epochs=40, batch_size=25, learning_rate=0.02),
+        class_incremental=class_incremental,
     )
 
 
@@ -243,5 +355,22 @@ def registered() -> dict[str, TaskSequence]:
             train_per_class=DIGITS_PER_CLASS,
             test_per_class=50,
         ),
+        _mirzadeh("permuted", permuted, Permuted(20)),
+        _mirzadeh("rotated", rotated.format(10), Rotated(20, 10)),
+        _mnist("permuted-10", permuted, Permuted(10)),
+        _mnist("permuted-20", permuted, Permuted(20)),
+        _mnist("rotated-15", rotated.format(15), Rotated(5, 15)),
+        _omniglot(
+            "alphabets",
+            "The characters of an alphabet, 17 to 47 of them; task-incremental.",
+            class_incremental=False,
+        ),
+        _omniglot(
+            "class",
+            "The characters of an alphabet, 17 to 47 of them; class-incremental: any character "
+            "seen so far may be the answer.",
+            class_incremental=True,
+        ),
+        *_tiny(),
     ]
     return {sequence.name: sequence for sequence in entries}

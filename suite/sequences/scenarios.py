@@ -34,7 +34,7 @@ class View:
     pixels: int  # height times width
     stream: Callable[..., np.random.Generator]  # name(s) -> the seed's stream of that name
     exact: bool = True  # every class has as many images as asked for; else fewer make do
-    groups: tuple[int, ...] = ()  # of every class; empty where the data have none
+    groups: tuple[str, ...] = ()  # (classes,): the group of every class, empty where it has none
 
 
 @dataclass(frozen=True)

@@ -214,6 +214,7 @@ def cached_splits(
         protocol.stamp().hash,
         sequence.hash(protocol),
         pool.fingerprint,
+        *(pool.groups if any(pool.groups) else ()),  # names are no part of the fingerprint
         purpose,
     )
     splits = []

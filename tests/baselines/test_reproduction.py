@@ -1,6 +1,7 @@
 """A re-run beside published records: verdicts by hand, pages, and the command itself."""
 
 import csv
+import dataclasses
 import io
 import math
 import random
@@ -347,7 +348,8 @@ def test_other_publications_stand_beside_what_was_run_in_their_setting():
     compared = 0
     for value in literature_values():
         assert value.our_sequence in registered()
-        theirs = f" {value.mean:.2f} ± {value.standard_error:.2f} "
+        error = "" if value.standard_error is None else f" ± {value.standard_error:.2f}"
+        theirs = f" {value.mean:.2f}{error} "
         (line,) = (line for line in lines if theirs in line)
         if not value.our_strategy:
             continue
@@ -397,3 +399,11 @@ def test_the_literatures_claims_are_judged_by_welch_with_their_standard_error():
 
 def test_what_we_have_not_run_is_not_judged():
     assert literature_verdicts(literature_values(), {}) == {}
+
+
+def test_a_number_without_a_standard_error_is_not_judged():
+    known = [v for v in literature_values() if v.our_sequence == "mnist-split-van-de-ven"]
+    ours = {(v.our_sequence, v.our_strategy, v.metric): Ours(ours_of(v), diverged=0) for v in known}
+    first, second = (dataclasses.replace(v, standard_error=None) for v in known)
+    assert literature_verdicts([first, known[1]], ours).keys() == {known[1]}
+    assert literature_verdicts([first, second], ours) == {}

@@ -41,7 +41,7 @@ def test_one_command_by_value():
 def test_every_command_has_its_heading_in_the_order_of_the_help():
     headings = re.findall(r"^## `(.+)`$", command_line(), re.MULTILINE)
     names = [f"driftboard {command.__name__}" for command in COMMANDS]
-    data = [f"driftboard data{below}" for below in ("", " list", " fetch", " import")]
+    data = [f"driftboard data{below}" for below in ("", " list", " show", " fetch", " import")]
     assert headings == ["driftboard", *names, *data]
 
 

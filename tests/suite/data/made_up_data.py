@@ -85,6 +85,7 @@ SMALL_MNIST = replace(
     train_count=10,
     test_count=10,
     files={name: 7840 if "images" in name else 10 for name in SOURCES["mnist"].files},
+    digests={},
 )
 
 

@@ -59,8 +59,9 @@ def test_missing_data_says_where_and_what_to_do(name, tmp_path):
         load_pool(name, tmp_path)
     first = tmp_path / source.subfolder / next(iter(source.files))
     assert_one_line(error, str(first), "is missing", "--data", "DRIFTBOARD_DATA")
-    if name == "cub200":
-        assert_one_line(error, "driftboard data import cub200 FOLDER")
+    if not source.torchvision:
+        what = "FILE" if name == "tiny-imagenet" else "FOLDER"
+        assert_one_line(error, f"driftboard data import {name} {what}")
     else:
         assert_one_line(error, f"driftboard data fetch {name}")
 

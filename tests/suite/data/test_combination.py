@@ -84,10 +84,10 @@ def test_classes_follow_each_other_and_groups_tell_whose_they_are():
     assert both.train_labels.tolist() == [0, 1, 2, 1, 4, 3, 4]
     assert both.test_labels.tolist() == [2, 1, 0, 3, 4]
     assert both.train_labels.dtype == np.int64
-    assert both.groups == (0, 0, 0, 1, 1)
+    assert both.groups == ("grey",) * 3 + ("folder:colour",) * 2
     assert both.classes == 5
-    assert both.class_names == ("grey 0", "grey 1", "grey 2", "folder:colour 0", "folder:colour 1")
-    assert make_pool([0, 1], [0, 1]).groups == ()
+    assert both.class_names == ("grey/0", "grey/1", "grey/2", "folder:colour/0", "folder:colour/1")
+    assert make_pool([0, 1], [0, 1]).groups == ("", "")
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -139,7 +139,7 @@ def test_names_joined_by_plus_are_loaded_as_one(stores):
     pool = load_pool("folder:colour+digits+folder:grey", stores)
     assert pool.title == "Colour + Digits + Grey"
     assert pool.train_images.shape == (3 + 1297 + 4, 3, 6, 5)
-    assert pool.groups == (0,) * 2 + (1,) * 10 + (2,) * 3
+    assert pool.groups == ("folder:colour",) * 2 + ("digits",) * 10 + ("folder:grey",) * 3
     assert convert_originals("folder:colour+folder:grey", stores) is None
 
 
@@ -178,4 +178,4 @@ def test_one_name_is_one_source():
     assert [source.name for source in find_sources("cifar10")] == ["cifar10"]
     names = [source.name for source in find_sources("mnist+folder:x+digits")]
     assert names == ["mnist", "folder:x", "digits"]
-    assert load_pool("digits", Path("/nowhere")).groups == ()
+    assert load_pool("digits", Path("/nowhere")).groups == ("",) * 10

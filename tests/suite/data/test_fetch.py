@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -13,6 +14,7 @@ from made_up_data import (
     SMALL_MNIST,
     assert_one_line,
     make_pool,
+    state_of,
     tree,
     write_idx,
     write_zip,
@@ -150,12 +152,84 @@ def test_list_as_json(folder, tmp_path):
         "title": "own (PNG)",
         "state": "present",
         "reason": "",
+        "classes": 2,
         "train_count": 4,
         "test_count": 2,
         "path": str(folder / "own.npz"),
         "next_step": "",
     }
     assert len(content["sources"]) == len(SOURCES) + 1
+
+
+GROUPED = replace(
+    make_pool([0, 0, 0, 1, 1, 2], [0, 1, 1, 2], (1, 2, 3), title="signs"),
+    class_names=("Greek/a", "Latin/b", "Greek/c"),
+)
+
+
+def test_show_names_classes_groups_and_counts(folder, monkeypatch):
+    write_store(folder / "signs.npz", GROUPED)
+    result = CliRunner().invoke(app, ["show", "folder:signs", "--data", str(folder)])
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "folder:signs: signs",
+        "  images: 3x2, grey",
+        "  classes: 3: Greek/a, Latin/b, Greek/c",
+        "  groups: 2: Greek 2, Latin 1 classes",
+        "  training images: 6, 1 to 3 of each class",
+        "  test images: 4, 1 to 2 of each class",
+        f"  fingerprint: {GROUPED.fingerprint}",
+    ]
+
+
+def test_show_as_json(folder):
+    write_store(folder / "signs.npz", GROUPED)
+    result = CliRunner().invoke(app, ["show", "folder:signs", "--json", "--data", str(folder)])
+    assert json.loads(result.stdout) == {
+        "name": "folder:signs",
+        "title": "signs",
+        "fingerprint": GROUPED.fingerprint,
+        **{"channels": 1, "height": 2, "width": 3},
+        "classes": ["Greek/a", "Latin/b", "Greek/c"],
+        "groups": {"Greek": 2, "Latin": 1},
+        "training": [3, 2, 1],
+        "test": [1, 2, 1],
+    }
+
+
+def test_show_of_a_data_set_without_groups_or_names():
+    result = CliRunner().invoke(app, ["show", "digits"])
+    assert "  classes: 10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n" in result.stdout
+    assert "  test images: 500, 50 of each class\n" in result.stdout
+    assert "groups" not in result.stdout
+
+
+def test_the_list_has_the_numbers_of_classes_and_the_title_of_what_was_converted(folder):
+    write_idx(folder / "MNIST/raw")
+    result = CliRunner().invoke(app, ["list", "--json", "--data", str(folder)])
+    classes = {entry["name"]: entry["classes"] for entry in json.loads(result.stdout)["sources"]}
+    assert classes == {name: source.classes for name, source in SOURCES.items()}
+
+
+def test_a_title_that_tells_other_files_is_shown_once_they_are_converted(folder, monkeypatch):
+    other = replace(SMALL_MNIST, digests=SOURCES["mnist"].digests)
+    monkeypatch.setitem(SOURCES, "mnist", other)
+    monkeypatch.setattr(data_folder, "download", lambda *_: pytest.fail("fetched"))
+    write_idx(folder / "MNIST/raw")
+    assert fetch("mnist", folder).title == "MNIST (other files)"
+    assert state_of(folder, "mnist").title == "MNIST (other files)"
+    assert fetch("mnist", folder).title == "MNIST (other files)"  # and is not downloaded
+
+
+def test_files_that_were_converted_before_checksums_were_known_are_converted_again(
+    folder, monkeypatch
+):
+    monkeypatch.setitem(SOURCES, "mnist", SMALL_MNIST)
+    write_idx(folder / "MNIST/raw")
+    assert fetch("mnist", folder).title == "MNIST"
+    other = replace(SMALL_MNIST, digests={"t10k-labels-idx1-ubyte": ""})
+    monkeypatch.setitem(SOURCES, "mnist", other)
+    assert fetch("mnist", folder).title == "MNIST (other files)"
 
 
 def test_no_command_lists(folder, monkeypatch):

@@ -236,7 +236,7 @@ def test_an_image_twice_is_refused(folder, tmp_path):
 
 
 def test_a_huge_member_is_not_read(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("driftboard.suite.data.image_folder.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("driftboard.suite.data.archives.MAX_FILE_BYTES", 1000)
     source_path = write_zip(tmp_path / "x.zip", tree() | {"train/a/big.png": bytes(1001)})
     with pytest.raises(DataError) as error:
         import_images("own", source_path, folder)

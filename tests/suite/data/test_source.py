@@ -98,7 +98,10 @@ def test_digits_split_and_scale(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "folder", "title"),
-    [("mnist", "MNIST", "MNIST"), ("fashion-mnist", "FashionMNIST", "Fashion-MNIST")],
+    [
+        ("mnist", "MNIST", "MNIST (other files)"),
+        ("fashion-mnist", "FashionMNIST", "Fashion-MNIST"),
+    ],
 )
 def test_idx_values(name, folder, title, tmp_path):
     train_images, train_labels, test_images, test_labels = write_idx(tmp_path / folder / "raw")
@@ -111,6 +114,24 @@ def test_idx_values(name, folder, title, tmp_path):
     assert np.array_equal(pool.train_labels, train_labels)
     assert np.array_equal(pool.test_labels, test_labels)
     assert pool.classes == 10
+
+
+def md5(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_title_tells_files_that_are_not_the_original_ones(tmp_path):
+    holder = tmp_path / "MNIST/raw"
+    write_idx(holder)
+    digests = {name: md5(holder / name) for name in IDX_NAMES}
+    own = small("mnist", 20, 10, digests=digests, variants={})
+    assert read(own, tmp_path).title == "MNIST"
+    replaced(IDX_NAMES[2], lambda b: b[:-1] + bytes([b[-1] ^ 1]))(holder)
+    assert read(own, tmp_path).title == "MNIST (other files)"
+    known = replace(own, variants={md5(holder / IDX_NAMES[2]): "PNG test images"})
+    assert read(known, tmp_path).title == "MNIST (PNG test images)"
+    replaced(IDX_NAMES[0], lambda b: b[:-1] + bytes([b[-1] ^ 1]))(holder)
+    assert read(known, tmp_path).title == "MNIST (other files, PNG test images)"
 
 
 def test_packed_idx_gives_the_same_pool(tmp_path):

@@ -98,7 +98,7 @@ def test_a_store_gives_back_what_was_written(tmp_path):
     assert found.title == "CIFAR-10 (JPEG)"
     assert found.fingerprint == pool.fingerprint
     assert found.train_images.flags.writeable  # torch warns about arrays that are not
-    assert read_store_summary(tmp_path / "x.npz", "do this") == ("CIFAR-10 (JPEG)", 20, 10)
+    assert read_store_summary(tmp_path / "x.npz", "do this") == ("CIFAR-10 (JPEG)", 10, 20, 10)
 
 
 def test_names_of_classes_are_kept_and_not_needed(tmp_path):

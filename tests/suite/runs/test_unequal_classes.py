@@ -77,3 +77,34 @@ def test_validation_keeps_the_classes_as_they_are(request_of):
     run(request)
     record = read_record(cell_path(request.results, "own-split", "sgd", 1000))
     assert sum(record.test_sizes) == sum(round(0.2 * count) for count in TRAIN)
+
+
+# Groups of classes, which are of unequal size and come in another order with every seed
+
+GROUPED = """
+from driftboard.suite.protocol import Training
+from driftboard.suite.sequences import ByGroup, TaskSequence
+quick = Training(2, 10, 0.05, minimum_steps=5)
+groups = TaskSequence("own-groups", "", "folder:grouped", ByGroup(2, shuffled=True), "mlp-4x1",
+                      training=quick, class_incremental=True)
+"""
+NAMES = ("p/1", "q/1", "q/2", "p/2", "q/3")
+
+
+def test_tasks_are_groups_whose_order_is_of_the_seed(requests_on):
+    random = np.random.default_rng(0)
+    labels = [np.repeat(np.arange(5), count) for count in (8, 3)]
+    images = [random.integers(0, 256, (len(own), 1, 4, 4), dtype=np.uint8) for own in labels]
+    grouped = Pool("grouped (PNG)", images[0], labels[0], images[1], labels[1], NAMES)
+    strategies = tuple(map(load_strategy, ("sgd", "ewc", "joint")))
+    request = requests_on(GROUPED, "own-groups", "grouped", grouped, seed_count=5)(
+        strategies=strategies
+    )
+    run(request)
+    records = [
+        read_record(cell_path(request.results, "own-groups", "sgd", seed)) for seed in range(5)
+    ]
+    assert {record.classes for record in records} == {(2, 3), (3, 2)}
+    for record in records:
+        assert record.test_sizes == tuple(3 * count for count in record.classes)
+        assert record.seen == (record.classes[0], 5)

@@ -12,14 +12,15 @@ from driftboard.suite.sequences import ByGroup, FewShot, TaskSequence
 from driftboard.suite.sequences.splits import make_splits
 from driftboard.suite.sequences.validation import problem_of
 
-GROUPS = (0, 0, 0, 1, 1, 2, 2, 2, 2)
+GROUPS = ("p",) * 3 + ("q",) * 2 + ("r",) * 4
 EACH = 6
 
 
 def pool_of(groups):
     labels = np.arange(EACH * len(groups)) % len(groups)
     images = np.zeros((len(labels), 1, 2, 2), dtype=np.uint8)
-    return Pool("made up", images, labels, images, labels, groups=groups)
+    names = tuple(f"{group}/{place}" for place, group in enumerate(groups))
+    return Pool("made up", images, labels, images, labels, names)
 
 
 def split(scenario, groups=GROUPS, seed=0, **changes):
@@ -46,7 +47,7 @@ def test_the_first_classes_of_the_first_groups():
 
 
 def test_groups_need_not_stand_together():
-    assert classes_of(split(ByGroup(2), (1, 0, 1, 0, 0))) == [[1, 3, 4], [0, 2]]
+    assert classes_of(split(ByGroup(2), ("q", "p", "q", "p", "p"))) == [[0, 2], [1, 3, 4]]
 
 
 def test_the_order_is_drawn_per_seed_where_asked_for():
@@ -65,7 +66,7 @@ def test_images_of_a_class_are_limited_as_elsewhere():
 
 @given(st.lists(st.integers(2, 4), min_size=2, max_size=5), st.booleans(), st.integers(0, 5))
 def test_tasks_share_nothing_and_together_are_everything(sizes, shuffled, seed):
-    groups = tuple(np.repeat(np.arange(len(sizes)), sizes).tolist())
+    groups = tuple(np.repeat([*"pqrst"][: len(sizes)], sizes).tolist())
     recipes = split(ByGroup(len(sizes), shuffled=shuffled), groups, seed)
     together = np.concatenate([recipe.train for recipe in recipes])
     assert sorted(together.tolist()) == list(range(EACH * len(groups)))
@@ -75,14 +76,14 @@ def test_tasks_share_nothing_and_together_are_everything(sizes, shuffled, seed):
 @pytest.mark.parametrize(
     ("scenario", "groups", "words"),
     [
-        (ByGroup(4), GROUPS, "made-up: 3 groups of classes cannot make 4 tasks; take fewer"),
-        (ByGroup(2), (), "made-up: 0 groups of classes cannot make 2 tasks"),
-        (ByGroup(3, classes=3), GROUPS, "made-up: group 2 has 2 classes, and 3 are needed"),
-        (ByGroup(2), (0, 0, 1), "made-up: group 2 has 1 class, and at least 2 are needed"),
+        (ByGroup(4), GROUPS, "made-up: 4 tasks need as many groups of classes, and every class in"),
+        (ByGroup(2), (), "made-up: 2 tasks need as many groups of classes, and every class in one"),
+        (ByGroup(3, classes=3), GROUPS, "made-up: group 'q' has 2 classes, and 3 are needed"),
+        (ByGroup(2), ("p", "p", "q"), "made-up: group 'q' has 1 class, and at least 2 are needed"),
     ],
 )
 def test_what_the_data_cannot_give_is_refused_in_a_line(scenario, groups, words):
-    pool = pool_of(groups or (0, 0, 1, 1))
+    pool = pool_of(groups or GROUPS)
     pool = pool if groups else Pool("made up", *(part for _, *p in pool.parts for part in p))
     sequence = TaskSequence("made-up", "Words.", "digits", scenario, "mlp-8x1")
     with pytest.raises(DataError) as error:

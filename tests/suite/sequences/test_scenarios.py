@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from driftboard.suite.errors import DataError
 from driftboard.suite.rng import stream
+from driftboard.suite.sequences.groups import ByGroup
 from driftboard.suite.sequences.scenarios import (
     NOISE_AT_SEVERITY,
     Corrupted,
@@ -41,6 +42,7 @@ def make_view(seed=0, classes=CLASSES, train=TRAIN, test=TEST, pixels=SIDE * SID
         classes=classes,
         pixels=pixels,
         stream=partial(stream, "test", seed),
+        groups=tuple("pqqpqr"[label % 6] for label in range(classes)),
     )
 
 
@@ -84,6 +86,7 @@ ALL = {
     "repeat": Repeat(3),
     "corrupted": Corrupted(Repeat(3), 3),
     "few-shot": FewShot(Overlap(4, 3, 1), 2),
+    "by-group": ByGroup(2),
 }
 
 
@@ -397,8 +400,30 @@ def test_unequal_tasks_of_equal_size_are_those_of_a_split(view, tasks):
         assert equal(one, other)
 
 
+def test_by_group_draws_every_order_and_leaves_out_every_group():
+    drawn = [
+        tuple(
+            view.groups[view.train_labels[recipe.train[0]]]
+            for recipe in ByGroup(2, shuffled=True).recipes(view)
+        )
+        for view in (replace(make_view(seed), groups=tuple("pqrpqr")) for seed in range(120))
+    ]
+    counts = [drawn.count((a, b)) for a in "pqr" for b in "pqr" if a != b]
+    assert sum(counts) == 120
+    assert min(counts) >= 8  # of 20 that are expected, with a deviation of 4
+
+
+@pytest.mark.parametrize("groups", [(), ("",) * CLASSES, ("p", "q", "p", "q", "p", "")])
+def test_by_group_needs_every_class_in_a_group(groups):
+    with pytest.raises(DataError, match="every class in one, as 'Greek/alpha'"):
+        ByGroup(2).recipes(replace(make_view(), groups=groups))
+
+
 def test_which_scenarios_have_units_of_their_own():
-    own = (Split(2), Unequal((1, 2)), Overlap(2, 3, 1), FewShot(Corrupted(Split(2), 1), 2))
+    own = (
+        *(Split(2), Unequal((1, 2)), Overlap(2, 3, 1), ByGroup(2)),
+        FewShot(Corrupted(Split(2), 1), 2),
+    )
     shared = (Permuted(2), Rotated(2, 5), Repeat(2), Relabelled(2, 3), Corrupted(Repeat(2), 1))
     assert all(map(has_own_units, own))
     assert not any(map(has_own_units, shared))

@@ -8,6 +8,7 @@ import pytest
 
 from driftboard.suite.errors import DriftboardError
 from driftboard.suite.protocol import PROTOCOL, Protocol, Training, digest
+from driftboard.suite.sequences.groups import ByGroup
 from driftboard.suite.sequences.network import Weights
 from driftboard.suite.sequences.registry import registered
 from driftboard.suite.sequences.scenarios import (
@@ -18,6 +19,7 @@ from driftboard.suite.sequences.scenarios import (
     Rotated,
     RotatedTo,
     Split,
+    Unequal,
 )
 from driftboard.suite.sequences.task_sequence import (
     TaskSequence,
@@ -38,6 +40,9 @@ FASHION = [
     "repeat",
 ]
 CIFAR10 = ["split", "overlap-50", "corrupted-3"]
+TINY = [
+    *("split-10", "split-20", "overlap-50", "corrupted-3", "class-10", "fewshot-10", "half"),
+]
 FULL = [
     *(f"{data}-class-incremental" for data in ("digits", "fashion", "cifar10")),
     *(f"{data}-unequal" for data in ("digits", "fashion", "cifar10")),
@@ -46,6 +51,11 @@ FULL = [
     *("cifar100-overlap-50", "cub200-split", "cub200-corrupted-3"),
     *("mnist-split-van-de-ven", "cifar10-split-van-de-ven"),
     *("fashion-split-online", "mnist-then-fashion", "four-sets"),
+    *("mnist-permuted-mirzadeh", "mnist-rotated-mirzadeh"),
+    *("mnist-permuted-10", "mnist-permuted-20", "mnist-rotated-15"),
+    *("omniglot-alphabets", "omniglot-class"),
+    *(f"tiny-{name}" for name in TINY),
+    *(f"tiny-{name}-full" for name in TINY),
 ]
 LINEAR = [
     *(f"linear-fewshot-{hundredths}" for hundredths in (0, 25, 50, 75, 100)),
@@ -76,7 +86,7 @@ BASE = TaskSequence(
 def test_registry_has_the_published_names_in_order():
     sequences = registered()
     assert list(sequences) == list(chain(*TIERS.values()))
-    assert len(sequences) == 6 + 8 + 26 + 21
+    assert len(sequences) == 6 + 8 + 26 + 42
     for tier, names in TIERS.items():
         assert {sequences[name].tier for name in names} == {tier}
 
@@ -86,7 +96,10 @@ def test_every_entry_is_whole():
         assert sequence.name == name
         assert sequence.scenario.tasks >= 2
         assert sequence.description.endswith(".")
-        own = name.endswith(("van-de-ven", "online")) or name.startswith("fashion-class-")
+        own = name.endswith(("van-de-ven", "mirzadeh", "online"))
+        own |= name.startswith(("fashion-class-", "omniglot-")) or name in [
+            f"tiny-{one}" for one in TINY
+        ]
         assert (sequence.training is not None) == own
 
 
@@ -105,6 +118,14 @@ def test_every_entry_is_whole():
         ("cifar100-split-20", Split(20)),
         ("cifar100-overlap-50", Overlap(10, 20, 10)),
         ("cub200-corrupted-3", Corrupted(Split(10), 3)),
+        ("mnist-permuted-20", Permuted(20)),
+        ("mnist-rotated-15", Rotated(5, 15)),
+        ("omniglot-alphabets", ByGroup(8, shuffled=True)),
+        ("tiny-split-20", Split(20)),
+        ("tiny-overlap-50", Overlap(10, 20, 10)),
+        ("tiny-corrupted-3", Corrupted(Split(10), 3)),
+        ("tiny-fewshot-10", FewShot(Split(10), 10)),
+        ("tiny-half", Unequal((100,) + (10,) * 10)),
     ],
 )
 def test_name_tells_the_scenario(name, scenario):
@@ -136,6 +157,26 @@ def test_the_online_sequence_takes_every_image_once():
     assert online.train_per_class * classes_of_a_task % training.batch_size == 0
     same = ("source", "scenario", "network", "train_per_class", "test_per_class")
     assert [name for name in same if getattr(online, name) != getattr(split, name)] == []
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_full_sequences_of_tiny_imagenet_have_the_tasks_of_the_small_ones(name):
+    small, full = registered()[f"tiny-{name}"], registered()[f"tiny-{name}-full"]
+    same = ("source", "scenario", "tier", "balance", "class_incremental", "setting")
+    assert [one for one in same if getattr(small, one) != getattr(full, one)] == []
+    assert small.class_incremental == (name == "class-10")
+    assert (full.network, full.train_per_class, full.test_per_class) == ("resnet9-w64", None, None)
+    assert full.training_under() == PROTOCOL.training["resnet9-w64"]
+
+
+@pytest.mark.parametrize("kind", ["permuted", "rotated"])
+def test_sequences_of_mirzadeh_take_one_pass_in_batches_of_ten(kind):
+    sequence = registered()[f"mnist-{kind}-mirzadeh"]
+    assert sequence.training == Training(1, 10, 0.01, momentum=0.8, minimum_steps=0)
+    assert (sequence.network, sequence.train_per_class) == ("mlp-256x2", None)
+    assert not sequence.balance
+    assert sequence.scenario == (Permuted(20) if kind == "permuted" else Rotated(20, 10))
+    assert sequence.setting == "domain"
 
 
 def test_hashes_tell_all_sequences_apart():
@@ -313,9 +354,12 @@ def names_chosen(**options):
 
 def test_a_setting_chooses_from_all_tiers_or_from_what_else_is_named():
     assert names_chosen(setting="class") == [
-        f"{data}-class-{kind}"
-        for kind in ("incremental", "unequal")
-        for data in ("digits", "fashion", "cifar10")
+        *(
+            f"{data}-class-{kind}"
+            for kind in ("incremental", "unequal")
+            for data in ("digits", "fashion", "cifar10")
+        ),
+        *("omniglot-class", "tiny-class-10", "tiny-class-10-full"),
     ]
     quick = names_chosen(tier="quick")
     of_settings = [names_chosen(tier="quick", setting=s) for s in ("task", "domain")]

@@ -14,6 +14,7 @@ from driftboard.suite.errors import DataError
 from driftboard.suite.protocol import Protocol
 from driftboard.suite.rng import stream
 from driftboard.suite.sequences import splits
+from driftboard.suite.sequences.groups import ByGroup
 from driftboard.suite.sequences.scenarios import (
     Corrupted,
     FewShot,
@@ -492,6 +493,22 @@ def test_a_users_scenario_that_raises_is_a_data_error(pool):
     assert message.startswith("made-up: its scenario makes no recipes, KeyError: ")
     assert "; test_splits.py, line " in message
     assert "\n" not in message
+
+
+def test_splits_by_group_are_kept_for_the_names_that_they_are_of(pool, tmp_path):
+    """The fingerprint of the images does not cover names, which decide the tasks here."""
+    sequence = make_sequence(ByGroup(2))
+    for names in (
+        ("p/0", "p/1", "p/2", "q/3", "q/4", "q/5"),
+        ("p/0", "q/1", "p/2", "q/3", "p/4", "q/5"),
+    ):
+        named = replace(pool, class_names=names)
+        for _ in range(2):
+            (recipes,) = cached_splits(sequence, named, PROTOCOL, (0,), "test", tmp_path)
+            for recipe in recipes:
+                own = {names[label][0] for label in named.train_labels[recipe.train]}
+                assert len(own) == 1
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 # Classes of unequal size

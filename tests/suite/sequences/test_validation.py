@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from driftboard.suite.protocol import AdamTraining, Training
-from driftboard.suite.sequences import scenarios
+from driftboard.suite.sequences import groups, scenarios
+from driftboard.suite.sequences.groups import ByGroup
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.sequences.network import Weights
 from driftboard.suite.sequences.registry import registered
@@ -29,6 +30,7 @@ from driftboard.suite.sequences.validation import problem_of
 SOUND = {
     Split: Split(5),
     Unequal: Unequal((6, 2, 2)),
+    ByGroup: ByGroup(8),
     Overlap: Overlap(5, 4, 2),
     Permuted: Permuted(5, 0.5),
     RotatedTo: RotatedTo((0, -15, 370)),
@@ -48,7 +50,8 @@ def sequence(scenario=Split(5), **changes):  # noqa: B008
 def test_every_scenario_has_a_sound_one_above():
     public = {
         value
-        for value in vars(scenarios).values()
+        for module in (scenarios, groups)
+        for value in vars(module).values()
         if hasattr(value, "recipes") and value is not scenarios.Scenario
     }
     assert set(SOUND) == public
@@ -69,6 +72,7 @@ NUMBERS = [
     for kind in SOUND
     for field in fields(kind)
     if field.name not in ("base", "degrees")
+    and kind is not ByGroup  # its fields have tests of their own
 ]
 NEVER = ["3", None, True, math.nan, math.inf, -math.inf, (3,), np.int64(3), 3j]
 
@@ -272,7 +276,7 @@ def test_a_scenario_of_a_user_that_raises_is_refused():
     message = problem_of(sequence(Raises()))
     assert message == (
         "tasks of Raises fails: RuntimeError: two; "
-        'test_validation.py, line 266: raise RuntimeError("two\\nlines")'
+        'test_validation.py, line 270: raise RuntimeError("two\\nlines")'
     )
 
 

@@ -1,0 +1,1 @@
+"""What reads the original files of data sets, one module for each form of distribution."""

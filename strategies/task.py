@@ -26,7 +26,11 @@ EXAMPLES_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Block:
-    """A named part of a network: the names of its parameters.
+    """A named part of a network.
+
+    Args:
+        name: of the block, such as ``hidden1`` or ``head``.
+        parameters: the names of its parameters.
 
     >>> Block("head", ("head.weight", "head.bias")).parameters
     ('head.weight', 'head.bias')
@@ -59,14 +63,19 @@ class Network(Protocol):
 class Examples:
     """Labelled images of one learner.
 
+    Args:
+        images: float, (n, channels, height, width), standardised; in regression (n, features).
+        labels: int64, (n,): the right unit of the head; in regression float, the target.
+        allowed: bool, (n, head units): the units that an answer is chosen from.
+
     >>> examples = Examples(torch.zeros(5, 1, 8, 8), torch.arange(5), torch.ones(5, 10).bool())
     >>> [len(part.labels) for part in examples.slices(2)]
     [2, 2, 1]
     """
 
-    images: Tensor  # float, (n, channels, height, width); in regression (n, features)
-    labels: Tensor  # int64, (n,): the right unit of the head; in regression float, the target
-    allowed: Tensor  # bool, (n, head units): the units an answer is chosen from
+    images: Tensor
+    labels: Tensor
+    allowed: Tensor
 
     def slices(self, size: int) -> "Iterator[Examples]":
         """Yield the examples in consecutive parts of at most ``size``."""
@@ -104,28 +113,45 @@ def mean_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Step:
-    """Which step of a task's training is taken."""
+    """Which step of a task's training is taken.
 
-    number: Tensor  # int64, a scalar; 0 for the first. A tensor, so that recorded steps count on
-    total: int  # how many steps the task has
-    positions: Tensor  # int64, (n,): where the batch's images are in ``task.examples``
+    Args:
+        number: int64, a scalar; 0 for the first. A tensor, so that recorded steps count on.
+        total: how many steps the task has.
+        positions: int64, (n,): where the batch's images are in ``task.examples``.
+    """
+
+    number: Tensor
+    total: int
+    positions: Tensor
 
 
 @dataclass(frozen=True)
 class Query:
-    """What a strategy may know when it is asked for answers on test images."""
+    """What a strategy may know when it is asked for answers on test images.
+
+    Args:
+        network: as in the task.
+        images: float, (n, channels, height, width), standardised.
+        allowed: bool, (n, head units): the units that an answer is chosen from.
+        task: int64, a scalar: the index of the images' task, where a test tells it, maybe of one
+            that comes later; None where all tasks have the same units, and in class-incremental
+            sequences.
+    """
 
     network: Network
-    images: Tensor  # float, (n, channels, height, width)
-    allowed: Tensor  # bool, (n, head units): the units an answer is chosen from
-    task: Tensor | None  # int64, a scalar: the index of the images' task, where a test tells it,
-    # maybe of one that comes later; None where all tasks have the same units, and in
-    # class-incremental sequences
+    images: Tensor
+    allowed: Tensor
+    task: Tensor | None
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Channel means and standard deviations of a data set's training images, in [0, 1].
+    """How images were made of bytes: by a mean and a standard deviation of each channel.
+
+    Args:
+        mean: of a data set's training images in [0, 1], (channels, 1, 1).
+        std: their standard deviation, (channels, 1, 1).
 
     >>> scaling = Scaling(torch.tensor([[[0.5]]]), torch.tensor([[[0.25]]]))
     >>> scaling(torch.tensor([[[[255]]]], dtype=torch.uint8)).item()
@@ -134,7 +160,7 @@ class Scaling:
     255
     """
 
-    mean: Tensor  # (channels, 1, 1)
+    mean: Tensor
     std: Tensor
 
     def __call__(self, images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -156,6 +182,17 @@ class Scaling:
 class UpdatePlan:
     """How far each block may move on the task that begins.
 
+    Args:
+        share: float in [0, 1], (blocks,): the block's share of every step; 0 is frozen.
+        restart: bool, (blocks,): begin at the seeded initialisation. Of the head only the units of
+            the task's own classes restart, so that other tasks' units are not wiped.
+        start: where training starts, all parameters; None is the last solution. What restarts does
+            so all the same.
+        extra: tensors that train beside the network's during the task, by names of their own:
+            adapters, prompts, masks. They take full steps, also where all blocks are frozen; hooks
+            find them among parameters and gradients, and ``loss`` has to use them. What ``finish``
+            does not keep in the memory is gone.
+
     This plan freezes the first of three blocks, trains the second at half of every step, and
     restarts the head:
 
@@ -164,19 +201,33 @@ class UpdatePlan:
     [False, False, True]
     """
 
-    share: Tensor  # float in [0, 1], (blocks,): the block's share of every step; 0 is frozen
-    restart: Tensor  # bool, (blocks,): begin at the seeded initialisation; of the head only the
-    # units of the task's own classes restart, so that other tasks' units are not wiped
-    start: Parameters | None = None  # where training starts, all parameters; None is the last
-    # solution. What restarts does so all the same.
-    extra: Parameters | None = None  # tensors that train beside the network's during the task, by
-    # names of their own: adapters, prompts, masks. They take full steps, hooks find them among the
-    # parameters, and ``loss`` has to use them. What ``finish`` does not keep in the memory is gone.
+    share: Tensor
+    restart: Tensor
+    start: Parameters | None = None
+    extra: Parameters | None = None
 
 
 @dataclass(frozen=True)
 class Task:
     """All that a strategy may see when a task begins: that task's training data, nothing else.
+
+    Args:
+        index: 0 for the first task.
+        network: its blocks, its module and its logits.
+        examples: the task's training data.
+        classes: bool, (head units,): the units that belong to this task.
+        units: int64, (classes of the task,): the same units as numbers.
+        answers: int64, (classes,): the units that an answer on the task's images is chosen from;
+            those of ``units``, and in a class-incremental sequence those of all earlier tasks, too.
+        initial: the seeded initialisation, the same for every strategy.
+        noise: float in [0, 1), (n,): one uniform number for every training example, of the
+            strategy's own; in the dtype of the parameters.
+        regression: whether the head is one unit that predicts a number, always allowed.
+        rate: the learning rate of the task's training; 0 where it is solved, not trained.
+        step: which step is taken; None in ``begin`` and ``finish``.
+        scaling: how the images were made from bytes; None in regression.
+        key: int64, a scalar: what ``uniform``, ``normal`` and ``integers`` follow from.
+        moment: int64, a scalar, for the same: 0 in ``begin``, then 1, 2, ...; -1 at the end.
 
     ``example_task`` makes one for a test:
 
@@ -190,21 +241,20 @@ class Task:
     [1.0, 1.0, 1.0]
     """
 
-    index: int  # 0 for the first task
+    index: int
     network: Network
-    examples: Examples  # the task's training data
-    classes: Tensor  # bool, (head units,): the units that belong to this task
-    units: Tensor  # int64, (classes of the task,): the same units as numbers
-    answers: Tensor  # int64, (classes,): the units that an answer on the task's images is chosen
-    # from; those of ``units``, and in a class-incremental sequence those of all earlier tasks, too
-    initial: Parameters  # the seeded initialisation, the same for every strategy
-    noise: Tensor  # float in [0, 1), (n,): one uniform number per example, the strategy's own
-    regression: bool = False  # the head is one unit that predicts a number, always allowed
-    rate: float = 0.0  # the learning rate of the task's training; 0 where it is solved, not trained
-    step: Step | None = None  # which step is taken; None in ``begin`` and ``finish``
-    scaling: Scaling | None = None  # how the images were made from bytes; None in regression
-    key: Tensor | None = None  # int64, a scalar: what random numbers follow from
-    moment: Tensor | None = None  # int64, a scalar: 0 in ``begin``, then 1, 2, ...; -1 at the end
+    examples: Examples
+    classes: Tensor
+    units: Tensor
+    answers: Tensor
+    initial: Parameters
+    noise: Tensor
+    regression: bool = False
+    rate: float = 0.0
+    step: Step | None = None
+    scaling: Scaling | None = None
+    key: Tensor | None = None
+    moment: Tensor | None = None
 
     def logits(self, parameters: Parameters, examples: Examples) -> Tensor:
         """Return logits, shape (n, head units); units that are not allowed are far below the rest.

@@ -17,12 +17,14 @@ from driftboard.suite.checks.target import (
     Result,
     Target,
     TaskEnd,
+    all_finite,
     learn,
     same,
     tensors,
 )
 from driftboard.suite.checks.tiny import LONG, NETWORKS, TRAINING, tiny_cohort
 from driftboard.suite.errors import StrategyError, counted
+from driftboard.suite.training.cohort import Cohort
 from driftboard.suite.training.evaluation import Evaluation
 
 TWO_SEEDS = (0, 1)
@@ -227,6 +229,8 @@ def _difference(target: Target, network: str) -> Result | None:
     except StrategyError as error:
         line = f"in tasks of {steps} steps, {error} [{network}]"
         return Result("lanes", "FAILED", line, error)
+    if not all_finite([end.parameters for ends in alone for end in ends]):
+        return Result("lanes", "warning", f"{_DIVERGES} [{network}]")
     if not target.strategy.vectorized:
         return None
     cohort = tiny_cohort(network, TWO_SEEDS, steps=steps)
@@ -239,12 +243,35 @@ def _difference(target: Target, network: str) -> Result | None:
         )
         return Result("lanes", "FAILED", line, error)
     if number := first_apart(together, alone, parts=4):
+        if is_unstable(target, tiny_cohort(network, TWO_SEEDS[:1], steps=steps), alone[0]):
+            return Result("lanes", "warning", f"{UNSTABLE} [{network}]")
         line = (
             f"learners trained together end task {number} elsewhere than each alone "
             f"[{network}]; no value may depend on the other learners"
         )
         return Result("lanes", "FAILED", line)
     return None
+
+
+_DIVERGES = (
+    "training diverges at these settings: parameters are not finite at the end of a task; try a "
+    "smaller rate or strength"
+)
+UNSTABLE = (
+    "training is unstable at these settings: it ends elsewhere after a change of the start in the "
+    "twelfth digit, so learners trained together cannot be compared with each alone; try a smaller "
+    "rate or strength"
+)
+
+
+def is_unstable(target: Target, cohort: Cohort, alone: list[TaskEnd]) -> bool:
+    """Tell whether the learner of a cohort ends elsewhere if it starts almost where it did.
+
+    ``alone`` is how it ends.
+    """
+    nearly = {name: value * (1 + 1e-12) for name, value in cohort.initial.items()}
+    ends = learn(dataclasses.replace(cohort, initial=nearly), target.fresh().strategy, "loop")
+    return first_apart(ends, [alone], parts=3) is not None
 
 
 def first_apart(together: list[TaskEnd], alone: Iterable[list[TaskEnd]], parts: int) -> int | None:

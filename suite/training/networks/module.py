@@ -40,8 +40,12 @@ class ModuleNetwork:
     the training images of the data set decide."""
 
     def logits(self, parameters: Parameters, images: Tensor) -> Tensor:
-        """Return logits, shape (n, head units), for float images, shape (n, channels, h, w)."""
-        result: Tensor = functional_call(self.module, parameters, (images,))
+        """Return logits, shape (n, head units), for float images, shape (n, channels, h, w).
+
+        Other parameters than the network's, such as the extra ones of a plan, are not looked at.
+        """
+        own = {name: parameters[name] for block in self.blocks for name in block.parameters}
+        result: Tensor = functional_call(self.module, own, (images,))
         return result
 
     def on(self, device: torch.device) -> "ModuleNetwork":

@@ -9,9 +9,10 @@ import torch
 
 from driftboard.strategies import Examples, UpdatePlan, template
 from driftboard.strategies.catalogue import BUILTIN, FURTHER
-from driftboard.suite.checks import Result, check_strategy, example_task
+from driftboard.suite.checks import Result, check_strategy, example_task, learners
 from driftboard.suite.checks.target import copied, same, tensors
-from driftboard.suite.checks.tiny import NETWORKS, SHAPE, UNITS, tiny_cohort
+from driftboard.suite.checks.tiny import LONG, NETWORKS, SHAPE, TRAINING, UNITS, tiny_cohort
+from driftboard.suite.sequences.scenarios import has_own_units
 
 HEADER = """
 import random
@@ -348,6 +349,12 @@ INCREMENTAL = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _short_tasks(monkeypatch):
+    """Most tests do without the long tasks of the command, which take seconds."""
+    monkeypatch.setitem(learners.STEPS, "MLP", TRAINING.minimum_steps)
+
+
 @pytest.fixture
 def check(tmp_path):
     """Return a function that checks a class body; the header's names are there to be used."""
@@ -453,6 +460,60 @@ def test_at_the_begin_of_a_task_numbers_may_be_brought_to_a_gpu(check, made):
     body = f"{BEGIN}\n    half = {made}[0]\n    plan = task.everything()\n"
     results = check(f"{body}    return UpdatePlan(half * plan.share, plan.restart), memory")
     assert "gpu" in messages(results, "ok"), results
+
+
+# What a strategy does late in a task.
+
+
+@pytest.fixture
+def long_tasks(monkeypatch):
+    """Train as long as the command does, which most tests here do without."""
+    monkeypatch.setitem(learners.STEPS, "MLP", LONG)
+
+
+def test_tasks_are_as_long_as_those_of_the_quick_suite(monkeypatch):
+    from driftboard.suite.sequences.registry import registered
+
+    monkeypatch.undo()
+    quick = [one for one in registered().values() if one.tier == "quick"]
+    steps = []
+    for one in quick:
+        training, classes = one.training_under(), 10
+        if has_own_units(one.scenario):
+            classes = getattr(one.scenario, "classes", 10 // one.scenario.tasks)
+        a_pass = one.train_per_class * classes // training.batch_size
+        steps.append(max(training.epochs * a_pass, training.minimum_steps))
+    assert max(steps) == LONG == learners.STEPS["MLP"]
+
+
+@pytest.mark.usefixtures("long_tasks")
+def test_a_mistake_at_a_late_step_is_found(check):
+    late = "{n: v[:1] for n, v in gradient.items()}"
+    results = check(
+        f"vectorized: ClassVar = False\n{CORRECT}\n"
+        f"    return {late} if task.step.number >= 40 else gradient"
+    )
+    failed = messages(results, "FAILED")
+    assert list(failed) == ["lanes"]
+    assert failed["lanes"].startswith("in tasks of 120 steps, strategy 'mine': correct() must")
+
+
+@pytest.mark.usefixtures("long_tasks")
+def test_training_that_diverges_is_told(check):
+    factor = "torch.where(task.step.number >= 40, 1e30, 1.0)"
+    results = check(
+        f"{CORRECT}\n    if task.step is None:\n        return gradient\n"
+        f"    return {{n: {factor} * v for n, v in gradient.items()}}"
+    )
+    assert messages(results, "warning")["lanes"].startswith("training diverges at these settings")
+
+
+@pytest.mark.usefixtures("long_tasks")
+def test_training_that_rounding_alone_drives_apart_is_said_to_be_unstable(check):
+    results = check(f"{CORRECT}\n    return {{n: 1e6 * v for n, v in gradient.items()}}")
+    warned = messages(results, "warning")
+    assert warned["lanes"].startswith("training is unstable at these settings")
+    assert messages(results, "FAILED") == {}
 
 
 # Strategies that pass.

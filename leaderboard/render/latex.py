@@ -70,7 +70,7 @@ def points_of(width: str) -> float:
     Raises:
         DriftboardError: it is none of these, or not between 100 and 2,000 points.
 
-    >>> points_of("neurips"), points_of("5.5in")
+    >>> points_of("neurips"), round(points_of("5.5in"), 3)
     (397.0, 397.485)
     """
     if width in WIDTHS:

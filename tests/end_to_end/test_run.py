@@ -34,7 +34,7 @@ first, second = (
         train_per_class=10, test_per_class=10,
         training=Training(epochs=1, minimum_steps=2, batch_size=10, learning_rate=0.05),
     )
-    for name, scenario in (("tiny-labels", Relabelled(2, 5)), ("tiny-overlap", Overlap(3, 4, 2)))
+    for name, scenario in (("dots-labels", Relabelled(2, 5)), ("dots-overlap", Overlap(3, 4, 2)))
 )
 """
 
@@ -94,7 +94,7 @@ ROWS = ["sgd", "noop", *PAUSING]  # in the order in which they are trained
 CELLS = 2 * len(ROWS) * SEEDS
 MOMENTS = [
     f"turn {turn}, {classes} classes, task {task}"
-    for classes, tasks in ((10, 2), (4, 3))  # of tiny-labels, of tiny-overlap
+    for classes, tasks in ((10, 2), (4, 3))  # of dots-labels, of dots-overlap
     for turn in (1, 2)
     for task in range(tasks)
 ]
@@ -126,7 +126,7 @@ class Bench:
     def file(self, name, settings=""):
         return f"{self.folder / name}.py{settings}"
 
-    def arguments(self, out, *strategies, sequence="tiny-*", workers=1, more=()):
+    def arguments(self, out, *strategies, sequence="dots-*", workers=1, more=()):
         words = ["run", "--sequence-file", self.file("sequences"), "--sequence", sequence]
         for strategy in strategies or (
             *("sgd", "noop"),
@@ -236,7 +236,7 @@ def reference(bench):
 def test_every_cell_has_a_record(reference):
     expected = [
         f"records/{sequence}/{strategy}/seed-{seed:04d}.json"
-        for sequence in ("tiny-labels", "tiny-overlap")
+        for sequence in ("dots-labels", "dots-overlap")
         for strategy in ROWS
         for seed in range(SEEDS)
     ]
@@ -245,7 +245,7 @@ def test_every_cell_has_a_record(reference):
 
 
 def test_records_hold_what_was_run(reference):
-    record = read_record(reference / "records/tiny-overlap/pausing-turn-2/seed-0001.json")
+    record = read_record(reference / "records/dots-overlap/pausing-turn-2/seed-0001.json")
     assert record.split == "test"
     assert record.sequence.tier == "own"
     assert record.sequence.blocks == ("hidden1", "head")
@@ -271,7 +271,7 @@ def test_equal_strategies_are_equal_and_others_are_not(reference):
             assert record["correct"][0] == record["correct"][1] == plain["correct"][0]
             assert record["update_norms"][1] == (0.0, 0.0)
             assert plain["update_norms"][1] != (0.0, 0.0)
-    seeds = [found[f"records/tiny-labels/sgd/seed-{seed:04d}.json"] for seed in range(SEEDS)]
+    seeds = [found[f"records/dots-labels/sgd/seed-{seed:04d}.json"] for seed in range(SEEDS)]
     assert seeds[0]["update_norms"] != seeds[1]["update_norms"]
 
 
@@ -281,7 +281,7 @@ def test_board_has_every_strategy(bench, reference):
     with (reference / "leaderboard.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["strategy"] for row in rows} == set(ROWS)
-    assert {row["sequence"] for row in rows} == {"overall", "tiny-labels", "tiny-overlap"}
+    assert {row["sequence"] for row in rows} == {"overall", "dots-labels", "dots-overlap"}
     for name in ROWS:
         assert name in printed
         assert name in markdown
@@ -294,10 +294,10 @@ def test_board_shows_the_mean_of_the_records(reference):
             float(row["mean"])
             for row in csv.DictReader(file)
             if (row["sequence"], row["strategy"], row["metric"])
-            == ("tiny-labels", "sgd", "avg_acc")
+            == ("dots-labels", "sgd", "avg_acc")
         ]
     records = [
-        read_record(reference / f"records/tiny-labels/sgd/seed-{seed:04d}.json")
+        read_record(reference / f"records/dots-labels/sgd/seed-{seed:04d}.json")
         for seed in range(SEEDS)
     ]
     by_hand = [sum(record.correct[-1]) / sum(record.test_sizes) for record in records]
@@ -334,7 +334,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(bench, reference, tmp_p
     assert process.returncode == 130
     assert complaints(errors) == []
     assert f"kept in {results}: the same command goes on from there" in errors
-    done = [f"tiny-labels/{name}" for name in ROWS] + ["tiny-overlap/sgd", "tiny-overlap/noop"]
+    done = [f"dots-labels/{name}" for name in ROWS] + ["dots-overlap/sgd", "dots-overlap/noop"]
     assert contents(results) == {
         place: record
         for place, record in contents(reference).items()
@@ -410,10 +410,10 @@ def test_two_runs_into_one_folder_do_no_harm(bench, reference, tmp_path):
 def test_bad_strategies_leave_the_others_alone(bench, reference, tmp_path):
     results = tmp_path / "results"
     strategies = [bench.file(name) for name in ("raising", "integers", "diverging")]
-    code, out, errors = bench.run(results, *strategies, "sgd", sequence="tiny-labels")
+    code, out, errors = bench.run(results, *strategies, "sgd", sequence="dots-labels")
     assert code == 1
     raising, integers = sorted(complaints(errors), reverse=True)
-    assert raising.startswith("driftboard: failed: tiny-labels / ")
+    assert raising.startswith("driftboard: failed: dots-labels / ")
     assert raising.endswith(
         "strategy 'raising': correct() raised RuntimeError: on purpose (task 1); "
         'raising.py, line 14: raise RuntimeError("on purpose\\nsecond line")'
@@ -422,7 +422,7 @@ def test_bad_strategies_leave_the_others_alone(bench, reference, tmp_path):
         "finish() must return 'hidden1.weight' as torch.float32, not torch.int64 (task 1)"
     )
     found = contents(results)
-    expected = {k: v for k, v in contents(reference).items() if "tiny-labels/sgd" in k}
+    expected = {k: v for k, v in contents(reference).items() if "dots-labels/sgd" in k}
     assert len(expected) == SEEDS
     assert expected.items() <= found.items()
     assert {record["strategy"].name for record in found.values()} == {"sgd", "diverging"}
@@ -432,8 +432,8 @@ def test_bad_strategies_leave_the_others_alone(bench, reference, tmp_path):
         assert "raising" not in board
 
     for seed in range(SEEDS):
-        record = found[f"records/tiny-labels/diverging/seed-{seed:04d}.json"]
-        plain = found[f"records/tiny-labels/sgd/seed-{seed:04d}.json"]
+        record = found[f"records/dots-labels/diverging/seed-{seed:04d}.json"]
+        plain = found[f"records/dots-labels/sgd/seed-{seed:04d}.json"]
         assert (record["status"], record["diverged_at"]) == ("diverged", 1)
         assert record["correct"][0] == plain["correct"][0]
         assert record["correct"][1] == (10, 10)  # chance: 100 images of 10 classes
@@ -445,17 +445,17 @@ def test_strategy_that_kills_its_worker_leaves_the_others_alone(bench, reference
     results = tmp_path / "results"
     deadly = bench.file("deadly")
     words = (results, deadly, "sgd", "noop")
-    with ended(bench.start(*words, sequence="tiny-labels")) as process:
+    with ended(bench.start(*words, sequence="dots-labels")) as process:
         _, errors = process.communicate(timeout=PATIENCE)
         wait_until(lambda: not living(process))
     assert process.returncode == 1
     reason = (
-        f"tiny-labels / {deadly}: its worker process died with exit code -9 (SIGKILL): it crashed "
+        f"dots-labels / {deadly}: its worker process died with exit code -9 (SIGKILL): it crashed "
         "or ran out of memory"
     )
     assert complaints(errors) == [f"driftboard: failed: {reason} (3 times)"]
     assert errors.count(f"{reason}; trying again") == 2
-    names = [f"records/tiny-labels/{strategy}/" for strategy in ("noop", "sgd")]
+    names = [f"records/dots-labels/{strategy}/" for strategy in ("noop", "sgd")]
     expected = contents(reference).items()
     assert contents(results) == {k: v for k, v in expected if k.startswith(tuple(names))}
     assert len(contents(results)) == 2 * SEEDS
@@ -465,9 +465,9 @@ def test_strategy_that_kills_its_worker_leaves_the_others_alone(bench, reference
 def test_worker_that_is_killed_once_loses_and_doubles_nothing(bench, reference, tmp_path):
     results = tmp_path / "results"
     dying = bench.file("dying")
-    code, _, errors = bench.run(results, "sgd", dying, "noop", sequence="tiny-labels", workers=2)
+    code, _, errors = bench.run(results, "sgd", dying, "noop", sequence="dots-labels", workers=2)
     assert (code, complaints(errors)) == (0, [])
-    assert f"tiny-labels / {dying}: its worker process died" in errors
+    assert f"dots-labels / {dying}: its worker process died" in errors
     assert errors.count("; trying again") == 1
     expected, found = contents(reference), contents(results)
     assert len(found) == 3 * SEEDS
@@ -486,9 +486,9 @@ def test_worker_that_is_killed_once_loses_and_doubles_nothing(bench, reference, 
 def test_a_cohort_for_which_memory_is_short_is_trained_in_halves(bench, reference, tmp_path):
     results = tmp_path / "results"
     short = bench.file("short-of-memory")
-    code, _, errors = bench.run(results, "sgd", short, "noop", sequence="tiny-labels")
+    code, _, errors = bench.run(results, "sgd", short, "noop", sequence="dots-labels")
     assert (code, complaints(errors)) == (0, [])
-    told = f"tiny-labels / {short}: not enough memory to train 2 learners at once; trying 1 at a"
+    told = f"dots-labels / {short}: not enough memory to train 2 learners at once; trying 1 at a"
     assert errors.count(told) == 1
     expected, found = contents(reference), contents(results)
     assert len(found) == 3 * SEEDS
@@ -527,7 +527,7 @@ def test_failure_is_told_where_it_leaves_no_board(bench, run_here, tmp_path):
     """The reference itself failed, so no table can be made; the reason must not be lost."""
     code, _, errors = run_here(
         *(tmp_path / "out", bench.file("raising"), "noop"),
-        sequence="tiny-labels",
+        sequence="dots-labels",
         more=("--reference", "raising"),
     )
     assert code == 1
@@ -556,7 +556,7 @@ def test_progress_counts_all_work_once(bench, run_here, tmp_path, monkeypatch):
     assert sorted(done) == list(done)
     assert done[-1] == pytest.approx(totals[0])
     assert len(set(totals)) == 1
-    assert labels[0] == "tiny-labels / sgd"
+    assert labels[0] == "dots-labels / sgd"
     code, _, errors = run_here(tmp_path / "out", "sgd", "noop")
     assert code == 0
     assert "8 cells: all there already" in errors

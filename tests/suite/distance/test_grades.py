@@ -196,6 +196,8 @@ def shipped():
 def test_every_sequence_that_could_be_measured_has_its_grade_shipped():
     known = registered()
     expected = {name for name, value in known.items() if value.tier in ("quick", "core")}
+    kinds = ("unequal", "class-unequal", "class-incremental")
+    expected |= {f"{data}-{kind}" for data in ("digits", "fashion") for kind in kinds}
     assert set(shipped()) == expected
     for name, record in shipped().items():
         assert record.sequence.hash == known[name].hash(), f"{name}: grade it again"

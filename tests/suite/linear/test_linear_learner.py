@@ -30,7 +30,7 @@ from driftboard.suite.linear.learner import draw, linear_network, run, why_not_s
 from driftboard.suite.linear.solutions import least_squares, stationary_point
 from driftboard.suite.sequences.linear import LinearSetting
 from driftboard.suite.training.hooks import CohortStep, CohortTask, Hooks
-from driftboard.suite.training.networks import StackedMlp
+from driftboard.suite.training.networks.stacked_mlp import StackedMlp
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-11}
 CONVERGED = {"rtol": 1e-7, "atol": 1e-8}

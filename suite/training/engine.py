@@ -349,7 +349,8 @@ class _Start:
             self.task.only(position),
             self.hooks.alone(position),
             UpdatePlan(
-                *only((self.plan.share, self.plan.restart), position),
+                only(self.plan.share, position),
+                only(self.plan.restart, position),
                 extra=only(self.plan.extra or {}, position),
             ),
             self.training,

@@ -32,8 +32,10 @@ from driftboard.leaderboard.table import (
 from driftboard.leaderboard.words import collection_notes, facts, legend
 
 # In this order one script: each part uses those before it.
-_SCRIPTS = ("make.js", "sort.js", "rows.js", "filter.js", "scale.js", "matrix.js", "curve.js")
-_SCRIPTS += ("strategy.js",)
+_SCRIPTS = (
+    *("make.js", "sort.js", "rows.js", "filter.js", "scale.js", "matrix.js", "curve.js"),
+    "strategy.js",
+)
 
 HEADLINE = "drift"
 """The figure above the first table; all others stand further below."""
